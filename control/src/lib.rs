@@ -1,0 +1,21 @@
+//! The control API of netbackend: its types and a blocking client.
+//!
+//! HTTP/1.1 with JSON bodies on a Unix stream socket:
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /v1/status` | [`Status`] |
+//! | `GET /v1/networks/{network}` | [`NetworkStatus`] |
+//! | `POST /v1/networks/{network}/ports` with [`PortRequest`] | 201, [`PortStatus`] |
+//! | `DELETE /v1/networks/{network}/ports/{port}` | 204 |
+//!
+//! Errors carry [`ApiError`] with a 4xx/5xx status.
+#![forbid(unsafe_code)]
+mod client;
+mod types;
+
+pub use client::{Client, ClientError, default_runtime_dir, default_socket};
+pub use types::{
+    ApiError, Mode, NetworkState, NetworkStatus, PortCounters, PortKind, PortRequest, PortState,
+    PortStatus, Status,
+};

@@ -1,0 +1,175 @@
+//! Types of the control API.
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// The whole daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the daemon.
+    pub version: String,
+    /// Process id of the supervisor.
+    pub pid: u32,
+    /// Seconds since start.
+    pub uptime_seconds: u64,
+    /// Networks, by name.
+    pub networks: Vec<NetworkStatus>,
+}
+
+/// Forwarding mode of a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Learning bridge.
+    Bridge,
+    /// Guests reach only the uplink, never each other.
+    Private,
+    /// Everything leaves by the uplink; the next bridge's hairpin brings it back.
+    Vepa,
+    /// One guest owns the uplink.
+    Passthrough,
+    /// User-mode gateway.
+    Nat,
+}
+
+/// Life of a network's worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkState {
+    /// The worker is being started (again).
+    Starting,
+    /// Frames flow.
+    Running,
+    /// The worker died too often; the daemon waits before the next try.
+    Failed,
+}
+
+/// One network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkStatus {
+    /// Name.
+    pub name: String,
+    /// Mode.
+    pub mode: Mode,
+    /// MTU offered to guests.
+    pub mtu: u16,
+    /// Life of the worker.
+    pub state: NetworkState,
+    /// Process id of the worker, while there is one.
+    pub worker_pid: Option<u32>,
+    /// How often the worker was restarted.
+    pub restarts: u64,
+    /// Ports, by name.
+    pub ports: Vec<PortStatus>,
+}
+
+/// What a port is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum PortKind {
+    /// A vhost-user socket that the daemon listens on.
+    VhostUser {
+        /// The socket.
+        socket: PathBuf,
+    },
+    /// A tap device.
+    Tap {
+        /// Interface name.
+        interface: String,
+        /// Network namespace it lives in.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        netns: Option<String>,
+    },
+}
+
+/// Whether a port carries frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PortState {
+    /// No front-end is connected.
+    Listening,
+    /// A front-end is connected, its driver is not running.
+    Connected,
+    /// Frames flow.
+    Running,
+    /// A queue is latched as faulty.
+    Faulty,
+}
+
+/// One port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortStatus {
+    /// Name, unique in its network.
+    pub name: String,
+    /// What it is made of.
+    #[serde(flatten)]
+    pub kind: PortKind,
+    /// The way out of the network.
+    #[serde(default)]
+    pub uplink: bool,
+    /// Fixed or first learned address.
+    #[serde(default)]
+    pub mac: Option<String>,
+    /// Whether it carries frames.
+    pub state: PortState,
+    /// Negotiated virtio features, by name.
+    #[serde(default)]
+    pub features: Vec<String>,
+    /// Queue pairs in use.
+    #[serde(default)]
+    pub queue_pairs: u16,
+    /// The latched fault of a faulty port.
+    #[serde(default)]
+    pub fault: Option<String>,
+    /// Counters since the worker started.
+    #[serde(default)]
+    pub counters: PortCounters,
+}
+
+/// Counters of a port, seen from the guest: `tx` is what the guest sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PortCounters {
+    /// Frames from the guest.
+    pub tx_frames: u64,
+    /// Bytes from the guest.
+    pub tx_bytes: u64,
+    /// Frames from the guest that went nowhere (policy, malformed).
+    pub tx_dropped: u64,
+    /// Frames to the guest.
+    pub rx_frames: u64,
+    /// Bytes to the guest.
+    pub rx_bytes: u64,
+    /// Frames to the guest that found no room.
+    pub rx_dropped: u64,
+    /// Frames segmented or checksummed in software for the guest.
+    pub software_offloads: u64,
+    /// Latched ring faults.
+    pub faults: u64,
+}
+
+/// What a new port should be.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PortRequest {
+    /// Name; the daemon picks one when it is missing.
+    pub name: Option<String>,
+    /// Fixed MAC address.
+    pub mac: Option<String>,
+    /// Queue pairs at most (default 8).
+    pub queue_pairs: Option<u16>,
+    /// Remove the port when the process that asked for it is gone.
+    pub lease: bool,
+}
+
+/// Why a request failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}{}", remedy.as_ref().map(|r| format!(" ({r})")).unwrap_or_default())]
+pub struct ApiError {
+    /// Stable word for programs: `no-such-network`, `no-such-port`, `port-exists`, `bad-request`, `unavailable`.
+    pub code: String,
+    /// Sentence for people.
+    pub message: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}

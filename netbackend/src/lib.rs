@@ -1,0 +1,1 @@
+//! The per-host daemon that carries the network traffic of all KVM guests

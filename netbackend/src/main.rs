@@ -1,0 +1,2 @@
+//! The `netbackend` command.
+fn main() {}

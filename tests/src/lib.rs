@@ -1,0 +1,1 @@
+//! End-to-end tests: real guests, real kernels, independent peers

@@ -1,0 +1,2 @@
+//! People's commands: demo, test, lint, bench, lab
+fn main() {}
