@@ -1,1 +1,2 @@
-//! The per-host daemon that carries the network traffic of all KVM guests
+//! The per-host daemon that carries the network traffic of all KVM guests.
+pub mod network;

@@ -4,7 +4,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 /// A 48-bit MAC address.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MacAddr(pub [u8; 6]);
 
 /// A port of one switch, chosen by its owner; small and dense.
