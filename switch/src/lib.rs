@@ -1,116 +1,51 @@
 //! Pure Ethernet forwarding: bridge, private, VEPA and passthrough policies.
+//!
+//! A [`Switch`] is the forwarding state of one network. It is told which ports exist, is shown the first bytes
+//! of every frame together with the port it came in by, and answers where the frame goes. It does no I/O, reads
+//! no clock (time is a parameter) and knows nothing of rings, threads or sockets.
+//!
+//! # Rules
+//! The policies are those of the Linux `macvlan` driver (`drivers/net/macvlan.c`, `macvlan_queue_xmit` and
+//! `macvlan_handle_frame`), extended by learning for ports that have no configured address. With only fixed
+//! addresses, bridge, private and VEPA decide exactly as `macvlan` does, except where noted in [`Mode`].
+//!
+//! Frames are forwarded regardless of VLAN tags: there is one table of addresses for all VLANs.
+//!
+//! # Example
+//! ```
+//! use std::time::Duration;
+//! use switch::{Egress, MacAddr, Mode, PortConfig, PortId, Role, Switch, SwitchConfig};
+//!
+//! let mut switch = Switch::new(SwitchConfig::new(Mode::Bridge));
+//! let (a, b, uplink) = (PortId(0), PortId(1), PortId(2));
+//! let mac_a: MacAddr = "52:54:00:00:00:0a".parse()?;
+//! switch.add_port(a, PortConfig { role: Role::Guest, mac: Some(mac_a) })?;
+//! switch.add_port(b, PortConfig { role: Role::Guest, mac: None })?;
+//! switch.add_port(uplink, PortConfig { role: Role::Uplink, mac: None })?;
+//!
+//! // A broadcast of `a` reaches everybody else.
+//! let mut frame = [0xff; 14];
+//! frame[6..12].copy_from_slice(&mac_a.0);
+//! let Egress::Flood(flood) = switch.forward(Duration::ZERO, a, &frame) else { panic!() };
+//! assert_eq!(switch.targets(flood).collect::<Vec<_>>(), [b, uplink]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![forbid(unsafe_code)]
-use std::time::Duration;
-use thiserror::Error;
+// Every byte seen here was written by a guest or by the wire.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
-/// A 48-bit MAC address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct MacAddr(pub [u8; 6]);
+mod config;
+mod counters;
+mod egress;
+mod fdb;
+mod forward;
+mod header;
+mod mac;
+mod ports;
 
-/// A port of one switch, chosen by its owner; small and dense.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PortId(pub u16);
-
-/// Forwarding policy of a network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// learning bridge
-    Bridge,
-    /// guests reach only the uplink
-    Private,
-    /// all goes to the uplink; its hairpin brings back
-    Vepa,
-    /// one guest owns the uplink
-    Passthrough,
-}
-
-/// What a port is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// a guest
-    Guest,
-    /// the way out
-    Uplink,
-}
-
-/// Settings of a switch.
-#[derive(Debug, Clone)]
-pub struct SwitchConfig {
-    /// policy
-    pub mode: Mode,
-    /// life of a learned address (default 300 s)
-    pub ageing: Duration,
-    /// learned addresses per port at most
-    pub fdb_capacity_per_port: usize,
-}
-
-/// Settings of a port.
-#[derive(Debug, Clone)]
-pub struct PortConfig {
-    /// guest or uplink
-    pub role: Role,
-    /// fixed address: never learned, no unknown unicast is flooded to it
-    pub mac: Option<MacAddr>,
-}
-
-/// Why a port was refused.
-#[derive(Debug, Error)]
-pub enum PortError {
-    /// id taken
-    #[error("port id is in use")]
-    InUse,
-}
-
-/// Why a frame goes nowhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DropReason {
-    /// shorter than an Ethernet header, and so on: implementer completes
-    Runt,
-}
-
-/// Where a frame goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Egress {
-    /// nowhere
-    Drop(DropReason),
-    /// one port
-    Port(PortId),
-    /// every member of [`Switch::targets`]
-    Flood(Flood),
-}
-
-/// A set of egress ports, cheap to copy; resolve it with [`Switch::targets`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Flood {}
-
-/// Forwarding state of one network.
-#[derive(Debug)]
-pub struct Switch {}
-
-impl Switch {
-    /// An empty switch.
-    pub fn new(_config: SwitchConfig) -> Self {
-        todo!()
-    }
-    /// Adds a port.
-    pub fn add_port(&mut self, _id: PortId, _config: PortConfig) -> Result<(), PortError> {
-        todo!()
-    }
-    /// Removes a port and all it learned.
-    pub fn remove_port(&mut self, _id: PortId) {
-        todo!()
-    }
-    /// A static entry.
-    pub fn add_static(&mut self, _mac: MacAddr, _id: PortId) -> Result<(), PortError> {
-        todo!()
-    }
-    /// Where the frame with this start (at least 14 bytes, else runt) goes. `now`: monotonic time since any fixed start.
-    pub fn forward(&mut self, _now: Duration, _ingress: PortId, _header: &[u8]) -> Egress {
-        todo!()
-    }
-    /// Ports of a flood, ingress excluded.
-    pub fn targets(&self, _flood: Flood) -> impl Iterator<Item = PortId> + '_ {
-        std::iter::empty()
-    }
-}
+pub use config::{Mode, PortConfig, PortError, PortId, Role, SwitchConfig};
+pub use counters::Counters;
+pub use egress::{DropReason, Egress, Flood};
+pub use fdb::{EntryKind, FdbEntry};
+pub use forward::Switch;
+pub use mac::{MacAddr, ParseMacError};

@@ -1,0 +1,264 @@
+//! The one forwarding function; modes are policies of it.
+use std::time::Duration;
+
+use crate::egress::Scope;
+use crate::fdb::{EntryKind, Fdb, Learning};
+use crate::header::Header;
+use crate::mac::Key;
+use crate::ports::Ports;
+use crate::{
+    Counters, DropReason, Egress, FdbEntry, Flood, MacAddr, Mode, PortConfig, PortError, PortId,
+    Role, SwitchConfig,
+};
+
+type Decision = Result<Egress, DropReason>;
+
+/// Forwarding state of one network.
+#[derive(Debug)]
+pub struct Switch {
+    mode: Mode,
+    ports: Ports,
+    fdb: Fdb,
+    counters: Counters,
+}
+
+impl Switch {
+    /// An empty switch.
+    pub fn new(config: SwitchConfig) -> Self {
+        let SwitchConfig {
+            mode,
+            ageing,
+            fdb_capacity_per_port,
+        } = config;
+        Self {
+            mode,
+            ports: Ports::default(),
+            fdb: Fdb::new(ageing, fdb_capacity_per_port),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Adds a port.
+    pub fn add_port(&mut self, id: PortId, config: PortConfig) -> Result<(), PortError> {
+        self.ports.admits(self.mode, id, config)?;
+        if let Some(mac) = config.mac {
+            self.check_address(mac, id)?;
+        }
+        self.ports.insert(id, config);
+        self.fdb.add_port(id);
+        if let Some(mac) = config.mac {
+            self.fdb.pin(Key::new(mac), id, EntryKind::Fixed);
+        }
+        Ok(())
+    }
+
+    /// Removes a port and all that is behind it; nothing, if it does not exist.
+    pub fn remove_port(&mut self, id: PortId) {
+        self.ports.remove(id);
+        self.fdb.flush(id);
+    }
+
+    /// Binds an address to a port: it neither ages nor moves, and it takes no room of the port's learned ones.
+    pub fn add_static(&mut self, mac: MacAddr, id: PortId) -> Result<(), PortError> {
+        let port = self.ports.get(id).ok_or(PortError::NoSuchPort(id))?;
+        self.check_address(mac, id)?;
+        if port.fixed != Some(Key::new(mac)) {
+            self.fdb.pin(Key::new(mac), id, EntryKind::Static);
+        }
+        Ok(())
+    }
+
+    /// Where the frame with this start (at least 14 bytes, else runt) goes.
+    ///
+    /// `now` is the time since any fixed start; it should not go backwards.
+    #[inline]
+    pub fn forward(&mut self, now: Duration, ingress: PortId, header: &[u8]) -> Egress {
+        self.decide(now, ingress, header).unwrap_or_else(|reason| {
+            self.counters.count_drop(reason);
+            Egress::Drop(reason)
+        })
+    }
+
+    /// Ports of a flood, ingress excluded, each once, ascending.
+    #[inline]
+    pub fn targets(&self, flood: Flood) -> impl Iterator<Item = PortId> + '_ {
+        self.ports.members(flood)
+    }
+
+    /// The table, in no order, for status output.
+    pub fn fdb(&self, now: Duration) -> impl Iterator<Item = FdbEntry> + '_ {
+        self.fdb.entries(now)
+    }
+
+    /// Counters since the switch was made.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    fn check_address(&self, mac: MacAddr, id: PortId) -> Result<(), PortError> {
+        if !mac.is_station() {
+            return Err(PortError::NotAStation(mac));
+        }
+        match self.fdb.pinned(Key::new(mac)) {
+            Some(owner) if owner != id => Err(PortError::AddressInUse { mac, owner }),
+            _ => Ok(()),
+        }
+    }
+
+    #[inline]
+    fn decide(&mut self, now: Duration, ingress: PortId, header: &[u8]) -> Decision {
+        let header = Header::parse(header).ok_or(DropReason::Runt)?;
+        let role = self
+            .ports
+            .get(ingress)
+            .ok_or(DropReason::UnknownIngress)?
+            .role;
+        if !header.src.is_station() {
+            return Err(DropReason::BadSource);
+        }
+        if header.is_pause() {
+            return Err(DropReason::Pause);
+        }
+        self.fdb.sweep(now);
+        match (self.mode, role) {
+            (Mode::Bridge, _) => self.bridge(now, ingress, header),
+            (Mode::Passthrough, Role::Guest) => self.to_uplink(),
+            (Mode::Passthrough, Role::Uplink) => self
+                .ports
+                .only_guest()
+                .map(Egress::Port)
+                .ok_or(DropReason::NoReceiver),
+            (Mode::Private | Mode::Vepa, Role::Guest) => {
+                self.note_source(now, ingress, header.src);
+                self.to_uplink()
+            }
+            (Mode::Private, Role::Uplink) => self.private_from_uplink(now, ingress, header),
+            (Mode::Vepa, Role::Uplink) => self.vepa_from_uplink(now, ingress, header),
+        }
+    }
+
+    fn bridge(&mut self, now: Duration, ingress: PortId, header: Header) -> Decision {
+        if header.is_filtered_by_bridges() {
+            return Err(DropReason::ReservedGroup);
+        }
+        let reflected =
+            self.note_source(now, ingress, header.src) && self.ports.uplink() == Some(ingress);
+        let scope = if header.dst.is_multicast() {
+            Scope::Every
+        } else if let Some(owner) = self.owner(now, ingress, header.dst) {
+            return unicast(owner, ingress);
+        } else {
+            Scope::Unfixed
+        };
+        if reflected {
+            return Err(DropReason::Reflected);
+        }
+        self.flood(scope, [ingress; 2])
+    }
+
+    fn private_from_uplink(&mut self, now: Duration, ingress: PortId, header: Header) -> Decision {
+        let sender = self.local_sender(now, ingress, header.src);
+        match (sender, header.dst.is_multicast()) {
+            (None, true) => self.flood(Scope::Every, [ingress; 2]),
+            (Some(sender), true) => Ok(Egress::Port(sender)),
+            (sender, false) => {
+                let egress = self.find_owner(now, ingress, header.dst)?;
+                match sender {
+                    Some(sender) if egress != Egress::Port(sender) => Err(DropReason::Isolated),
+                    _ => Ok(egress),
+                }
+            }
+        }
+    }
+
+    fn vepa_from_uplink(&mut self, now: Duration, ingress: PortId, header: Header) -> Decision {
+        if header.dst.is_multicast() {
+            let sender = self.local_sender(now, ingress, header.src);
+            return self.flood(Scope::Every, [ingress, sender.unwrap_or(ingress)]);
+        }
+        self.find_owner(now, ingress, header.dst)
+    }
+
+    fn to_uplink(&self) -> Decision {
+        self.ports
+            .uplink()
+            .map(Egress::Port)
+            .ok_or(DropReason::NoUplink)
+    }
+
+    /// Private and VEPA flood no unknown unicast: guests own what is configured, or what they have sent from.
+    fn find_owner(&mut self, now: Duration, ingress: PortId, dst: Key) -> Decision {
+        let owner = self
+            .owner(now, ingress, dst)
+            .ok_or(DropReason::UnknownDestination)?;
+        unicast(owner, ingress)
+    }
+
+    #[inline]
+    fn owner(&mut self, now: Duration, ingress: PortId, dst: Key) -> Option<PortId> {
+        let hint = &mut self.ports.get_mut(ingress)?.last_dst;
+        self.fdb.lookup(dst, now, hint)
+    }
+
+    /// The guest that sent a frame which the uplink reflected; `None`: it comes from outside.
+    fn local_sender(&mut self, now: Duration, ingress: PortId, src: Key) -> Option<PortId> {
+        let hint = &mut self.ports.get_mut(ingress)?.last_src;
+        self.fdb
+            .lookup(src, now, hint)
+            .filter(|owner| *owner != ingress)
+    }
+
+    /// Learns, unless the port's address is fixed. True: the source is fixed or static on another port.
+    #[inline]
+    fn note_source(&mut self, now: Duration, ingress: PortId, src: Key) -> bool {
+        let Some(port) = self.ports.get_mut(ingress) else {
+            return false;
+        };
+        if port.fixed.is_some() {
+            self.counters.source_not_fixed += u64::from(port.fixed != Some(src));
+            return false;
+        }
+        match self.fdb.learn(src, ingress, now, &mut port.last_src) {
+            Learning::Known => {}
+            Learning::Moved => self.counters.fdb_moves += 1,
+            Learning::Full => self.counters.fdb_full += 1,
+            Learning::Pinned => {
+                self.counters.source_pinned_elsewhere += 1;
+                return true;
+            }
+        }
+        false
+    }
+
+    /// A flood with fewer than two members is a unicast or a drop.
+    #[inline]
+    fn flood(&self, scope: Scope, except: [PortId; 2]) -> Decision {
+        let flood = Flood { scope, except };
+        let mut members = self.ports.members(flood);
+        match (members.next(), members.next()) {
+            (Some(_), Some(_)) => Ok(Egress::Flood(flood)),
+            (Some(only), None) => Ok(Egress::Port(only)),
+            (None, _) if scope == Scope::Every => Err(DropReason::NoReceiver),
+            (None, _) => Err(DropReason::UnknownDestination),
+        }
+    }
+}
+
+#[inline]
+fn unicast(owner: PortId, ingress: PortId) -> Decision {
+    if owner == ingress {
+        Err(DropReason::SamePort)
+    } else {
+        Ok(Egress::Port(owner))
+    }
+}
+
+#[cfg(test)]
+#[path = "invariants_test.rs"]
+mod invariants;
+#[cfg(test)]
+#[path = "table_test.rs"]
+mod table;
+#[cfg(test)]
+#[path = "forward_test.rs"]
+mod tests;

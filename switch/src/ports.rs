@@ -1,0 +1,133 @@
+//! The ports of a switch and the lists that floods walk.
+use crate::egress::Scope;
+use crate::fdb::Hint;
+use crate::mac::Key;
+use crate::{Flood, Mode, PortConfig, PortError, PortId, Role};
+
+/// A port and what it remembers of its last frame.
+#[derive(Debug)]
+pub(crate) struct Port {
+    pub(crate) role: Role,
+    pub(crate) fixed: Option<Key>,
+    pub(crate) last_src: Hint,
+    pub(crate) last_dst: Hint,
+}
+
+impl Port {
+    /// Whether unknown unicast may be for it.
+    fn is_unfixed(&self) -> bool {
+        self.fixed.is_none()
+    }
+}
+
+/// All ports, by id and as dense lists.
+#[derive(Debug, Default)]
+pub(crate) struct Ports {
+    slots: Vec<Option<Port>>,
+    every: Vec<PortId>,
+    unfixed: Vec<PortId>,
+    uplink: Option<PortId>,
+}
+
+impl Ports {
+    /// Whether the mode takes such a port now.
+    pub(crate) fn admits(
+        &self,
+        mode: Mode,
+        id: PortId,
+        config: PortConfig,
+    ) -> Result<(), PortError> {
+        if self.get(id).is_some() {
+            return Err(PortError::InUse(id));
+        }
+        match (config.role, self.uplink) {
+            (Role::Uplink, Some(uplink)) => Err(PortError::SecondUplink(uplink)),
+            (Role::Guest, _) if mode == Mode::Passthrough => self
+                .only_guest()
+                .map_or(Ok(()), |guest| Err(PortError::SecondGuest(guest))),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn insert(&mut self, id: PortId, config: PortConfig) {
+        let index = usize::from(id.0);
+        if self.slots.len() <= index {
+            self.slots.resize_with(index + 1, || None);
+        }
+        let port = Port {
+            role: config.role,
+            fixed: config
+                .mac
+                .filter(|_| config.role == Role::Guest)
+                .map(Key::new),
+            last_src: Hint::default(),
+            last_dst: Hint::default(),
+        };
+        if let Some(slot) = self.slots.get_mut(index) {
+            *slot = Some(port);
+        }
+        self.rebuild_lists();
+    }
+
+    pub(crate) fn remove(&mut self, id: PortId) {
+        if let Some(slot) = self.slots.get_mut(usize::from(id.0)) {
+            *slot = None;
+            self.rebuild_lists();
+        }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, id: PortId) -> Option<&Port> {
+        self.slots.get(usize::from(id.0))?.as_ref()
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, id: PortId) -> Option<&mut Port> {
+        self.slots.get_mut(usize::from(id.0))?.as_mut()
+    }
+
+    #[inline]
+    pub(crate) fn uplink(&self) -> Option<PortId> {
+        self.uplink
+    }
+
+    /// The guest of a passthrough network.
+    pub(crate) fn only_guest(&self) -> Option<PortId> {
+        self.every
+            .iter()
+            .copied()
+            .find(|id| Some(*id) != self.uplink)
+    }
+
+    #[inline]
+    pub(crate) fn members(&self, flood: Flood) -> impl Iterator<Item = PortId> + '_ {
+        self.list(flood.scope)
+            .iter()
+            .copied()
+            .filter(move |id| !flood.except.contains(id))
+    }
+
+    fn list(&self, scope: Scope) -> &[PortId] {
+        match scope {
+            Scope::Every => &self.every,
+            Scope::Unfixed => &self.unfixed,
+        }
+    }
+
+    /// Control path; lists ascend by id, so floods have one order.
+    fn rebuild_lists(&mut self) {
+        self.every.clear();
+        self.unfixed.clear();
+        self.uplink = None;
+        for (id, port) in (0..=u16::MAX).map(PortId).zip(&self.slots) {
+            let Some(port) = port else { continue };
+            self.every.push(id);
+            if port.is_unfixed() {
+                self.unfixed.push(id);
+            }
+            if port.role == Role::Uplink {
+                self.uplink = Some(id);
+            }
+        }
+    }
+}
