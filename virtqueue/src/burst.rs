@@ -1,91 +1,261 @@
 //! A burst of descriptor chains, popped at once, with private copies of every descriptor.
-use std::marker::PhantomData;
+#![expect(
+    unsafe_code,
+    reason = "copies through host pointers that the burst's memory map keeps alive"
+)]
+
+use std::{ptr::NonNull, sync::Arc};
+
+use crate::{
+    MemoryMap,
+    copy::{copy_from_guest, copy_guest_to_guest, copy_to_guest},
+};
+
+/// Segments after which a burst takes no further chain, so that its storage stays bounded.
+pub(crate) const SEGMENTS_PER_BURST: usize = 2048;
+
+/// A piece of a buffer: contiguous host memory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Segment {
+    pub(crate) host: NonNull<u8>,
+    pub(crate) len: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ChainMeta {
+    pub(crate) head: u16,
+    /// First segment in the burst's storage; the readable ones come first, then the writable ones.
+    pub(crate) first: usize,
+    pub(crate) readable: usize,
+    pub(crate) writable: usize,
+    pub(crate) readable_len: u32,
+    pub(crate) writable_len: u32,
+    /// A writable buffer was met, even an empty one.
+    pub(crate) saw_writable: bool,
+}
 
 /// Reusable storage for up to [`Burst::MAX`] chains of one queue. Holds the memory map its segments point into until
 /// [`Burst::release`]d.
 #[derive(Debug, Default)]
-pub struct Burst {}
+pub struct Burst {
+    mem: Option<Arc<MemoryMap>>,
+    pub(crate) segments: Vec<Segment>,
+    pub(crate) chains: Vec<ChainMeta>,
+}
+
+// SAFETY: segments point into mappings that `mem` keeps alive, and are only used for raw copies.
+unsafe impl Send for Burst {}
 
 impl Burst {
     /// Chains in one burst at most.
     pub const MAX: usize = 64;
+
     /// An empty burst.
     pub fn new() -> Self {
-        todo!()
+        Self {
+            mem: None,
+            segments: Vec::with_capacity(SEGMENTS_PER_BURST),
+            chains: Vec::with_capacity(Self::MAX),
+        }
     }
+
     /// Chains held.
+    #[inline]
     pub fn len(&self) -> usize {
-        todo!()
+        self.chains.len()
     }
+
     /// No chain held.
+    #[inline]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.chains.is_empty()
     }
+
     /// Chain `index`, oldest first.
-    pub fn chain(&self, _index: usize) -> Option<Chain<'_>> {
-        todo!()
+    #[inline]
+    pub fn chain(&self, index: usize) -> Option<Chain<'_>> {
+        let meta = self.chains.get(index)?;
+        let middle = meta.first + meta.readable;
+        Some(Chain {
+            head: meta.head,
+            readable: Segments {
+                list: self.segments.get(meta.first..middle)?,
+                len: meta.readable_len,
+            },
+            writable: Segments {
+                list: self.segments.get(middle..middle + meta.writable)?,
+                len: meta.writable_len,
+            },
+        })
     }
+
     /// Forgets the chains, keeps storage and the memory map for the next burst.
+    #[inline]
     pub fn clear(&mut self) {
-        todo!()
+        self.chains.clear();
+        self.segments.clear();
     }
+
+    /// Forgets the newest `count` chains (after [`crate::DeviceQueue::unpop`]).
+    pub fn truncate(&mut self, len: usize) {
+        if let Some(first_gone) = self.chains.get(len) {
+            self.segments.truncate(first_gone.first);
+            self.chains.truncate(len);
+        }
+    }
+
     /// Forgets the chains and lets go of the memory map (before a quiesce is acknowledged).
     pub fn release(&mut self) {
-        todo!()
+        self.clear();
+        self.mem = None;
+    }
+
+    /// Takes hold of `mem`; false: the burst still holds chains of another map.
+    #[inline]
+    pub(crate) fn hold(&mut self, mem: &Arc<MemoryMap>) -> bool {
+        if self.mem.as_ref().is_some_and(|held| Arc::ptr_eq(held, mem)) {
+            return true;
+        }
+        if !self.is_empty() {
+            return false;
+        }
+        self.mem = Some(Arc::clone(mem));
+        true
+    }
+
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.chains.len() >= Self::MAX || self.segments.len() >= SEGMENTS_PER_BURST
     }
 }
 
 /// One descriptor chain, validated.
 #[derive(Debug, Clone, Copy)]
 pub struct Chain<'b> {
-    _m: PhantomData<&'b ()>,
+    head: u16,
+    readable: Segments<'b>,
+    writable: Segments<'b>,
 }
 
 impl<'b> Chain<'b> {
     /// Head descriptor index, as [`crate::DeviceQueue::complete`] takes it.
+    #[inline]
     pub fn head(&self) -> u16 {
-        todo!()
+        self.head
     }
+
     /// Device-readable part.
+    #[inline]
     pub fn readable(&self) -> Segments<'b> {
-        todo!()
+        self.readable
     }
+
     /// Device-writable part.
+    #[inline]
     pub fn writable(&self) -> Segments<'b> {
-        todo!()
+        self.writable
     }
 }
 
-/// A scatter list in guest memory, addressed by byte offset. Copy type; no Rust reference points into the memory.
+/// A scatter list in guest memory, addressed by byte offset. No Rust reference points into the memory itself; the lifetime
+/// is that of the burst, which keeps the memory mapped.
 #[derive(Debug, Clone, Copy)]
 pub struct Segments<'b> {
-    _m: PhantomData<&'b ()>,
+    list: &'b [Segment],
+    len: u32,
 }
 
 impl Segments<'_> {
     /// Total bytes.
+    #[inline]
     pub fn len(&self) -> u32 {
-        todo!()
+        self.len
     }
+
     /// No bytes.
+    #[inline]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len == 0
     }
+
+    /// Calls `visit` with each contiguous piece of `len` bytes from `offset`; returns the bytes covered.
+    #[inline]
+    fn pieces(&self, offset: u32, len: u32, mut visit: impl FnMut(NonNull<u8>, u32)) -> u32 {
+        let mut skip = offset;
+        let mut left = len;
+        for segment in self.list {
+            if left == 0 {
+                break;
+            }
+            if skip >= segment.len {
+                skip -= segment.len;
+                continue;
+            }
+            let now = (segment.len - skip).min(left);
+            // SAFETY: `skip < segment.len`, so the sum stays inside the segment.
+            let host = unsafe { segment.host.add(skip as usize) };
+            visit(host, now);
+            skip = 0;
+            left -= now;
+        }
+        len - left
+    }
+
     /// Copies from `offset` into `dst`; returns bytes copied (less than asked only at the end).
-    pub fn read_at(&self, _offset: u32, _dst: &mut [u8]) -> usize {
-        todo!()
+    #[inline]
+    pub fn read_at(&self, offset: u32, dst: &mut [u8]) -> usize {
+        let mut done = 0;
+        let len = u32::try_from(dst.len()).unwrap_or(u32::MAX);
+        self.pieces(offset, len, |host, n| {
+            if let Some(part) = dst.get_mut(done..done + n as usize) {
+                // SAFETY: the piece has `n` mapped bytes.
+                unsafe { copy_from_guest(host, part) };
+                done += n as usize;
+            }
+        });
+        done
     }
+
     /// Copies `src` to `offset`; returns bytes copied (less than given only at the end).
-    pub fn write_at(&self, _offset: u32, _src: &[u8]) -> usize {
-        todo!()
+    #[inline]
+    pub fn write_at(&self, offset: u32, src: &[u8]) -> usize {
+        let mut done = 0;
+        let len = u32::try_from(src.len()).unwrap_or(u32::MAX);
+        self.pieces(offset, len, |host, n| {
+            if let Some(part) = src.get(done..done + n as usize) {
+                // SAFETY: the piece has `n` mapped bytes.
+                unsafe { copy_to_guest(part, host) };
+                done += n as usize;
+            }
+        });
+        done
     }
+
     /// Copies `len` bytes guest to guest: from `offset` here to `dst_offset` in `dst`. Returns bytes copied.
-    pub fn copy_to(&self, _offset: u32, _dst: &Segments<'_>, _dst_offset: u32, _len: u32) -> u32 {
-        todo!()
+    #[inline]
+    pub fn copy_to(&self, offset: u32, dst: &Segments<'_>, dst_offset: u32, len: u32) -> u32 {
+        let mut done = 0;
+        self.pieces(offset, len, |src, n| {
+            let mut at = src;
+            let at_dst = dst_offset.saturating_add(done);
+            done += dst.pieces(at_dst, n, |to, m| {
+                // SAFETY: `m` bytes at `to` are a piece of `dst`; `m` bytes at `at` remain of the piece of `n` at `src`.
+                unsafe { copy_guest_to_guest(at, to, m as usize) };
+                // SAFETY: stays inside, or at the end of, the source piece.
+                at = unsafe { at.add(m as usize) };
+            });
+        });
+        done
     }
+
     /// Appends the host ranges of `len` bytes from `offset`, for `writev`/`readv`. The ranges are valid while the
     /// burst holds its memory map. Returns the bytes covered.
-    pub fn append_iovecs(&self, _offset: u32, _len: u32, _out: &mut Vec<libc::iovec>) -> u32 {
-        todo!()
+    pub fn append_iovecs(&self, offset: u32, len: u32, out: &mut Vec<libc::iovec>) -> u32 {
+        self.pieces(offset, len, |host, n| {
+            out.push(libc::iovec {
+                iov_base: host.as_ptr().cast(),
+                iov_len: n as usize,
+            });
+        })
     }
 }

@@ -1,60 +1,214 @@
-//! Device side of a split ring.
-use crate::{Burst, MemoryMap, QueueConfig, QueueFault, RingPosition};
-use std::sync::Arc;
+//! Device side of a split ring (virtio 1.2, 2.7).
+//!
+//! # Theory of operation
+//! The avail index is loaded once per burst and cached. Chains are copied descriptor by descriptor into private memory and
+//! validated there. Completions are staged: used elements are written as they come, and one release store publishes them all.
+//! Chains complete in the order in which they were popped, so the ring can be recovered from its used index alone.
+//!
+//! The first fault latches the queue: fetching ends, chains popped before may still be completed, and nothing else of the
+//! device is touched. Without the latch a broken ring would report the same fault for ever.
+
+use std::sync::{
+    Arc,
+    atomic::{Ordering, fence},
+};
+
+use crate::{
+    Burst, MemoryMap, QueueConfig, QueueFault, RingFeatures, RingPosition,
+    chain::read_chain,
+    layout::{AVAIL_F_NO_INTERRUPT, Ring, USED_F_NO_NOTIFY, need_event},
+};
 
 /// The device's end of a split virtqueue.
 #[derive(Debug)]
-pub struct DeviceQueue {}
+pub struct DeviceQueue {
+    ring: Ring,
+    features: RingFeatures,
+    /// Next avail entry to fetch.
+    next_avail: u16,
+    /// Avail index as last seen.
+    avail_seen: u16,
+    /// Used index as last published.
+    used: u16,
+    /// Completions written behind `used`, not yet published.
+    staged: u16,
+    /// Chains popped and not completed.
+    in_flight: u16,
+    fault: Option<QueueFault>,
+    mem: Arc<MemoryMap>,
+}
 
 impl DeviceQueue {
     /// Resolves and checks the three ring areas.
-    pub fn new(_mem: Arc<MemoryMap>, _config: &QueueConfig) -> Result<Self, QueueFault> {
-        todo!()
+    pub fn new(mem: Arc<MemoryMap>, config: &QueueConfig) -> Result<Self, QueueFault> {
+        let ring = Ring::new(&mem, config)?;
+        Ok(Self {
+            ring,
+            features: config.features,
+            next_avail: config.position.next_avail,
+            avail_seen: config.position.next_avail,
+            used: config.position.next_used,
+            staged: 0,
+            in_flight: 0,
+            fault: None,
+            mem,
+        })
     }
-    /// Appends up to `max` available chains to `burst`. 0: none. A fault latches: chains before it are still returned, every later call
-    /// returns the fault.
-    pub fn pop_burst(&mut self, _burst: &mut Burst, _max: usize) -> Result<usize, QueueFault> {
-        todo!()
+
+    /// Appends up to `max` available chains to `burst` and returns their number. 0: none available, or the burst is full.
+    /// A fault latches: chains before it are still returned, every later call returns the fault.
+    pub fn pop_burst(&mut self, burst: &mut Burst, max: usize) -> Result<usize, QueueFault> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        if self.next_avail == self.avail_seen && !self.refresh()? {
+            return Ok(0);
+        }
+        if !burst.hold(&self.mem) {
+            return Ok(0);
+        }
+        let mut popped = 0;
+        while popped < max && self.next_avail != self.avail_seen && !burst.is_full() {
+            let head = u16::from_le(
+                self.ring
+                    .avail_slot(self.next_avail)
+                    .load(Ordering::Relaxed),
+            );
+            if let Err(fault) = read_chain(&self.mem, &self.ring, self.features, head, burst) {
+                self.fault = Some(fault);
+                return if popped == 0 { Err(fault) } else { Ok(popped) };
+            }
+            self.next_avail = self.next_avail.wrapping_add(1);
+            self.in_flight += 1;
+            popped += 1;
+        }
+        Ok(popped)
     }
-    /// Gives back the newest `count` popped and not completed chains, unprocessed; drop them from your burst too.
-    pub fn unpop(&mut self, _count: u16) {
-        todo!()
+
+    /// Loads the avail index; true: there is something to fetch.
+    #[inline]
+    fn refresh(&mut self) -> Result<bool, QueueFault> {
+        // Acquire: pairs with the driver's release of the index; ring slots and descriptors are read after it.
+        let index = u16::from_le(self.ring.avail_idx().load(Ordering::Acquire));
+        let new = index.wrapping_sub(self.next_avail);
+        // Entries that were popped and not completed still occupy the ring.
+        if new > self.ring.size - self.in_flight.min(self.ring.size) {
+            let fault = QueueFault::AvailIndex {
+                index,
+                expected: self.next_avail,
+            };
+            self.fault = Some(fault);
+            return Err(fault);
+        }
+        self.avail_seen = index;
+        Ok(new != 0)
     }
-    /// Stages the completion of chain `head` with `written` bytes; chains complete in the order they were popped.
-    pub fn complete(&mut self, _head: u16, _written: u32) {
-        todo!()
+
+    /// Gives back the newest `count` popped and not completed chains, unprocessed; drop them from your burst too
+    /// ([`Burst::truncate`]).
+    pub fn unpop(&mut self, count: u16) {
+        let count = count.min(self.in_flight);
+        self.next_avail = self.next_avail.wrapping_sub(count);
+        self.in_flight -= count;
     }
+
+    /// Stages the completion of chain `head` with `written` bytes; chains complete in the order they were popped. Without a
+    /// popped chain it does nothing.
+    #[inline]
+    pub fn complete(&mut self, head: u16, written: u32) {
+        if self.in_flight == 0 {
+            debug_assert!(false, "completion without a popped chain");
+            return;
+        }
+        self.ring.store_used(
+            self.used.wrapping_add(self.staged),
+            u32::from(head),
+            written,
+        );
+        self.in_flight -= 1;
+        self.staged += 1;
+    }
+
     /// Publishes staged completions with one release store; true: the driver wants a notification.
     #[must_use]
     pub fn publish(&mut self) -> bool {
-        todo!()
+        if self.staged == 0 {
+            return false;
+        }
+        let old = self.used;
+        self.used = old.wrapping_add(self.staged);
+        self.staged = 0;
+        // Release: used elements and buffer contents are visible before the index.
+        self.ring
+            .used_idx()
+            .store(self.used.to_le(), Ordering::Release);
+        // The index must be visible before the driver's wish is read, or both sides go to sleep (2.7.7.2).
+        fence(Ordering::SeqCst);
+        if self.features.event_idx {
+            let event = u16::from_le(self.ring.used_event().load(Ordering::Relaxed));
+            need_event(event, self.used, old)
+        } else {
+            u16::from_le(self.ring.avail_flags().load(Ordering::Relaxed)) & AVAIL_F_NO_INTERRUPT
+                == 0
+        }
     }
+
     /// Tells the driver not to kick (while polling).
     pub fn suppress_kicks(&mut self) {
-        todo!()
+        // With EVENT_IDX the flag is ignored (2.7.10): the event index simply stays behind, and a driver that passes it
+        // once in 65536 entries costs one spurious kick.
+        if !self.features.event_idx {
+            self.ring
+                .used_flags()
+                .store(USED_F_NO_NOTIFY.to_le(), Ordering::Relaxed);
+        }
     }
-    /// Asks for kicks again; true: more became available meanwhile, process before sleeping.
+
+    /// Asks for kicks again; true: more became available meanwhile, process before sleeping. A broken avail index counts as
+    /// more: the next pop reports it.
     #[must_use]
     pub fn arm_kicks(&mut self) -> bool {
-        todo!()
+        if self.fault.is_some() {
+            return false;
+        }
+        if self.features.event_idx {
+            self.ring
+                .avail_event()
+                .store(self.next_avail.to_le(), Ordering::Relaxed);
+        } else {
+            self.ring.used_flags().store(0, Ordering::Relaxed);
+        }
+        // The wish must be visible before the index is read again, or a kick is lost (2.7.10.1).
+        fence(Ordering::SeqCst);
+        u16::from_le(self.ring.avail_idx().load(Ordering::Acquire)) != self.next_avail
     }
+
     /// Where the ring stands; popped chains not completed count as not fetched.
     pub fn position(&self) -> RingPosition {
-        todo!()
+        RingPosition {
+            next_avail: self.next_avail.wrapping_sub(self.in_flight),
+            next_used: self.used,
+        }
     }
+
     /// The fault that latched this queue.
+    #[inline]
     pub fn fault(&self) -> Option<QueueFault> {
-        todo!()
+        self.fault
     }
+
     /// Entries.
     pub fn size(&self) -> u16 {
-        todo!()
+        self.ring.size
     }
+
     /// The used index in guest memory, from which an in-order ring is recovered after a crash of the device.
-    pub fn used_index_in_memory(
-        _mem: &MemoryMap,
-        _config: &QueueConfig,
-    ) -> Result<u16, QueueFault> {
-        todo!()
+    pub fn used_index_in_memory(mem: &MemoryMap, config: &QueueConfig) -> Result<u16, QueueFault> {
+        let ring = Ring::new(mem, config)?;
+        Ok(u16::from_le(ring.used_idx().load(Ordering::Acquire)))
     }
 }
+
+#[cfg(test)]
+#[path = "device_test.rs"]
+mod tests;

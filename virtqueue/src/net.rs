@@ -1,7 +1,16 @@
 //! `struct virtio_net_hdr_v1` (virtio 1.2, 5.1.6).
 
-/// Bytes of the header on the wire (always with `num_buffers`, VERSION_1 or MRG_RXBUF).
+/// Bytes of the header on the wire (always with `num_buffers`: VERSION_1 or MRG_RXBUF).
 pub const NET_HEADER_LEN: usize = 12;
+
+const F_NEEDS_CSUM: u8 = 1;
+const F_DATA_VALID: u8 = 2;
+const GSO_NONE: u8 = 0;
+const GSO_TCPV4: u8 = 1;
+const GSO_UDP: u8 = 3;
+const GSO_TCPV6: u8 = 4;
+const GSO_UDP_L4: u8 = 5;
+const GSO_ECN: u8 = 0x80;
 
 /// Segmentation asked for by a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,12 +52,46 @@ pub struct NetHeader {
 }
 
 impl NetHeader {
-    /// Decodes; `None`: unknown gso_type.
-    pub fn decode(_bytes: &[u8; NET_HEADER_LEN]) -> Option<Self> {
-        todo!()
+    /// Decodes; `None`: unknown gso_type. Unknown flags are dropped.
+    pub fn decode(bytes: &[u8; NET_HEADER_LEN]) -> Option<Self> {
+        let [flags, gso_type, h0, h1, g0, g1, s0, s1, o0, o1, n0, n1] = *bytes;
+        let gso = match gso_type & !GSO_ECN {
+            GSO_NONE => GsoType::None,
+            GSO_TCPV4 => GsoType::TcpV4,
+            GSO_TCPV6 => GsoType::TcpV6,
+            GSO_UDP => GsoType::Udp,
+            GSO_UDP_L4 => GsoType::UdpL4,
+            _ => return None,
+        };
+        Some(Self {
+            needs_csum: flags & F_NEEDS_CSUM != 0,
+            data_valid: flags & F_DATA_VALID != 0,
+            gso,
+            ecn: gso_type & GSO_ECN != 0,
+            hdr_len: u16::from_le_bytes([h0, h1]),
+            gso_size: u16::from_le_bytes([g0, g1]),
+            csum_start: u16::from_le_bytes([s0, s1]),
+            csum_offset: u16::from_le_bytes([o0, o1]),
+            num_buffers: u16::from_le_bytes([n0, n1]),
+        })
     }
+
     /// Encodes.
     pub fn encode(&self) -> [u8; NET_HEADER_LEN] {
-        todo!()
+        let flags = if self.needs_csum { F_NEEDS_CSUM } else { 0 }
+            | if self.data_valid { F_DATA_VALID } else { 0 };
+        let gso = match self.gso {
+            GsoType::None => GSO_NONE,
+            GsoType::TcpV4 => GSO_TCPV4,
+            GsoType::TcpV6 => GSO_TCPV6,
+            GsoType::Udp => GSO_UDP,
+            GsoType::UdpL4 => GSO_UDP_L4,
+        } | if self.ecn { GSO_ECN } else { 0 };
+        let [h0, h1] = self.hdr_len.to_le_bytes();
+        let [g0, g1] = self.gso_size.to_le_bytes();
+        let [s0, s1] = self.csum_start.to_le_bytes();
+        let [o0, o1] = self.csum_offset.to_le_bytes();
+        let [n0, n1] = self.num_buffers.to_le_bytes();
+        [flags, gso, h0, h1, g0, g1, s0, s1, o0, o1, n0, n1]
     }
 }

@@ -1,0 +1,259 @@
+//! The split ring in memory (virtio 1.2, 2.7): offsets, flags, and single accesses to shared words.
+#![expect(
+    unsafe_code,
+    reason = "atomic and volatile access to rings shared with the guest"
+)]
+
+use std::{
+    ptr::NonNull,
+    sync::atomic::{AtomicU16, AtomicU32, Ordering},
+};
+
+use crate::{MemoryMap, QueueConfig, QueueFault};
+
+/// The buffer continues in `next`.
+pub(crate) const DESC_F_NEXT: u16 = 1;
+/// The buffer is device-writable.
+pub(crate) const DESC_F_WRITE: u16 = 2;
+/// The buffer is a table of descriptors.
+pub(crate) const DESC_F_INDIRECT: u16 = 4;
+/// `avail.flags`: the driver wants no interrupts.
+pub(crate) const AVAIL_F_NO_INTERRUPT: u16 = 1;
+/// `used.flags`: the device wants no kicks.
+pub(crate) const USED_F_NO_NOTIFY: u16 = 1;
+/// Bytes of a descriptor.
+pub(crate) const DESC_SIZE: usize = 16;
+/// Entries at most (2.7).
+pub(crate) const MAX_SIZE: u16 = 32768;
+
+/// A private copy of one descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Descriptor {
+    pub(crate) addr: u64,
+    pub(crate) len: u32,
+    pub(crate) flags: u16,
+    pub(crate) next: u16,
+}
+
+impl Descriptor {
+    pub(crate) fn has(self, flag: u16) -> bool {
+        self.flags & flag != 0
+    }
+
+    fn decode(low: u64, high: u64) -> Self {
+        let bytes = high.to_ne_bytes();
+        let [l0, l1, l2, l3, f0, f1, n0, n1] = bytes;
+        Self {
+            addr: u64::from_le(low),
+            len: u32::from_le_bytes([l0, l1, l2, l3]),
+            flags: u16::from_le_bytes([f0, f1]),
+            next: u16::from_le_bytes([n0, n1]),
+        }
+    }
+
+    pub(crate) fn encode(self) -> [u8; DESC_SIZE] {
+        let mut bytes = [0; DESC_SIZE];
+        bytes[0..8].copy_from_slice(&self.addr.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.len.to_le_bytes());
+        bytes[12..14].copy_from_slice(&self.flags.to_le_bytes());
+        bytes[14..16].copy_from_slice(&self.next.to_le_bytes());
+        bytes
+    }
+}
+
+/// The three areas of one ring, resolved and checked once. Addresses stay valid while the memory map they came from lives: whoever
+/// holds a `Ring` holds that map too.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ring {
+    pub(crate) size: u16,
+    desc: NonNull<u8>,
+    avail: NonNull<u8>,
+    used: NonNull<u8>,
+}
+
+// SAFETY: the pointers lead into shared mappings that are only touched through atomics, volatile reads and raw copies.
+unsafe impl Send for Ring {}
+
+impl Ring {
+    pub(crate) fn new(mem: &MemoryMap, config: &QueueConfig) -> Result<Self, QueueFault> {
+        let size = config.size;
+        if size == 0 || size > MAX_SIZE || !size.is_power_of_two() {
+            return Err(QueueFault::Size(size));
+        }
+        let (desc, avail, used) = area_sizes(size);
+        Ok(Self {
+            size,
+            desc: area(mem, config.desc, desc, 16)?,
+            avail: area(mem, config.avail, avail, 2)?,
+            used: area(mem, config.used, used, 4)?,
+        })
+    }
+
+    #[inline]
+    fn slot(self, index: u16) -> usize {
+        usize::from(index & (self.size - 1))
+    }
+
+    #[inline]
+    fn u16_at(&self, base: NonNull<u8>, offset: usize) -> &AtomicU16 {
+        // SAFETY: every caller passes an offset inside the area that `new` checked, even, and the area is 2-byte aligned; an
+        // atomic may be shared with other writers.
+        unsafe { AtomicU16::from_ptr(base.as_ptr().add(offset).cast()) }
+    }
+
+    #[inline]
+    fn u32_at(&self, base: NonNull<u8>, offset: usize) -> &AtomicU32 {
+        // SAFETY: as above, with offsets that are multiples of 4 in the 4-byte aligned used area.
+        unsafe { AtomicU32::from_ptr(base.as_ptr().add(offset).cast()) }
+    }
+
+    /// `avail.flags`
+    #[inline]
+    pub(crate) fn avail_flags(&self) -> &AtomicU16 {
+        self.u16_at(self.avail, 0)
+    }
+    /// `avail.idx`
+    #[inline]
+    pub(crate) fn avail_idx(&self) -> &AtomicU16 {
+        self.u16_at(self.avail, 2)
+    }
+    /// `avail.ring[index mod size]`
+    #[inline]
+    pub(crate) fn avail_slot(&self, index: u16) -> &AtomicU16 {
+        self.u16_at(self.avail, 4 + 2 * self.slot(index))
+    }
+    /// `avail.used_event`
+    #[inline]
+    pub(crate) fn used_event(&self) -> &AtomicU16 {
+        self.u16_at(self.avail, 4 + 2 * usize::from(self.size))
+    }
+    /// `used.flags`
+    #[inline]
+    pub(crate) fn used_flags(&self) -> &AtomicU16 {
+        self.u16_at(self.used, 0)
+    }
+    /// `used.idx`
+    #[inline]
+    pub(crate) fn used_idx(&self) -> &AtomicU16 {
+        self.u16_at(self.used, 2)
+    }
+    /// `used.avail_event`
+    #[inline]
+    pub(crate) fn avail_event(&self) -> &AtomicU16 {
+        self.u16_at(self.used, 4 + 8 * usize::from(self.size))
+    }
+
+    /// Writes `used.ring[index mod size]`; visible to the driver once `used.idx` passes it.
+    #[inline]
+    pub(crate) fn store_used(&self, index: u16, id: u32, len: u32) {
+        let offset = 4 + 8 * self.slot(index);
+        self.u32_at(self.used, offset)
+            .store(id.to_le(), Ordering::Relaxed);
+        self.u32_at(self.used, offset + 4)
+            .store(len.to_le(), Ordering::Relaxed);
+    }
+
+    /// Reads `used.ring[index mod size]`: id and length.
+    #[inline]
+    pub(crate) fn load_used(&self, index: u16) -> (u32, u32) {
+        let offset = 4 + 8 * self.slot(index);
+        let id = self.u32_at(self.used, offset).load(Ordering::Relaxed);
+        let len = self.u32_at(self.used, offset + 4).load(Ordering::Relaxed);
+        (u32::from_le(id), u32::from_le(len))
+    }
+
+    /// The descriptor table as a table to walk.
+    pub(crate) fn table(&self) -> Table {
+        Table {
+            base: self.desc,
+            len: self.size,
+        }
+    }
+
+    /// Writes descriptor `index` (masked) of the table.
+    pub(crate) fn store_descriptor(&self, index: u16, descriptor: Descriptor) {
+        let offset = DESC_SIZE * self.slot(index);
+        // SAFETY: the offset is masked to the table that `new` checked.
+        let place = unsafe { self.desc.add(offset) };
+        // SAFETY: 16 bytes at a masked index lie within the table.
+        unsafe { crate::copy::copy_to_guest(&descriptor.encode(), place) };
+    }
+}
+
+/// A table of descriptors in guest memory: a ring's own or an indirect one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Table {
+    base: NonNull<u8>,
+    len: u16,
+}
+
+impl Table {
+    /// An indirect table of `len` descriptors, which must lie within one region.
+    pub(crate) fn indirect(mem: &MemoryMap, addr: u64, len: u16) -> Option<Self> {
+        let base = mem.contiguous(addr, u64::from(len) * DESC_SIZE as u64)?;
+        Some(Self { base, len })
+    }
+
+    #[inline]
+    pub(crate) fn len(self) -> u16 {
+        self.len
+    }
+
+    /// One read of descriptor `index` into private memory; `None` beyond the table.
+    #[inline]
+    pub(crate) fn load(self, index: u16) -> Option<Descriptor> {
+        if index >= self.len {
+            return None;
+        }
+        // SAFETY: `index` is inside the table, whose whole length was checked when it was made.
+        let place = unsafe { self.base.add(DESC_SIZE * usize::from(index)) }
+            .as_ptr()
+            .cast::<u64>();
+        if place.is_aligned() {
+            // SAFETY: aligned and inside the table; volatile, so that the compiler reads it exactly once.
+            let low = unsafe { place.read_volatile() };
+            // SAFETY: the second half of the same 16 bytes.
+            let high = unsafe { place.add(1).read_volatile() };
+            return Some(Descriptor::decode(low, high));
+        }
+        // Nothing in the specification aligns an indirect table.
+        let mut bytes = [0u8; DESC_SIZE];
+        for (offset, byte) in bytes.iter_mut().enumerate() {
+            // SAFETY: inside the table; bytes have no alignment.
+            *byte = unsafe { place.cast::<u8>().add(offset).read_volatile() };
+        }
+        let [a, b] = [0, 8].map(|at| {
+            let mut half = [0; 8];
+            half.copy_from_slice(&bytes[at..at + 8]);
+            u64::from_ne_bytes(half)
+        });
+        Some(Descriptor::decode(a, b))
+    }
+}
+
+fn area(mem: &MemoryMap, addr: u64, len: usize, align: u64) -> Result<NonNull<u8>, QueueFault> {
+    if !addr.is_multiple_of(align) {
+        return Err(QueueFault::Misaligned(addr));
+    }
+    let host = mem
+        .contiguous(addr, len as u64)
+        .ok_or(QueueFault::RingUnmapped(addr))?;
+    // Mappings are page-aligned at both ends, so an aligned guest address is an aligned host address.
+    if (host.as_ptr() as u64).is_multiple_of(align) {
+        Ok(host)
+    } else {
+        Err(QueueFault::Misaligned(addr))
+    }
+}
+
+/// Bytes of the descriptor, avail and used areas of `size` entries, event indices included (2.7).
+pub(crate) fn area_sizes(size: u16) -> (usize, usize, usize) {
+    let n = usize::from(size);
+    (DESC_SIZE * n, 6 + 2 * n, 6 + 8 * n)
+}
+
+/// Whether a peer that asked to hear of `event` must be told when the index goes from `old` to `new` (2.7.7.1, 2.7.10.1).
+#[inline]
+pub(crate) fn need_event(event: u16, new: u16, old: u16) -> bool {
+    new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
+}
