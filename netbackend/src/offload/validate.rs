@@ -1,0 +1,211 @@
+//! Checks what a sender's virtio-net header asks for against the frame that it came with.
+use thiserror::Error;
+use virtqueue::{GsoType, NetHeader};
+
+use super::parse::{IPV6_LEN, IpVersion, Layout, ParseError, TCP, UDP, parse};
+
+/// Bytes of a frame to look at (and to copy out of shared memory first): room for two VLAN tags, the longest
+/// IPv4 and TCP headers, or IPv6 with 134 bytes of extension headers.
+pub const HEAD_LEN: usize = 256;
+
+/// Segments that one frame may ask for. 64 KiB in segments of 36 bytes, which is the least that Linux sends
+/// (`TCP_MIN_SND_MSS` with timestamps), are fewer; a `gso_size` of 1 would be a way to burn our processor.
+pub const MAX_SEGMENTS: usize = 2048;
+
+/// Offset of the checksum in a TCP header.
+pub(super) const TCP_CHECKSUM: u16 = 16;
+/// Offset of the checksum in a UDP header.
+const UDP_CHECKSUM: u16 = 6;
+const UDP_LEN: usize = 8;
+/// Longest IPv4 packet, and longest IPv6 payload without jumbograms.
+const MAX_IP_LEN: usize = 65_535;
+
+/// Why a header does not fit its frame. The frame is to be dropped and counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Reject {
+    /// offloads are asked for, and the frame's headers make no sense
+    #[error("offload of an unintelligible frame: {0}")]
+    Headers(#[from] ParseError),
+    /// offloads are asked for a fragment
+    #[error("offload of an IP fragment")]
+    Fragment,
+    /// the checksum is outside of the frame
+    #[error("checksum is outside of the frame")]
+    ChecksumRange,
+    /// the checksum is not where the frame's transport protocol has one
+    #[error("checksum is not at the place of one")]
+    ChecksumPlace,
+    /// segmentation without VIRTIO_NET_HDR_F_NEEDS_CSUM (virtio 1.2, 5.1.6.2.1)
+    #[error("segmentation without checksum")]
+    GsoWithoutChecksum,
+    /// the type was not offered: UFO, USO
+    #[error("segmentation type was not offered")]
+    GsoUnsupported,
+    /// the frame is not of the type's protocol
+    #[error("segmentation type is not that of the frame")]
+    GsoProtocol,
+    /// `gso_size` is 0, or makes too many segments
+    #[error("impossible segment size")]
+    GsoSize,
+    /// longer than an IP packet can be
+    #[error("frame is too long to segment")]
+    TooLong,
+    /// [`Segments`](super::Segments) only: there is nothing to cut
+    #[error("not a frame to segment")]
+    NotGso,
+    /// [`Segments`](super::Segments) only: checksums behind an IPv6 routing header are not known here
+    #[error("segmentation behind an IPv6 routing header")]
+    RoutingHeader,
+}
+
+/// A virtio-net header that fits its frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Validated {
+    header: NetHeader,
+}
+
+impl Validated {
+    /// The header of a frame that asks for nothing.
+    pub const PLAIN: Self = Self {
+        header: NetHeader {
+            needs_csum: false,
+            data_valid: false,
+            gso: GsoType::None,
+            ecn: false,
+            hdr_len: 0,
+            gso_size: 0,
+            csum_start: 0,
+            csum_offset: 0,
+            num_buffers: 1,
+        },
+    };
+
+    /// The header to hand to a receiver that negotiated what it asks for; `num_buffers` is 1.
+    #[inline]
+    pub fn header(&self) -> &NetHeader {
+        &self.header
+    }
+
+    /// Whether the checksum is partial.
+    #[inline]
+    pub fn needs_csum(&self) -> bool {
+        self.header.needs_csum
+    }
+
+    /// Whether the frame is to be segmented.
+    #[inline]
+    pub fn is_gso(&self) -> bool {
+        self.header.gso != GsoType::None
+    }
+}
+
+/// Checks a sender's header against its frame.
+///
+/// `head` is the first [`HEAD_LEN`] bytes of the frame, or all of a shorter one, in memory that the sender cannot
+/// change any more; `frame_len` is the length of the whole frame without the virtio-net header.
+///
+/// The result holds only what was checked: DATA_VALID is cleared, which a driver must not set (virtio 1.2,
+/// 5.1.6.2.1); `hdr_len` is the true length of the headers of a GSO frame; a GSO frame that fits one segment is
+/// not GSO any more; fields that nothing asks for are zero.
+///
+/// A partial checksum may be TCP's or UDP's own, or lie in the payload of UDP or of another IP protocol: Linux
+/// guests leave the inner checksums of tunnels to the device. It never lies in an IP header or before, where
+/// completing it would change the addresses that the frame was judged by.
+#[inline]
+pub fn validate(header: &NetHeader, head: &[u8], frame_len: usize) -> Result<Validated, Reject> {
+    if !header.needs_csum && header.gso == GsoType::None {
+        return Ok(Validated::PLAIN);
+    }
+    validate_offloads(header, head, frame_len)
+}
+
+fn validate_offloads(
+    header: &NetHeader,
+    head: &[u8],
+    frame_len: usize,
+) -> Result<Validated, Reject> {
+    let version = match header.gso {
+        GsoType::None => None,
+        GsoType::TcpV4 => Some(IpVersion::V4),
+        GsoType::TcpV6 => Some(IpVersion::V6),
+        GsoType::Udp | GsoType::UdpL4 => return Err(Reject::GsoUnsupported),
+    };
+    if !header.needs_csum {
+        return Err(Reject::GsoWithoutChecksum);
+    }
+    let head = head.get(..frame_len).unwrap_or(head);
+    let layout = parse(head)?;
+    check_checksum(header, &layout, frame_len)?;
+    let mut validated = Validated::PLAIN;
+    validated.header.needs_csum = true;
+    validated.header.csum_start = header.csum_start;
+    validated.header.csum_offset = header.csum_offset;
+    if let Some(version) = version {
+        validated.add_tcp_segmentation(header, version, &layout, head, frame_len)?;
+    }
+    Ok(validated)
+}
+
+fn check_checksum(header: &NetHeader, layout: &Layout, frame_len: usize) -> Result<(), Reject> {
+    if layout.is_fragment {
+        return Err(Reject::Fragment);
+    }
+    let (start, offset) = (usize::from(header.csum_start), header.csum_offset);
+    if start + usize::from(offset) + 2 > frame_len {
+        return Err(Reject::ChecksumRange);
+    }
+    let fits = match layout.protocol {
+        TCP => start == layout.l4 && offset == TCP_CHECKSUM,
+        UDP => start == layout.l4 && offset == UDP_CHECKSUM || start >= layout.l4 + UDP_LEN,
+        _ => start >= layout.l4,
+    };
+    if fits {
+        Ok(())
+    } else {
+        Err(Reject::ChecksumPlace)
+    }
+}
+
+impl Validated {
+    fn add_tcp_segmentation(
+        &mut self,
+        header: &NetHeader,
+        version: IpVersion,
+        layout: &Layout,
+        head: &[u8],
+        frame_len: usize,
+    ) -> Result<(), Reject> {
+        if layout.protocol != TCP || layout.ip != version {
+            return Err(Reject::GsoProtocol);
+        }
+        if header.gso_size == 0 {
+            return Err(Reject::GsoSize);
+        }
+        let max_ip_len = match version {
+            IpVersion::V4 => MAX_IP_LEN,
+            IpVersion::V6 => MAX_IP_LEN + IPV6_LEN,
+        };
+        if frame_len > layout.l3 + max_ip_len {
+            return Err(Reject::TooLong);
+        }
+        let headers_len = layout.tcp_payload(head)?;
+        let segments = frame_len
+            .saturating_sub(headers_len)
+            .div_ceil(header.gso_size.into());
+        if segments > MAX_SEGMENTS {
+            return Err(Reject::GsoSize);
+        }
+        if segments > 1 {
+            self.header.gso = header.gso;
+            self.header.gso_size = header.gso_size;
+            self.header.ecn = header.ecn;
+            self.header.hdr_len = u16::try_from(headers_len).map_err(|_| Reject::TooLong)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "validate_test.rs"]
+mod tests;
