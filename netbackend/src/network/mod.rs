@@ -1,7 +1,35 @@
 //! One network's data plane: ports, rings, the datapath thread. Runs inside the network's worker process.
+//!
+//! Three kinds of threads meet here. The caller adds and removes ports. Each vhost-user port has a
+//! control thread (`vhost_user`) that speaks the protocol with its front-end. One thread carries the
+//! frames (`datapath`). The first two post commands to the third (`command`) and wait for the answer.
+mod command;
+mod counters;
+mod datapath;
+mod sys;
+#[cfg(test)]
+mod tests;
+mod vhost_user;
+
+use anyhow::{Context, bail};
+use command::{Command, Mailbox, NewCarrier};
 use control::PortStatus;
-use std::{fs::File, os::unix::net::UnixListener, time::Duration};
-use switch::{MacAddr, Mode, Role};
+use counters::{Carrier, PortShared};
+use datapath::{Worker, WorkerConfig};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    os::unix::net::UnixListener,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+use switch::{MacAddr, Mode, PortConfig, PortId, Role, SwitchConfig};
+use vhost_user::{Listener, ListenerConfig};
+use virtqueue::SealPolicy;
+
+/// Most queue pairs of a port: vhost-user names rings by one byte in kick and call messages.
+pub const MAX_QUEUE_PAIRS: u16 = 128;
 
 /// What a network is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +59,7 @@ pub struct PortSpec {
     pub role: Role,
     /// Fixed address.
     pub mac: Option<MacAddr>,
-    /// Queue pairs at most.
+    /// Queue pairs at most, up to [`MAX_QUEUE_PAIRS`].
     pub queue_pairs: u16,
 }
 
@@ -40,33 +68,206 @@ pub struct PortSpec {
 pub enum PortTransport {
     /// Accepts one front-end at a time, again and again.
     VhostUser(UnixListener),
-    /// A tap with IFF_VNET_HDR and a 12-byte header, one file per queue.
+    /// A tap with IFF_VNET_HDR and a 12-byte header, one file per queue. The opener has set
+    /// TUNSETOFFLOAD to checksums, TSO4 and TSO6 (with ECN).
     Tap(Vec<File>),
 }
 
 /// A running network.
+///
+/// Dropping it stops it like [`Network::stop`].
 #[derive(Debug)]
-pub struct Network {}
+pub struct Network {
+    spec: NetworkSpec,
+    mailbox: Arc<Mailbox>,
+    worker: Option<JoinHandle<()>>,
+    ports: Mutex<BTreeMap<String, PortEntry>>,
+}
+
+/// What the network keeps of a port.
+#[derive(Debug)]
+struct PortEntry {
+    id: PortId,
+    shared: Arc<PortShared>,
+    listener: Option<Listener>,
+    /// Keeps the id taken while the port is being removed.
+    removing: bool,
+}
 
 impl Network {
     /// Starts the datapath; no ports yet.
-    pub fn start(_spec: NetworkSpec) -> anyhow::Result<Self> {
-        todo!()
+    ///
+    /// # Errors
+    /// The process has no fds or threads left.
+    pub fn start(spec: NetworkSpec) -> anyhow::Result<Self> {
+        let mailbox = Arc::new(Mailbox::new().context("create the datapath's mailbox")?);
+        let config = WorkerConfig {
+            switch: SwitchConfig {
+                mode: spec.mode,
+                ageing: spec.ageing,
+                fdb_capacity_per_port: spec.fdb_capacity_per_port,
+            },
+            poll_idle: spec.poll_idle,
+        };
+        let worker = Worker::new(&config, Arc::clone(&mailbox))
+            .context("create the datapath's epoll set")?;
+        let thread = thread::Builder::new()
+            .name(format!("dp-{}", spec.name))
+            .spawn(move || worker.run())
+            .context("start the datapath thread")?;
+        Ok(Self {
+            spec,
+            mailbox,
+            worker: Some(thread),
+            ports: Mutex::default(),
+        })
     }
+
     /// Adds a port; it carries frames when this returns (a vhost-user port: when its front-end is there).
-    pub fn add_port(&self, _spec: PortSpec, _transport: PortTransport) -> anyhow::Result<()> {
-        todo!()
+    ///
+    /// # Errors
+    /// The name is taken, the queue pairs are out of range, or the transport cannot be watched.
+    pub fn add_port(&self, spec: PortSpec, transport: PortTransport) -> anyhow::Result<()> {
+        if !(1..=MAX_QUEUE_PAIRS).contains(&spec.queue_pairs) {
+            bail!(
+                "port {}: queue_pairs is {}; choose 1 to {MAX_QUEUE_PAIRS}",
+                spec.name,
+                spec.queue_pairs
+            );
+        }
+        let mut ports = self.lock_ports();
+        if ports.contains_key(&spec.name) {
+            bail!("port {} exists already; choose another name", spec.name);
+        }
+        let id = free_id(&ports).context("the network has no port id left")?;
+        let kind = match transport {
+            PortTransport::VhostUser(_) => Carrier::VhostUser,
+            PortTransport::Tap(_) => Carrier::Tap,
+        };
+        let name = spec.name.clone();
+        let shared = Arc::new(PortShared::new(spec.name, kind, spec.role, spec.mac));
+        let (carrier, socket) = match transport {
+            PortTransport::VhostUser(socket) => {
+                let rings = spec.queue_pairs * 2;
+                (NewCarrier::VhostUser { rings }, Some(socket))
+            }
+            PortTransport::Tap(files) => (NewCarrier::Tap(files), None),
+        };
+        self.mailbox
+            .call(Command::AddPort {
+                port: id,
+                config: PortConfig {
+                    role: spec.role,
+                    mac: spec.mac,
+                },
+                carrier,
+                shared: Arc::clone(&shared),
+            })
+            .with_context(|| format!("add port {name}"))?;
+        let listener = socket
+            .map(|socket| self.listen(socket, id, spec.queue_pairs, &shared))
+            .transpose();
+        let listener = match listener {
+            Ok(listener) => listener,
+            Err(error) => {
+                self.mailbox.call(Command::RemovePort(id))?;
+                return Err(error);
+            }
+        };
+        let entry = PortEntry {
+            id,
+            shared,
+            listener,
+            removing: false,
+        };
+        ports.insert(name, entry);
+        Ok(())
     }
+
+    fn listen(
+        &self,
+        socket: UnixListener,
+        port: PortId,
+        queue_pairs: u16,
+        shared: &Arc<PortShared>,
+    ) -> anyhow::Result<Listener> {
+        let config = ListenerConfig {
+            port,
+            queue_pairs,
+            seals: if self.spec.require_sealed_memory {
+                SealPolicy::RequireSealed
+            } else {
+                SealPolicy::AllowUnsealed
+            },
+            mailbox: Arc::clone(&self.mailbox),
+            shared: Arc::clone(shared),
+        };
+        Listener::start(socket, config)
+            .with_context(|| format!("start the control thread of port {}", shared.name))
+    }
+
     /// Removes a port, its connection and all that was learned on it. False: no such port.
-    pub fn remove_port(&self, _name: &str) -> anyhow::Result<bool> {
-        todo!()
+    ///
+    /// # Errors
+    /// The datapath has ended.
+    pub fn remove_port(&self, name: &str) -> anyhow::Result<bool> {
+        // The control thread may take a while to end (its front-end decides what it waits for), and
+        // must not hold up reports meanwhile.
+        let (id, listener) = match self.lock_ports().get_mut(name) {
+            Some(entry) if !entry.removing => {
+                entry.removing = true;
+                (entry.id, entry.listener.take())
+            }
+            _ => return Ok(false),
+        };
+        if let Some(listener) = listener {
+            listener.stop();
+        }
+        let removed = self.mailbox.call(Command::RemovePort(id));
+        self.lock_ports().remove(name);
+        removed.with_context(|| format!("remove port {name}"))?;
+        Ok(true)
     }
+
     /// State and counters of every port. `PortStatus::kind` is filled in by the supervisor: a placeholder here.
     pub fn report(&self) -> Vec<PortStatus> {
-        todo!()
+        self.lock_ports()
+            .values()
+            .map(|entry| entry.shared.status())
+            .collect()
     }
+
     /// Stops the threads and closes every port.
-    pub fn stop(self) {
-        todo!()
+    pub fn stop(mut self) {
+        self.end();
     }
+
+    fn end(&mut self) {
+        let ports = std::mem::take(&mut *self.lock_ports());
+        for listener in ports.into_values().filter_map(|entry| entry.listener) {
+            listener.stop();
+        }
+        if let Some(worker) = self.worker.take() {
+            // Fails only if the thread has ended already.
+            drop(self.mailbox.call(Command::Stop));
+            drop(worker.join());
+        }
+    }
+
+    fn lock_ports(&self) -> MutexGuard<'_, BTreeMap<String, PortEntry>> {
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// The smallest id that no port has: ids stay small and dense.
+fn free_id(ports: &BTreeMap<String, PortEntry>) -> Option<PortId> {
+    (0..u16::MAX)
+        .map(PortId)
+        .find(|id| ports.values().all(|entry| entry.id != *id))
 }

@@ -1,0 +1,250 @@
+//! Commands from control threads to the datapath, each acknowledged.
+//!
+//! A control thread posts a command, wakes the datapath and waits for the answer. The datapath takes
+//! commands only between bursts, when no burst holds guest memory: its answer says that nothing of
+//! what the command took away is in use any more (the quiesce that GET_VRING_BASE, SET_MEM_TABLE and
+//! REM_MEM_REG need before their reply).
+use super::counters::PortShared;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use std::{
+    collections::VecDeque,
+    fs::File,
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+};
+use switch::{PortConfig, PortId};
+use thiserror::Error;
+use virtqueue::{MemoryMap, QueueConfig, QueueFault, RingPosition};
+
+/// Index of a ring of a port, as vhost-user counts: receive rings are even, transmit rings odd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RingId {
+    pub(super) port: PortId,
+    pub(super) index: u16,
+}
+
+/// How a front-end announces work.
+#[derive(Debug)]
+pub(super) enum Kick {
+    /// It never does: the ring must be polled (VHOST_USER_VRING_NOFD_MASK).
+    Polled,
+    /// By this fd.
+    Fd(File),
+}
+
+/// Everything a ring needs to run.
+#[derive(Debug)]
+pub(super) struct RingStart {
+    pub(super) memory: Arc<MemoryMap>,
+    pub(super) config: QueueConfig,
+    pub(super) kick: Kick,
+    pub(super) call: Option<Arc<File>>,
+    pub(super) err: Option<Arc<File>>,
+    pub(super) enabled: bool,
+}
+
+/// What the driver behind a port negotiated about frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct PortOffloads {
+    /// Bytes of `struct virtio_net_hdr` in its rings: 12, or 10 without VERSION_1 and MRG_RXBUF.
+    pub(super) header_len: u32,
+    /// VIRTIO_NET_F_MRG_RXBUF
+    pub(super) mergeable: bool,
+    /// VIRTIO_NET_F_CSUM: it may send partial checksums
+    pub(super) tx_checksum: bool,
+    /// VIRTIO_NET_F_HOST_TSO4
+    pub(super) tx_tso4: bool,
+    /// VIRTIO_NET_F_HOST_TSO6
+    pub(super) tx_tso6: bool,
+    /// VIRTIO_NET_F_HOST_ECN
+    pub(super) tx_ecn: bool,
+    /// VIRTIO_NET_F_GUEST_CSUM: it takes partial checksums
+    pub(super) rx_checksum: bool,
+    /// VIRTIO_NET_F_GUEST_TSO4
+    pub(super) rx_tso4: bool,
+    /// VIRTIO_NET_F_GUEST_TSO6
+    pub(super) rx_tso6: bool,
+    /// VIRTIO_NET_F_GUEST_ECN
+    pub(super) rx_ecn: bool,
+}
+
+/// What a new port is made of.
+#[derive(Debug)]
+pub(super) enum NewCarrier {
+    /// Rings come later; this many at most.
+    VhostUser { rings: u16 },
+    /// One non-blocking file per queue.
+    Tap(Vec<File>),
+}
+
+/// What the datapath is asked to do.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// A new port.
+    AddPort {
+        port: PortId,
+        config: PortConfig,
+        carrier: NewCarrier,
+        shared: Arc<PortShared>,
+    },
+    /// Forget a port, its rings and what was learned on it.
+    RemovePort(PortId),
+    /// Negotiated features of a port; running rings take them over.
+    SetOffloads {
+        port: PortId,
+        offloads: PortOffloads,
+    },
+    /// Run a ring; one that runs already is replaced.
+    StartRing { ring: RingId, start: Box<RingStart> },
+    /// Stop a ring; the answer is where it stands.
+    StopRing(RingId),
+    /// Let running rings go on, from where they stand, with another map, addresses or ring features.
+    Reconfigure {
+        port: PortId,
+        memory: Arc<MemoryMap>,
+        rings: Vec<(u16, QueueConfig)>,
+    },
+    /// Use or do not use a ring for frames.
+    EnableRing { ring: RingId, enabled: bool },
+    /// Another call fd for a running ring.
+    SetCall {
+        ring: RingId,
+        call: Option<Arc<File>>,
+    },
+    /// Another error fd for a running ring.
+    SetErr {
+        ring: RingId,
+        err: Option<Arc<File>>,
+    },
+    /// The front-end is gone: forget its rings and memory.
+    Disconnect(PortId),
+    /// End the datapath.
+    Stop,
+}
+
+/// What the datapath answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// Done.
+    Done,
+    /// Done; the ring stood here.
+    Position(RingPosition),
+}
+
+/// Why the datapath refused.
+#[derive(Debug, Error)]
+pub(super) enum CommandError {
+    /// The ring cannot be set up.
+    #[error("set up ring {index}: {fault}")]
+    Ring { index: u16, fault: QueueFault },
+    /// The kick fd cannot be watched.
+    #[error("watch an fd of the port: {0}")]
+    Watch(#[source] io::Error),
+    /// The switch refused the port.
+    #[error(transparent)]
+    Port(#[from] switch::PortError),
+    /// The port or ring is not there.
+    #[error("no such port or ring")]
+    NotFound,
+    /// The datapath has ended.
+    #[error("the datapath has ended")]
+    Gone,
+}
+
+/// A posted command and where its answer goes.
+#[derive(Debug)]
+pub(super) struct Envelope {
+    pub(super) command: Command,
+    answer: mpsc::SyncSender<Result<Answer, CommandError>>,
+}
+
+impl Envelope {
+    /// Hands the command out together with the way to answer it.
+    pub(super) fn open(self) -> (Command, impl FnOnce(Result<Answer, CommandError>)) {
+        let Self { command, answer } = self;
+        // The asking thread cannot be gone: it waits without a limit. If it is, nobody cares.
+        (command, move |result| drop(answer.send(result)))
+    }
+}
+
+/// The way from control threads to one datapath thread.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    posted: Mutex<Posted>,
+    /// Set while something is posted: what the datapath looks at between bursts.
+    pending: AtomicBool,
+    wake: EventFd,
+}
+
+#[derive(Debug, Default)]
+struct Posted {
+    envelopes: VecDeque<Envelope>,
+    closed: bool,
+}
+
+impl Mailbox {
+    /// An empty mailbox.
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self {
+            posted: Mutex::default(),
+            pending: AtomicBool::new(false),
+            wake: EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?,
+        })
+    }
+
+    /// Posts a command and waits for the answer.
+    pub(super) fn call(&self, command: Command) -> Result<Answer, CommandError> {
+        let (answer, answered) = mpsc::sync_channel(1);
+        {
+            let mut posted = self.lock();
+            if posted.closed {
+                return Err(CommandError::Gone);
+            }
+            posted.envelopes.push_back(Envelope { command, answer });
+            // Pairs with the acquire load in `is_pending`; the lock orders the rest. The wake-up is
+            // written under the lock as well: written later it could outlive the taking of what it
+            // announces, and keep the datapath awake for ever.
+            self.pending.store(true, Ordering::Release);
+            // Cannot fail short of 2^64 unread wake-ups.
+            let _ = self.wake.write(1);
+        }
+        answered.recv().unwrap_or(Err(CommandError::Gone))
+    }
+
+    /// Whether something is posted: one load.
+    pub(super) fn is_pending(&self) -> bool {
+        self.pending.load(Ordering::Acquire)
+    }
+
+    /// Takes everything posted so far.
+    pub(super) fn take(&self) -> VecDeque<Envelope> {
+        let mut posted = self.lock();
+        self.pending.store(false, Ordering::Release);
+        // Not an error: several posts may have been taken with one wake-up.
+        let _ = self.wake.read();
+        std::mem::take(&mut posted.envelopes)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Posted> {
+        self.posted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Refuses everything from now on; what is posted is dropped, which its senders notice.
+    pub(super) fn close(&self) {
+        let mut posted = self.lock();
+        posted.closed = true;
+        posted.envelopes.clear();
+    }
+}
+
+impl AsFd for Mailbox {
+    /// Readable when something is posted.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+}

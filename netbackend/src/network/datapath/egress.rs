@@ -1,0 +1,237 @@
+//! From private memory and source buffers to one egress queue: all frames of a burst for it.
+use super::{
+    super::{counters::PortShared, sys::IoVecs},
+    frame::{Frame, Frames, MAX_FRAME, Outgoing},
+    ports::{Carrier, Ports},
+    tap_port::TapPort,
+    vhost_port::{Receiver, VhostPort},
+};
+use crate::offload::{self, Segments, Validated};
+use switch::PortId;
+use virtqueue::Burst;
+
+/// One frame for one egress queue. Ordered by queue, then by place in the burst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Delivery {
+    port: PortId,
+    queue: u16,
+    frame: u16,
+}
+
+impl Delivery {
+    /// Whether both go to the same queue.
+    pub(super) fn same_queue(self, other: Self) -> bool {
+        (self.port, self.queue) == (other.port, other.queue)
+    }
+}
+
+/// Memory that deliveries reuse.
+#[derive(Debug)]
+pub(super) struct Scratch {
+    /// Receive chains of the queue being served.
+    pub(super) burst: Burst,
+    vecs: IoVecs,
+    /// A whole frame, for those that must be changed.
+    linear: Box<[u8]>,
+}
+
+impl Scratch {
+    pub(super) fn new() -> Self {
+        Self {
+            burst: Burst::new(),
+            vecs: IoVecs::default(),
+            linear: vec![0; MAX_FRAME as usize].into_boxed_slice(),
+        }
+    }
+}
+
+/// Frames and bytes that reached a port or did not.
+#[derive(Debug, Default)]
+struct Tally {
+    frames: u64,
+    bytes: u64,
+    dropped: u64,
+    software: u64,
+}
+
+impl Tally {
+    fn note(&mut self, delivered: bool, len: u32) {
+        if delivered {
+            self.frames += 1;
+            self.bytes += u64::from(len);
+        } else {
+            self.dropped += 1;
+        }
+    }
+
+    fn add_to(&self, shared: &PortShared) {
+        let counters = &shared.counters;
+        counters.rx_frames.add(self.frames);
+        counters.rx_bytes.add(self.bytes);
+        counters.rx_dropped.add(self.dropped);
+        counters.software_offloads.add(self.software);
+    }
+}
+
+/// Notes that a frame goes to a port, by the queue of its flow.
+pub(super) fn plan(
+    ports: &Ports,
+    deliveries: &mut Vec<Delivery>,
+    id: PortId,
+    index: u16,
+    frame: &Frame,
+) {
+    let Some(port) = ports.get(id) else {
+        return;
+    };
+    match port.queue_for(frame) {
+        Some(queue) => deliveries.push(Delivery {
+            port: id,
+            queue,
+            frame: index,
+        }),
+        None => port.shared.counters.rx_dropped.add(1),
+    }
+}
+
+/// Delivers frames that all go to one queue.
+pub(super) fn deliver(
+    ports: &mut Ports,
+    group: &[Delivery],
+    frames: &Frames,
+    scratch: &mut Scratch,
+) {
+    let Some(first) = group.first() else {
+        return;
+    };
+    let Some(port) = ports.get_mut(first.port) else {
+        return;
+    };
+    let outgoing = group
+        .iter()
+        .filter_map(|delivery| frames.outgoing(usize::from(delivery.frame)));
+    let tally = match &mut port.carrier {
+        Carrier::Vhost(vhost) => {
+            let expected = group.len();
+            let (tally, latched) = receive(
+                vhost,
+                first.queue,
+                expected,
+                outgoing,
+                &port.shared,
+                scratch,
+            );
+            if latched {
+                port.shared.set_queue_pairs(vhost.refresh());
+            }
+            tally
+        }
+        Carrier::Tap(tap) => write(tap, first.queue, outgoing, &frames.burst, scratch),
+    };
+    tally.add_to(&port.shared);
+}
+
+/// Puts frames into a receive ring. Also tells whether the ring is latched as faulty afterwards.
+fn receive<'a>(
+    port: &mut VhostPort,
+    queue: u16,
+    expected: usize,
+    outgoing: impl Iterator<Item = Outgoing<'a>>,
+    shared: &PortShared,
+    scratch: &mut Scratch,
+) -> (Tally, bool) {
+    let mut tally = Tally::default();
+    let offloads = port.offloads;
+    let Some(ring) = port.receive(queue) else {
+        tally.dropped = expected as u64;
+        return (tally, false);
+    };
+    let mut receiver = Receiver::new(ring, &mut scratch.burst, shared, offloads, expected);
+    for mut frame in outgoing {
+        if frame.is_beyond(offloads) {
+            put_in_software(&mut receiver, &frame, &mut scratch.linear, &mut tally);
+            continue;
+        }
+        // Virtio 1.2, 5.1.6.4.1: no DATA_VALID for a driver without GUEST_CSUM.
+        frame.data_valid &= offloads.rx_checksum;
+        tally.note(receiver.put(&frame), frame.len);
+    }
+    receiver.finish();
+    (tally, ring.is_latched())
+}
+
+/// Does what the driver did not negotiate: cuts a GSO frame into segments, completes a checksum.
+fn put_in_software(
+    receiver: &mut Receiver<'_>,
+    frame: &Outgoing<'_>,
+    linear: &mut [u8],
+    tally: &mut Tally,
+) {
+    tally.software += 1;
+    let done = frame.linearize(linear).is_some_and(|bytes| {
+        if frame.validated.is_gso() {
+            put_segments(receiver, &frame.validated, bytes, tally)
+        } else {
+            put_checksummed(receiver, &frame.validated, bytes, tally)
+        }
+    });
+    if !done {
+        tally.dropped += 1;
+    }
+}
+
+/// False: a segment found no room; what follows it would only be lost behind a gap.
+fn put_segments(
+    receiver: &mut Receiver<'_>,
+    validated: &Validated,
+    bytes: &[u8],
+    tally: &mut Tally,
+) -> bool {
+    let Ok(mut segments) = Segments::new(validated, bytes) else {
+        return false;
+    };
+    receiver.expect(segments.remaining());
+    while let Some(segment) = segments.next_segment() {
+        let plain = Outgoing::plain(segment.headers, segment.payload);
+        if !receiver.put(&plain) {
+            return false;
+        }
+        tally.note(true, plain.len);
+    }
+    true
+}
+
+fn put_checksummed(
+    receiver: &mut Receiver<'_>,
+    validated: &Validated,
+    bytes: &mut [u8],
+    tally: &mut Tally,
+) -> bool {
+    if offload::complete_checksum(bytes, validated.header()).is_err() {
+        return false;
+    }
+    let plain = Outgoing::plain(bytes, &[]);
+    let delivered = receiver.put(&plain);
+    if delivered {
+        tally.note(true, plain.len);
+    }
+    delivered
+}
+
+fn write<'a>(
+    port: &mut TapPort,
+    queue: u16,
+    outgoing: impl Iterator<Item = Outgoing<'a>>,
+    burst: &Burst,
+    scratch: &mut Scratch,
+) -> Tally {
+    let mut tally = Tally::default();
+    let queue = port.queue(queue);
+    for frame in outgoing {
+        let written = queue.as_ref().is_some_and(|queue| {
+            queue.write(&frame, burst, &mut scratch.vecs, &mut scratch.linear)
+        });
+        tally.note(written, frame.len);
+    }
+    tally
+}

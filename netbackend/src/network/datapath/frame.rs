@@ -1,0 +1,298 @@
+//! Frames of a burst in private memory, and frames on their way out.
+use super::{BURST, flow};
+use crate::{
+    network::{command::PortOffloads, sys::IoVecs},
+    offload::{self, Validated},
+};
+use virtqueue::{Burst, GsoType, NetHeader, Segments};
+
+/// Bytes of each frame that are copied once and steer everything.
+pub(super) const HEAD: usize = offload::HEAD_LEN;
+/// Smallest frame: an Ethernet header.
+pub(super) const MIN_FRAME: u32 = 14;
+/// Largest frame: a GSO frame with 64 KiB of IPv6 payload, its header, two VLAN tags and Ethernet.
+pub(super) const MAX_FRAME: u32 = 65_535 + 40 + 8 + 14;
+
+/// A frame as taken from its source. What steers its way is in `validated` and `head`; the rest is
+/// only ever copied.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Frame {
+    /// What its header asks for.
+    validated: Validated,
+    /// Somebody we trust (a kernel behind a tap) has verified its checksum.
+    data_valid: bool,
+    head: [u8; HEAD],
+    /// Bytes of the frame, virtio-net header excluded.
+    pub(super) len: u32,
+    /// Where its bytes are: index of the chain in the burst, or of the tap buffer.
+    pub(super) place: usize,
+}
+
+impl Frame {
+    /// A frame of `len` bytes that starts with the first of `head`; `None`: its header asks for
+    /// what does not fit it.
+    pub(super) fn new(
+        header: &NetHeader,
+        head: [u8; HEAD],
+        len: u32,
+        place: usize,
+    ) -> Option<Self> {
+        let frame_len = usize::try_from(len).ok()?;
+        let start = head.get(..frame_len).unwrap_or(&head);
+        let validated = offload::validate(header, start, frame_len).ok()?;
+        Some(Self {
+            validated,
+            data_valid: false,
+            head,
+            len,
+            place,
+        })
+    }
+
+    /// Notes that its checksum was verified.
+    pub(super) fn with_data_valid(mut self, data_valid: bool) -> Self {
+        self.data_valid = data_valid && !self.validated.needs_csum();
+        self
+    }
+
+    /// Whether its sender negotiated what its header asks for (virtio 1.2, 5.1.6.2.1).
+    pub(super) fn is_within(&self, offloads: PortOffloads) -> bool {
+        let header = self.validated.header();
+        let segmentation = match header.gso {
+            GsoType::None => true,
+            GsoType::TcpV4 => offloads.tx_tso4,
+            GsoType::TcpV6 => offloads.tx_tso6,
+            GsoType::Udp | GsoType::UdpL4 => false,
+        };
+        segmentation
+            && (!header.ecn || offloads.tx_ecn)
+            && (!header.needs_csum || offloads.tx_checksum)
+    }
+
+    /// The private copy of the frame's start.
+    pub(super) fn head(&self) -> &[u8] {
+        let len = usize::try_from(self.len).unwrap_or(HEAD).min(HEAD);
+        self.head.get(..len).unwrap_or(&self.head)
+    }
+
+    /// Source address.
+    pub(super) fn source_mac(&self) -> [u8; 6] {
+        let source = self.head.get(6..).and_then(|rest| rest.first_chunk());
+        source.copied().unwrap_or_default()
+    }
+
+    /// Hash of the flow that the frame belongs to.
+    pub(super) fn flow_hash(&self) -> u32 {
+        flow::hash(self.head())
+    }
+}
+
+/// Where the rest of a frame comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Body<'a> {
+    /// Guest memory; the whole frame, its start included, lies at the offset.
+    Guest(Segments<'a>, u32),
+    /// Private memory that follows the start.
+    Private(&'a [u8]),
+}
+
+/// A frame on its way out: a private start, then the rest.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outgoing<'a> {
+    pub(super) validated: Validated,
+    pub(super) data_valid: bool,
+    head: &'a [u8],
+    body: Body<'a>,
+    pub(super) len: u32,
+}
+
+impl<'a> Outgoing<'a> {
+    /// A plain frame, all in private memory, in two pieces.
+    pub(super) fn plain(head: &'a [u8], rest: &'a [u8]) -> Self {
+        Self {
+            validated: Validated::PLAIN,
+            data_valid: false,
+            head,
+            body: Body::Private(rest),
+            len: u32::try_from(head.len() + rest.len()).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Whether the driver behind a port did not negotiate what the frame asks of it.
+    pub(super) fn is_beyond(&self, offloads: PortOffloads) -> bool {
+        let header = self.validated.header();
+        let segmentation = match header.gso {
+            GsoType::None => true,
+            GsoType::TcpV4 => offloads.rx_tso4,
+            GsoType::TcpV6 => offloads.rx_tso6,
+            GsoType::Udp | GsoType::UdpL4 => false,
+        };
+        !segmentation
+            || header.ecn && !offloads.rx_ecn
+            || header.needs_csum && !offloads.rx_checksum
+    }
+
+    /// The header for a receiver that takes what the frame asks for.
+    pub(super) fn header(&self) -> NetHeader {
+        NetHeader {
+            data_valid: self.data_valid,
+            ..*self.validated.header()
+        }
+    }
+
+    /// Copies `len` bytes from `offset` of the frame to `at` in a chain; false: it has less room.
+    pub(super) fn copy_to(&self, offset: u32, len: u32, to: &Segments<'_>, at: u32) -> bool {
+        let mut done = 0;
+        let from = usize::try_from(offset).unwrap_or(usize::MAX);
+        if let Some(rest) = self.head.get(from..).filter(|rest| !rest.is_empty()) {
+            let take = usize::try_from(len).unwrap_or(usize::MAX).min(rest.len());
+            let part = rest.get(..take).unwrap_or(rest);
+            if to.write_at(at, part) != part.len() {
+                return false;
+            }
+            done = u32::try_from(take).unwrap_or(len);
+        }
+        if done == len {
+            return true;
+        }
+        let (offset, at, left) = (offset + done, at + done, len - done);
+        match self.body {
+            Body::Guest(segments, start) => segments.copy_to(start + offset, to, at, left) == left,
+            Body::Private(rest) => self
+                .rest_from(rest, offset, left)
+                .is_some_and(|part| to.write_at(at, part) == part.len()),
+        }
+    }
+
+    /// Bytes of the private rest, by their offset in the frame.
+    fn rest_from(&self, rest: &'a [u8], offset: u32, len: u32) -> Option<&'a [u8]> {
+        let head = u32::try_from(self.head.len()).ok()?;
+        range(rest, offset.checked_sub(head)?, len)
+    }
+
+    /// Copies the whole frame into `to`; `None`: it does not fit.
+    pub(super) fn linearize<'b>(&self, to: &'b mut [u8]) -> Option<&'b mut [u8]> {
+        let len = usize::try_from(self.len).ok()?;
+        let to = to.get_mut(..len)?;
+        let (start, rest) = to.split_at_mut_checked(self.head.len())?;
+        start.copy_from_slice(self.head);
+        let offset = u32::try_from(self.head.len()).ok()?;
+        match self.body {
+            _ if rest.is_empty() => {}
+            Body::Guest(segments, at) => {
+                if segments.read_at(at + offset, rest) != rest.len() {
+                    return None;
+                }
+            }
+            Body::Private(bytes) => {
+                rest.copy_from_slice(bytes.get(..rest.len())?);
+            }
+        }
+        Some(to)
+    }
+
+    /// Appends the ranges of the frame for one `writev`; false: not all of it is there.
+    pub(super) fn gather(&self, vecs: &mut IoVecs) -> bool {
+        vecs.push(self.head);
+        let Ok(offset) = u32::try_from(self.head.len()) else {
+            return false;
+        };
+        let Some(left) = self.len.checked_sub(offset) else {
+            return false;
+        };
+        match self.body {
+            _ if left == 0 => true,
+            Body::Guest(segments, at) => {
+                segments.append_iovecs(at + offset, left, &mut vecs.0) == left
+            }
+            Body::Private(rest) => {
+                vecs.push(rest);
+                true
+            }
+        }
+    }
+}
+
+fn range(bytes: &[u8], offset: u32, len: u32) -> Option<&[u8]> {
+    let start = usize::try_from(offset).ok()?;
+    let end = start.checked_add(usize::try_from(len).ok()?)?;
+    bytes.get(start..end)
+}
+
+/// The frames of the burst at hand and where their bytes are.
+#[derive(Debug)]
+pub(super) struct Frames {
+    /// In the order they were sent.
+    pub(super) list: Vec<Frame>,
+    /// Chains of the source ring; empty for a tap.
+    pub(super) burst: Burst,
+    /// Bytes of `struct virtio_net_hdr` before each frame in the burst.
+    pub(super) header_len: u32,
+    /// One packet each, read from a tap.
+    pub(super) tap_buffers: TapBuffers,
+}
+
+impl Frames {
+    pub(super) fn new() -> Self {
+        Self {
+            list: Vec::with_capacity(BURST),
+            burst: Burst::new(),
+            header_len: 0,
+            tap_buffers: TapBuffers::new(),
+        }
+    }
+
+    /// Frame `index` as it leaves: unchanged.
+    pub(super) fn outgoing(&self, index: usize) -> Option<Outgoing<'_>> {
+        let frame = self.list.get(index)?;
+        let (head, body) = if let Some(chain) = self.burst.chain(frame.place) {
+            let body = Body::Guest(chain.readable(), self.header_len);
+            (frame.head(), body)
+        } else {
+            // Private already: all of it is the start.
+            let whole = self.tap_buffers.frame(frame.place, frame.len)?;
+            (whole, Body::Private(&[][..]))
+        };
+        Some(Outgoing {
+            validated: frame.validated,
+            data_valid: frame.data_valid,
+            head,
+            body,
+            len: frame.len,
+        })
+    }
+
+    /// Forgets the frames of the last burst.
+    pub(super) fn clear(&mut self) {
+        self.list.clear();
+        self.burst.clear();
+    }
+}
+
+/// Buffers for one burst from a tap.
+#[derive(Debug)]
+pub(super) struct TapBuffers {
+    bytes: Box<[u8]>,
+}
+
+impl TapBuffers {
+    /// Bytes of a buffer: header and the largest frame, in whole cache lines.
+    const SIZE: usize = (virtqueue::NET_HEADER_LEN + MAX_FRAME as usize).next_multiple_of(64);
+
+    fn new() -> Self {
+        Self {
+            // Zeroed memory costs nothing until a tap is read.
+            bytes: vec![0; Self::SIZE * BURST].into_boxed_slice(),
+        }
+    }
+
+    /// Buffer `index`, to read a packet into.
+    pub(super) fn buffer(&mut self, index: usize) -> Option<&mut [u8]> {
+        self.bytes.chunks_exact_mut(Self::SIZE).nth(index)
+    }
+
+    fn frame(&self, index: usize, len: u32) -> Option<&[u8]> {
+        let buffer = self.bytes.chunks_exact(Self::SIZE).nth(index)?;
+        range(buffer, u32::try_from(virtqueue::NET_HEADER_LEN).ok()?, len)
+    }
+}

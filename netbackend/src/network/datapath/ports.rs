@@ -1,0 +1,115 @@
+//! The ports of a datapath thread.
+use super::{
+    super::counters::PortShared, Source, frame::Frame, ring::Ring, tap_port::TapPort,
+    vhost_port::VhostPort,
+};
+use std::{sync::Arc, time::Duration};
+use switch::PortId;
+
+/// What carries the frames of a port.
+#[derive(Debug)]
+pub(super) enum Carrier {
+    Vhost(VhostPort),
+    Tap(TapPort),
+}
+
+/// A port.
+#[derive(Debug)]
+pub(super) struct Port {
+    pub(super) shared: Arc<PortShared>,
+    pub(super) carrier: Carrier,
+    /// The first source address was noted.
+    knows_mac: bool,
+}
+
+impl Port {
+    pub(super) fn new(shared: Arc<PortShared>, carrier: Carrier) -> Self {
+        Self {
+            shared,
+            carrier,
+            knows_mac: false,
+        }
+    }
+
+    pub(super) fn vhost(&mut self) -> Option<&mut VhostPort> {
+        match &mut self.carrier {
+            Carrier::Vhost(port) => Some(port),
+            Carrier::Tap(_) => None,
+        }
+    }
+
+    /// The ring `index` of a vhost-user port.
+    pub(super) fn ring(&mut self, index: u16) -> Option<&mut Ring> {
+        self.vhost()?.ring(index)
+    }
+
+    /// Queue that a frame of this flow leaves by; `None`: none is there to take it.
+    pub(super) fn queue_for(&self, frame: &Frame) -> Option<u16> {
+        match &self.carrier {
+            Carrier::Vhost(port) => port.receive_queue(|| frame.flow_hash()),
+            Carrier::Tap(port) if port.queues.len() > 1 => {
+                let queues = u32::try_from(port.queues.len()).ok()?;
+                u16::try_from(frame.flow_hash() % queues).ok()
+            }
+            Carrier::Tap(_) => Some(0),
+        }
+    }
+
+    /// Notes the address of the port's first frame, for reports.
+    pub(super) fn note_mac(&mut self, frame: &Frame) {
+        if !self.knows_mac {
+            self.knows_mac = true;
+            self.shared.set_first_mac(frame.source_mac());
+        }
+    }
+
+    /// The polling state of a source: whether it is active, when it last had work.
+    pub(super) fn polling(&mut self, queue: u16) -> Option<(&mut bool, &mut Duration)> {
+        match &mut self.carrier {
+            Carrier::Vhost(port) => port
+                .transmit(queue)
+                .map(|ring| (&mut ring.active, &mut ring.last_work)),
+            Carrier::Tap(port) => port
+                .queue(queue)
+                .map(|tap| (&mut tap.active, &mut tap.last_work)),
+        }
+    }
+}
+
+/// Ports by id.
+#[derive(Debug, Default)]
+pub(super) struct Ports(Vec<Option<Port>>);
+
+impl Ports {
+    pub(super) fn get(&self, id: PortId) -> Option<&Port> {
+        self.0.get(usize::from(id.0))?.as_ref()
+    }
+
+    pub(super) fn get_mut(&mut self, id: PortId) -> Option<&mut Port> {
+        self.0.get_mut(usize::from(id.0))?.as_mut()
+    }
+
+    pub(super) fn insert(&mut self, id: PortId, port: Port) {
+        let index = usize::from(id.0);
+        if self.0.len() <= index {
+            self.0.resize_with(index + 1, || None);
+        }
+        if let Some(slot) = self.0.get_mut(index) {
+            *slot = Some(port);
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: PortId) -> Option<Port> {
+        self.0.get_mut(usize::from(id.0))?.take()
+    }
+
+    /// Port ids up to the largest in use.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The polling state of a source.
+    pub(super) fn polling(&mut self, source: Source) -> Option<(&mut bool, &mut Duration)> {
+        self.get_mut(source.port)?.polling(source.queue)
+    }
+}

@@ -1,0 +1,160 @@
+//! One running ring: the queue and its notification fds.
+use super::super::{
+    command::{Kick, RingStart},
+    counters::PortShared,
+};
+use std::{fs::File, io, sync::Arc, time::Duration};
+use virtqueue::{Burst, DeviceQueue, MemoryMap, QueueConfig, QueueFault, RingPosition};
+
+/// A ring that the datapath owns.
+#[derive(Debug)]
+pub(super) struct Ring {
+    queue: DeviceQueue,
+    /// Watched for kicks; none: the front-end never kicks.
+    pub(super) kick: Option<File>,
+    call: Option<Arc<File>>,
+    err: Option<Arc<File>>,
+    pub(super) enabled: bool,
+    /// Faulty: not touched until it is set up again.
+    latched: bool,
+    /// In the active list, with kicks suppressed.
+    pub(super) active: bool,
+    /// When it last had work (time of the datapath).
+    pub(super) last_work: Duration,
+}
+
+impl Ring {
+    pub(super) fn new(start: RingStart) -> Result<Self, QueueFault> {
+        let mut queue = DeviceQueue::new(start.memory, &start.config)?;
+        queue.suppress_kicks();
+        Ok(Self {
+            queue,
+            kick: match start.kick {
+                Kick::Fd(file) => Some(file),
+                Kick::Polled => None,
+            },
+            call: start.call,
+            err: start.err,
+            enabled: start.enabled,
+            latched: false,
+            active: false,
+            last_work: Duration::ZERO,
+        })
+    }
+
+    /// Goes on from where it stands with other memory, addresses or features.
+    pub(super) fn reconfigure(
+        &mut self,
+        memory: Arc<MemoryMap>,
+        config: QueueConfig,
+    ) -> Result<(), QueueFault> {
+        let config = QueueConfig {
+            position: self.queue.position(),
+            ..config
+        };
+        self.queue = DeviceQueue::new(memory, &config)?;
+        self.queue.suppress_kicks();
+        self.latched = false;
+        Ok(())
+    }
+
+    /// Takes up to `max` chains. A fault latches the ring.
+    pub(super) fn pop(&mut self, burst: &mut Burst, max: usize, shared: &PortShared) -> usize {
+        if self.latched {
+            return 0;
+        }
+        match self.queue.pop_burst(burst, max) {
+            Ok(count) => count,
+            Err(fault) => {
+                self.latch(&fault, shared);
+                0
+            }
+        }
+    }
+
+    /// Gives back the newest `count` chains.
+    pub(super) fn unpop(&mut self, count: usize) {
+        if count > 0 {
+            self.queue.unpop(u16::try_from(count).unwrap_or(u16::MAX));
+        }
+    }
+
+    /// Stages the completion of a chain.
+    pub(super) fn complete(&mut self, head: u16, written: u32) {
+        self.queue.complete(head, written);
+    }
+
+    /// Publishes what is staged and calls the driver if it wants that.
+    pub(super) fn publish(&mut self) {
+        if self.queue.publish() {
+            self.signal();
+        }
+    }
+
+    /// Calls the driver.
+    pub(super) fn signal(&mut self) {
+        if let Some(call) = &self.call
+            && !notify(call)
+        {
+            self.call = None;
+        }
+    }
+
+    /// Replaces the call fd, and calls once: what was published before may not have been told.
+    pub(super) fn set_call(&mut self, call: Option<Arc<File>>) {
+        self.call = call;
+        self.signal();
+    }
+
+    pub(super) fn set_err(&mut self, err: Option<Arc<File>>) {
+        self.err = err;
+    }
+
+    /// Asks for kicks; true: there is work already.
+    pub(super) fn arm(&mut self) -> bool {
+        !self.latched && self.queue.arm_kicks()
+    }
+
+    /// Asks for no kicks.
+    pub(super) fn suppress(&mut self) {
+        if !self.latched {
+            self.queue.suppress_kicks();
+        }
+    }
+
+    pub(super) fn position(&self) -> RingPosition {
+        self.queue.position()
+    }
+
+    /// Whether frames may use it.
+    pub(super) fn carries(&self) -> bool {
+        self.enabled && !self.latched
+    }
+
+    pub(super) fn is_latched(&self) -> bool {
+        self.latched
+    }
+
+    /// Ends the use of the ring until it is set up again, and tells the front-end.
+    pub(super) fn latch(&mut self, fault: &dyn std::fmt::Display, shared: &PortShared) {
+        if self.latched {
+            return;
+        }
+        self.latched = true;
+        shared.latch_fault(fault.to_string());
+        if let Some(err) = &self.err {
+            notify(err);
+        }
+    }
+}
+
+/// Adds one to an eventfd; false: it is unusable. A full one is as good as told.
+fn notify(fd: &File) -> bool {
+    match nix::unistd::write(fd, &1u64.to_ne_bytes()) {
+        Ok(_) => true,
+        Err(error) => matches!(
+            io::Error::from(error).kind(),
+            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+        ),
+    }
+}

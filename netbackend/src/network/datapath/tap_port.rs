@@ -1,0 +1,121 @@
+//! A tap port in the datapath: a namespace or container as guest, or an uplink.
+use super::{
+    super::{counters::PortShared, sys},
+    BURST,
+    frame::{Frame, Frames, HEAD, MIN_FRAME, Outgoing},
+};
+use std::{fs::File, io, io::Read, time::Duration};
+use virtqueue::{Burst, NET_HEADER_LEN, NetHeader};
+
+/// One queue of a tap.
+#[derive(Debug)]
+pub(super) struct TapQueue {
+    pub(super) file: File,
+    /// In the active list.
+    pub(super) active: bool,
+    /// Its device is gone.
+    latched: bool,
+    /// When it last had work (time of the datapath).
+    pub(super) last_work: Duration,
+}
+
+impl TapQueue {
+    pub(super) fn new(file: File) -> Self {
+        Self {
+            file,
+            active: false,
+            latched: false,
+            last_work: Duration::ZERO,
+        }
+    }
+
+    /// Reads a burst of frames. Returns how many packets there were, malformed ones included.
+    pub(super) fn read_burst(&mut self, frames: &mut Frames, shared: &PortShared) -> usize {
+        let mut packets = 0;
+        while packets < BURST && !self.latched {
+            let Some(buffer) = frames.tap_buffers.buffer(packets) else {
+                break;
+            };
+            let len = match (&self.file).read(buffer) {
+                Ok(len) => len,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    self.latch(&error, shared);
+                    break;
+                }
+            };
+            match buffer.get(..len).and_then(|packet| parse(packet, packets)) {
+                Some(frame) => frames.list.push(frame),
+                None => shared.counters.tx_dropped.add(1),
+            }
+            packets += 1;
+        }
+        packets
+    }
+
+    /// Writes a frame; false: the tap does not take it.
+    pub(super) fn write(
+        &self,
+        frame: &Outgoing<'_>,
+        burst: &Burst,
+        vecs: &mut sys::IoVecs,
+        linear: &mut [u8],
+    ) -> bool {
+        let header = frame.header().encode();
+        vecs.0.clear();
+        vecs.push(&header);
+        if !frame.gather(vecs) {
+            vecs.0.clear();
+            return false;
+        }
+        if vecs.0.len() > sys::MAX_IOVECS {
+            // A guest that sends by the byte pays for it with a copy.
+            let Some(bytes) = frame.linearize(linear) else {
+                return false;
+            };
+            vecs.0.clear();
+            vecs.push(&header);
+            vecs.push(bytes);
+        }
+        let written = sys::writev_guest(&self.file, vecs, Some(burst));
+        vecs.0.clear();
+        written.is_ok()
+    }
+
+    /// The device behind the queue is gone.
+    pub(super) fn latch(&mut self, fault: &dyn std::fmt::Display, shared: &PortShared) {
+        if !self.latched {
+            self.latched = true;
+            shared.latch_fault(format!("read the tap: {fault}"));
+        }
+    }
+}
+
+/// The queues of a tap.
+#[derive(Debug)]
+pub(super) struct TapPort {
+    pub(super) queues: Vec<TapQueue>,
+}
+
+impl TapPort {
+    pub(super) fn queue(&mut self, index: u16) -> Option<&mut TapQueue> {
+        self.queues.get_mut(usize::from(index))
+    }
+}
+
+/// A packet as the tap gives it: virtio-net header, frame.
+fn parse(packet: &[u8], place: usize) -> Option<Frame> {
+    let (header, bytes) = packet.split_first_chunk::<NET_HEADER_LEN>()?;
+    let header = NetHeader::decode(header)?;
+    let len = u32::try_from(bytes.len()).ok()?;
+    if len < MIN_FRAME {
+        return None;
+    }
+    let mut head = [0; HEAD];
+    let copied = bytes.len().min(HEAD);
+    head.get_mut(..copied)?
+        .copy_from_slice(bytes.get(..copied)?);
+    let frame = Frame::new(&header, head, len, place)?;
+    Some(frame.with_data_valid(header.data_valid))
+}

@@ -1,0 +1,74 @@
+//! Thin syscall wrappers of the data plane.
+#![expect(
+    unsafe_code,
+    reason = "writev takes ranges of guest memory, which no safe slice may cover"
+)]
+use nix::{
+    fcntl::{FcntlArg, OFlag, fcntl},
+    sys::stat::{SFlag, fstat},
+};
+use std::{
+    fs::File,
+    io,
+    os::fd::{AsFd, AsRawFd},
+};
+use virtqueue::Burst;
+
+/// Most ranges that one `writev` takes (`IOV_MAX` of Linux).
+pub(super) const MAX_IOVECS: usize = 1024;
+
+/// Scatter list for one `writev`. Its ranges point into private memory or into the guest memory of
+/// a [`Burst`], both of which must outlive the [`writev_guest`] they are gathered for.
+#[derive(Debug, Default)]
+pub(super) struct IoVecs(pub(super) Vec<libc::iovec>);
+
+// SAFETY: the ranges are filled and consumed within one call chain of the thread that owns the
+// list; between calls it is empty.
+unsafe impl Send for IoVecs {}
+
+impl IoVecs {
+    /// Appends a range of private memory.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.0.push(libc::iovec {
+            iov_base: bytes.as_ptr().cast_mut().cast(),
+            iov_len: bytes.len(),
+        });
+    }
+}
+
+/// Writes the gathered ranges as one packet. `_keep` is the burst whose memory map keeps the guest
+/// ranges mapped.
+pub(super) fn writev_guest(file: &File, vecs: &IoVecs, _keep: Option<&Burst>) -> io::Result<usize> {
+    let count = vecs.0.len().min(MAX_IOVECS);
+    // SAFETY: every range was appended from a live slice or from a burst that holds its memory map
+    // (`_keep`), and the kernel only reads through them.
+    let written = unsafe {
+        libc::writev(
+            file.as_raw_fd(),
+            vecs.0.as_ptr(),
+            libc::c_int::try_from(count).unwrap_or(libc::c_int::MAX),
+        )
+    };
+    usize::try_from(written).map_err(|_| io::Error::last_os_error())
+}
+
+/// Makes a notification fd of a peer usable: it must be an eventfd, a pipe or a socket (a regular
+/// file can stall its writer, whatever its flags say), and it must not block.
+pub(super) fn prepare_notifier(file: &File) -> io::Result<()> {
+    let kind = SFlag::from_bits_truncate(fstat(file)?.st_mode) & SFlag::S_IFMT;
+    // An eventfd is an anonymous inode: it has no type bits at all.
+    if !(kind.is_empty() || kind == SFlag::S_IFIFO || kind == SFlag::S_IFSOCK) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a notification fd must be an eventfd, a pipe or a socket",
+        ));
+    }
+    set_nonblocking(file)
+}
+
+/// Sets `O_NONBLOCK`.
+pub(super) fn set_nonblocking(file: impl AsFd) -> io::Result<()> {
+    let flags = OFlag::from_bits_retain(fcntl(file.as_fd(), FcntlArg::F_GETFL)?);
+    fcntl(file.as_fd(), FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! The virtio and vhost-user features of a port.
+use super::super::command::PortOffloads;
+use vhost::vhost_user::message::VhostUserProtocolFeatures;
+use virtqueue::RingFeatures;
+
+// Device features (virtio 1.2, 5.1.3) and transport features (6). By bit number.
+const NET_CSUM: u32 = 0;
+const NET_GUEST_CSUM: u32 = 1;
+const NET_MTU: u32 = 3;
+const NET_GUEST_TSO4: u32 = 7;
+const NET_GUEST_TSO6: u32 = 8;
+const NET_GUEST_ECN: u32 = 9;
+const NET_HOST_TSO4: u32 = 11;
+const NET_HOST_TSO6: u32 = 12;
+const NET_HOST_ECN: u32 = 13;
+const NET_MRG_RXBUF: u32 = 15;
+const NET_MQ: u32 = 22;
+const RING_INDIRECT_DESC: u32 = 28;
+const RING_EVENT_IDX: u32 = 29;
+/// VHOST_USER_F_PROTOCOL_FEATURES (vhost-user.rst, "Feature negotiation").
+const PROTOCOL_FEATURES: u32 = 30;
+const VERSION_1: u32 = 32;
+const IN_ORDER: u32 = 35;
+
+/// Every feature with its name in reports. What is listed is offered, MQ only with several pairs.
+const FEATURES: [(u32, &str); 16] = [
+    (NET_CSUM, "csum"),
+    (NET_GUEST_CSUM, "guest_csum"),
+    (NET_MTU, "mtu"),
+    (NET_GUEST_TSO4, "guest_tso4"),
+    (NET_GUEST_TSO6, "guest_tso6"),
+    (NET_GUEST_ECN, "guest_ecn"),
+    (NET_HOST_TSO4, "host_tso4"),
+    (NET_HOST_TSO6, "host_tso6"),
+    (NET_HOST_ECN, "host_ecn"),
+    (NET_MRG_RXBUF, "mrg_rxbuf"),
+    (NET_MQ, "mq"),
+    (RING_INDIRECT_DESC, "indirect_desc"),
+    (RING_EVENT_IDX, "event_idx"),
+    (PROTOCOL_FEATURES, "protocol_features"),
+    (VERSION_1, "version_1"),
+    (IN_ORDER, "in_order"),
+];
+
+/// Features of a port with `queue_pairs` pairs at most.
+pub(crate) fn offered(queue_pairs: u16) -> u64 {
+    FEATURES
+        .iter()
+        .filter(|(bit, _)| *bit != NET_MQ || queue_pairs > 1)
+        .fold(0, |bits, (bit, _)| bits | 1 << bit)
+}
+
+/// Protocol features. REPLY_ACK is the work of crate `vhost`.
+pub(crate) fn offered_protocol() -> VhostUserProtocolFeatures {
+    VhostUserProtocolFeatures::MQ
+        | VhostUserProtocolFeatures::REPLY_ACK
+        | VhostUserProtocolFeatures::CONFIGURE_MEM_SLOTS
+}
+
+/// Names of the features in `bits`, for reports.
+pub(crate) fn names(bits: u64) -> Vec<String> {
+    FEATURES
+        .iter()
+        .filter(|(bit, _)| has(bits, *bit))
+        .map(|(_, name)| (*name).to_owned())
+        .collect()
+}
+
+/// Whether the front-end speaks of rings being enabled (it negotiated protocol features).
+pub(crate) fn rings_start_disabled(bits: u64) -> bool {
+    has(bits, PROTOCOL_FEATURES)
+}
+
+/// The ring layout that `bits` mean.
+pub(crate) fn ring_features(bits: u64) -> RingFeatures {
+    RingFeatures {
+        event_idx: has(bits, RING_EVENT_IDX),
+        indirect: has(bits, RING_INDIRECT_DESC),
+        in_order: has(bits, IN_ORDER),
+    }
+}
+
+/// The frame format that `bits` mean.
+pub(crate) fn offloads(bits: u64) -> PortOffloads {
+    let mergeable = has(bits, NET_MRG_RXBUF);
+    PortOffloads {
+        // Virtio 1.2, 5.1.6.1: the legacy header has no `num_buffers` unless MRG_RXBUF is there.
+        header_len: if mergeable || has(bits, VERSION_1) {
+            12
+        } else {
+            10
+        },
+        mergeable,
+        tx_checksum: has(bits, NET_CSUM),
+        tx_tso4: has(bits, NET_HOST_TSO4),
+        tx_tso6: has(bits, NET_HOST_TSO6),
+        tx_ecn: has(bits, NET_HOST_ECN),
+        rx_checksum: has(bits, NET_GUEST_CSUM),
+        rx_tso4: has(bits, NET_GUEST_TSO4),
+        rx_tso6: has(bits, NET_GUEST_TSO6),
+        rx_ecn: has(bits, NET_GUEST_ECN),
+    }
+}
+
+fn has(bits: u64, bit: u32) -> bool {
+    bits & 1 << bit != 0
+}

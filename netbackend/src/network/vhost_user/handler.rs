@@ -1,0 +1,543 @@
+//! The protocol state of one connection: what the front-end said, turned into datapath commands.
+//!
+//! Lives as long as the connection. Every change that the datapath must see is a command whose
+//! answer is awaited before the front-end gets its reply, so after a reply nothing of the old state is
+//! in use. An error ends the connection (and with REPLY_ACK is reported first).
+use super::{
+    super::{
+        command::{Answer, Command, CommandError, Kick, Mailbox, RingId, RingStart},
+        counters::PortShared,
+        sys,
+    },
+    features,
+    ring_setup::{RingSetup, SetupError, UserAddresses},
+};
+use std::{fs::File, io, sync::Arc};
+use switch::PortId;
+use thiserror::Error;
+use tracing::debug;
+use vhost::VhostUserMemoryRegionBase;
+use vhost::vhost_user::{
+    Error as ProtocolError, GpuBackend, VhostUserBackendReqHandlerMut, VhostUserProtocolFeatures,
+    message::{
+        VhostTransferStateDirection, VhostTransferStatePhase, VhostUserConfigFlags,
+        VhostUserInflight, VhostUserLog, VhostUserMemoryRegion, VhostUserShMemConfig,
+        VhostUserSharedMsg, VhostUserSingleMemoryRegion, VhostUserVringAddrFlags,
+        VhostUserVringState,
+    },
+};
+use virtqueue::{MapError, MemoryMap, RegionSpec, RingPosition, SealPolicy};
+
+/// Memory regions of one front-end: the limit of the kernel's vhost, and what QEMU asks for.
+const MAX_MEM_SLOTS: u64 = 509;
+
+type Reply<T> = Result<T, ProtocolError>;
+
+/// Why a request was refused.
+#[derive(Debug, Error)]
+pub(super) enum RequestError {
+    #[error("features {0:#x} were not offered")]
+    Features(u64),
+    #[error("protocol features {0:#x} were not offered")]
+    ProtocolFeatures(u64),
+    #[error("there is no ring {0}: ask for fewer queues, or give the port more queue pairs")]
+    NoRing(u32),
+    #[error("ring {0} is running; stop it first")]
+    Running(u32),
+    #[error("{0} is not supported")]
+    Unsupported(&'static str),
+    #[error("no memory table was set")]
+    NoMemory,
+    #[error("more than {MAX_MEM_SLOTS} memory regions")]
+    TooManyRegions,
+    #[error("map guest memory: {0}")]
+    Map(#[from] MapError),
+    #[error("set up ring: {0}")]
+    Setup(#[from] SetupError),
+    #[error("notification fd: {0}")]
+    Notifier(#[source] io::Error),
+    #[error(transparent)]
+    Datapath(#[from] CommandError),
+}
+
+impl From<RequestError> for ProtocolError {
+    fn from(error: RequestError) -> Self {
+        Self::ReqHandlerError(io::Error::other(error))
+    }
+}
+
+/// Protocol state of one connection.
+#[derive(Debug)]
+pub(super) struct Handler {
+    port: PortId,
+    offered: u64,
+    features: Option<u64>,
+    protocol_features: u64,
+    memory: Option<Arc<MemoryMap>>,
+    rings: Vec<RingSetup>,
+    seals: SealPolicy,
+    mailbox: Arc<Mailbox>,
+    shared: Arc<PortShared>,
+}
+
+impl Handler {
+    pub(super) fn new(
+        port: PortId,
+        queue_pairs: u16,
+        seals: SealPolicy,
+        mailbox: Arc<Mailbox>,
+        shared: Arc<PortShared>,
+    ) -> Self {
+        Self {
+            port,
+            offered: features::offered(queue_pairs),
+            features: None,
+            protocol_features: 0,
+            memory: None,
+            rings: (0..queue_pairs.saturating_mul(2))
+                .map(|_| RingSetup::default())
+                .collect(),
+            seals,
+            mailbox,
+            shared,
+        }
+    }
+
+    /// Whether SET_FEATURES has negotiated protocol features, as crate `vhost` wants to see before
+    /// it passes SET_VRING_ENABLE on.
+    pub(super) fn features_are_set(&self) -> bool {
+        self.features.is_some_and(features::rings_start_disabled)
+    }
+
+    /// Whether the front-end may ask for an acknowledgement of any message.
+    pub(super) fn replies_acks(&self) -> bool {
+        self.protocol_features & VhostUserProtocolFeatures::REPLY_ACK.bits() != 0
+    }
+
+    fn ring(&mut self, index: u32) -> Result<(u16, &mut RingSetup), RequestError> {
+        let narrow = u16::try_from(index).map_err(|_| RequestError::NoRing(index))?;
+        self.rings
+            .get_mut(usize::from(narrow))
+            .map(|ring| (narrow, ring))
+            .ok_or(RequestError::NoRing(index))
+    }
+
+    fn stopped_ring(&mut self, index: u32) -> Result<&mut RingSetup, RequestError> {
+        let (_, ring) = self.ring(index)?;
+        if ring.running {
+            return Err(RequestError::Running(index));
+        }
+        Ok(ring)
+    }
+
+    fn id(&self, index: u16) -> RingId {
+        RingId {
+            port: self.port,
+            index,
+        }
+    }
+
+    /// Starts ring `index` if nothing is missing any more. The call fd may come later: the datapath
+    /// signals once when it does.
+    fn start_if_ready(&mut self, index: u16) -> Result<(), RequestError> {
+        let (Some(acked), Some(memory)) = (self.features, self.memory.clone()) else {
+            return Ok(());
+        };
+        let id = self.id(index);
+        let (_, ring) = self.ring(index.into())?;
+        if ring.running || ring.kick.is_none() {
+            return Ok(());
+        }
+        let Some(config) = ring.config(&memory, features::ring_features(acked))? else {
+            return Ok(());
+        };
+        let Some(kick) = ring.kick.take() else {
+            return Ok(());
+        };
+        let start = Box::new(RingStart {
+            memory,
+            config,
+            kick,
+            call: ring.call.clone(),
+            err: ring.err.clone(),
+            enabled: ring.is_enabled(features::rings_start_disabled(acked)),
+        });
+        ring.running = true;
+        self.mailbox.call(Command::StartRing { ring: id, start })?;
+        debug!(port = self.shared.name, ring = index, "ring started");
+        Ok(())
+    }
+
+    fn start_all_ready(&mut self) -> Result<(), RequestError> {
+        let rings = u16::try_from(self.rings.len()).unwrap_or(u16::MAX);
+        (0..rings).try_for_each(|index| self.start_if_ready(index))
+    }
+
+    /// Takes ring `index` from the datapath; afterwards not one byte is written for it.
+    fn stop(&mut self, index: u32) -> Result<RingPosition, RequestError> {
+        let narrow = self.ring(index)?.0;
+        let id = self.id(narrow);
+        if !self.ring(index)?.1.running {
+            return Ok(self.ring(index)?.1.position);
+        }
+        let answer = self.mailbox.call(Command::StopRing(id))?;
+        let ring = self.ring(index)?.1;
+        ring.running = false;
+        if let Answer::Position(position) = answer {
+            ring.position = position;
+        }
+        Ok(ring.position)
+    }
+
+    /// Lets running rings go on with the present memory, addresses and features.
+    fn reconfigure_running(&mut self) -> Result<(), RequestError> {
+        let (Some(acked), Some(memory)) = (self.features, self.memory.clone()) else {
+            return Ok(());
+        };
+        let ring_features = features::ring_features(acked);
+        let mut rings = Vec::new();
+        for (index, ring) in (0u16..).zip(&self.rings).filter(|(_, r)| r.running) {
+            if let Some(config) = ring.config(&memory, ring_features)? {
+                rings.push((index, config));
+            }
+        }
+        if !rings.is_empty() {
+            self.mailbox.call(Command::Reconfigure {
+                port: self.port,
+                memory,
+                rings,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Replaces the memory map. The old one is let go of when this returns.
+    fn replace_memory(&mut self, memory: Arc<MemoryMap>) -> Result<(), RequestError> {
+        self.memory = Some(memory);
+        self.reconfigure_running()?;
+        self.start_all_ready()
+    }
+
+    fn negotiate(&mut self, acked: u64) -> Result<(), RequestError> {
+        if acked & !self.offered != 0 {
+            return Err(RequestError::Features(acked & !self.offered));
+        }
+        self.features = Some(acked);
+        self.shared.set_features(acked);
+        self.mailbox.call(Command::SetOffloads {
+            port: self.port,
+            offloads: features::offloads(acked),
+        })?;
+        self.reconfigure_running()?;
+        self.start_all_ready()
+    }
+
+    fn map_table(
+        &mut self,
+        regions: &[VhostUserMemoryRegion],
+        files: Vec<File>,
+    ) -> Result<(), RequestError> {
+        let generation = self.memory.as_ref().map_or(0, |map| map.generation() + 1);
+        let specs = regions
+            .iter()
+            .zip(files)
+            .map(|(region, file)| region_spec(region, file))
+            .collect();
+        let memory = MemoryMap::map(generation, specs, self.seals)?;
+        self.replace_memory(memory)
+    }
+
+    fn add_region(
+        &mut self,
+        region: &VhostUserMemoryRegion,
+        file: File,
+    ) -> Result<(), RequestError> {
+        let spec = region_spec(region, file);
+        let memory = match &self.memory {
+            Some(map) if map.region_count() as u64 >= MAX_MEM_SLOTS => {
+                return Err(RequestError::TooManyRegions);
+            }
+            Some(map) => map.with_region(spec, self.seals)?,
+            None => MemoryMap::map(0, vec![spec], self.seals)?,
+        };
+        self.replace_memory(memory)
+    }
+
+    fn remove_region(&mut self, region: &VhostUserMemoryRegion) -> Result<(), RequestError> {
+        let memory = self
+            .memory
+            .as_ref()
+            .ok_or(RequestError::NoMemory)?
+            .without_region(region.guest_phys_addr, region.user_addr, region.memory_size)?;
+        self.stop_rings_outside(&memory)?;
+        self.replace_memory(memory)
+    }
+
+    /// Stops rings that lie in memory which is being taken away: the front-end's mistake, but it must
+    /// not leave them behind.
+    fn stop_rings_outside(&mut self, memory: &MemoryMap) -> Result<(), RequestError> {
+        let ring_features = features::ring_features(self.features.unwrap_or_default());
+        for index in 0..u32::try_from(self.rings.len()).unwrap_or(u32::MAX) {
+            let (_, ring) = self.ring(index)?;
+            if ring.running && ring.config(memory, ring_features).is_err() {
+                self.stop(index)?;
+                self.ring(index)?.1.addresses = None;
+            }
+        }
+        Ok(())
+    }
+
+    fn set_kick(&mut self, index: u8, file: Option<File>) -> Result<(), RequestError> {
+        let kick = match file {
+            Some(file) => Kick::Fd(self.notifier(file)?),
+            None => Kick::Polled,
+        };
+        self.stop(index.into())?;
+        let (narrow, ring) = self.ring(index.into())?;
+        ring.kick = Some(kick);
+        self.start_if_ready(narrow)
+    }
+
+    fn set_call(&mut self, index: u8, file: Option<File>) -> Result<(), RequestError> {
+        let call = file.map(|f| self.notifier(f)).transpose()?.map(Arc::new);
+        let id = self.id(index.into());
+        let (narrow, ring) = self.ring(index.into())?;
+        ring.call.clone_from(&call);
+        if ring.running {
+            self.mailbox.call(Command::SetCall { ring: id, call })?;
+        }
+        self.start_if_ready(narrow)
+    }
+
+    fn set_err(&mut self, index: u8, file: Option<File>) -> Result<(), RequestError> {
+        let err = file.map(|f| self.notifier(f)).transpose()?.map(Arc::new);
+        let id = self.id(index.into());
+        let ring = self.ring(index.into())?.1;
+        ring.err.clone_from(&err);
+        if ring.running {
+            self.mailbox.call(Command::SetErr { ring: id, err })?;
+        }
+        Ok(())
+    }
+
+    fn notifier(&self, file: File) -> Result<File, RequestError> {
+        match sys::prepare_notifier(&file) {
+            Ok(()) => Ok(file),
+            Err(error) => {
+                let error = RequestError::Notifier(error);
+                self.shared.latch_fault(error.to_string());
+                Err(error)
+            }
+        }
+    }
+
+    fn set_addresses(&mut self, index: u32, addresses: UserAddresses) -> Result<(), RequestError> {
+        let (narrow, ring) = self.ring(index)?;
+        ring.addresses = Some(addresses);
+        if ring.running {
+            return self.reconfigure_running();
+        }
+        self.start_if_ready(narrow)
+    }
+
+    /// Enables or disables a ring. Also called for a SET_VRING_ENABLE that comes before SET_FEATURES.
+    pub(super) fn enable(&mut self, index: u32, enabled: bool) -> Result<(), RequestError> {
+        let (narrow, ring) = self.ring(index)?;
+        ring.set_enabled(enabled);
+        if ring.running {
+            let ring = self.id(narrow);
+            self.mailbox.call(Command::EnableRing { ring, enabled })?;
+        }
+        Ok(())
+    }
+
+    fn stop_all(&mut self) -> Result<(), RequestError> {
+        (0..u32::try_from(self.rings.len()).unwrap_or(u32::MAX))
+            .try_for_each(|index| self.stop(index).map(drop))
+    }
+}
+
+fn region_spec(region: &VhostUserMemoryRegion, file: File) -> RegionSpec {
+    RegionSpec {
+        guest_addr: region.guest_phys_addr,
+        user_addr: region.user_addr,
+        size: region.memory_size,
+        mmap_offset: region.mmap_offset,
+        file,
+    }
+}
+
+fn unsupported<T>(what: &'static str) -> Reply<T> {
+    Err(RequestError::Unsupported(what).into())
+}
+
+impl VhostUserBackendReqHandlerMut for Handler {
+    /// QEMU sends it once, others per queue pair: nothing to remember.
+    fn set_owner(&mut self) -> Reply<()> {
+        Ok(())
+    }
+
+    fn reset_owner(&mut self) -> Reply<()> {
+        Ok(self.stop_all()?)
+    }
+
+    fn reset_device(&mut self) -> Reply<()> {
+        unsupported("RESET_DEVICE")
+    }
+
+    fn get_features(&mut self) -> Reply<u64> {
+        Ok(self.offered)
+    }
+
+    fn set_features(&mut self, features: u64) -> Reply<()> {
+        Ok(self.negotiate(features)?)
+    }
+
+    fn set_mem_table(
+        &mut self,
+        regions: &[VhostUserMemoryRegion],
+        files: Vec<File>,
+        _postcopy_listening: Option<bool>,
+    ) -> Reply<Option<Vec<VhostUserMemoryRegionBase>>> {
+        self.map_table(regions, files)?;
+        Ok(None)
+    }
+
+    fn set_vring_num(&mut self, index: u32, num: u32) -> Reply<()> {
+        let ring = self.stopped_ring(index)?;
+        ring.set_size(num).map_err(RequestError::from)?;
+        let narrow = self.ring(index)?.0;
+        Ok(self.start_if_ready(narrow)?)
+    }
+
+    fn set_vring_addr(
+        &mut self,
+        index: u32,
+        _flags: VhostUserVringAddrFlags,
+        descriptor: u64,
+        used: u64,
+        available: u64,
+        _log: u64,
+    ) -> Reply<()> {
+        Ok(self.set_addresses(
+            index,
+            UserAddresses {
+                desc: descriptor,
+                avail: available,
+                used,
+            },
+        )?)
+    }
+
+    fn set_vring_base(&mut self, index: u32, base: u32) -> Reply<()> {
+        let ring = self.stopped_ring(index)?;
+        Ok(ring.set_base(base).map_err(RequestError::from)?)
+    }
+
+    fn get_vring_base(&mut self, index: u32) -> Reply<VhostUserVringState> {
+        let position = self.stop(index)?;
+        // The ring starts again with the next SET_VRING_KICK (vhost-user.rst, "Starting and
+        // stopping rings").
+        self.ring(index)?.1.kick = None;
+        Ok(VhostUserVringState::new(index, position.next_avail.into()))
+    }
+
+    fn set_vring_kick(&mut self, index: u8, fd: Option<File>) -> Reply<()> {
+        Ok(Self::set_kick(self, index, fd)?)
+    }
+
+    fn set_vring_call(&mut self, index: u8, fd: Option<File>) -> Reply<()> {
+        Ok(Self::set_call(self, index, fd)?)
+    }
+
+    fn set_vring_err(&mut self, index: u8, fd: Option<File>) -> Reply<()> {
+        Ok(Self::set_err(self, index, fd)?)
+    }
+
+    fn get_protocol_features(&mut self) -> Reply<VhostUserProtocolFeatures> {
+        Ok(features::offered_protocol())
+    }
+
+    fn set_protocol_features(&mut self, features: u64) -> Reply<()> {
+        let unknown = features & !features::offered_protocol().bits();
+        if unknown != 0 {
+            return Err(RequestError::ProtocolFeatures(unknown).into());
+        }
+        self.protocol_features = features;
+        Ok(())
+    }
+
+    /// Rings, not pairs: the stock Rust front-end and Cloud Hypervisor compare with rings. QEMU and
+    /// DPDK's virtio-user compare with pairs and are only less strict for it; one pair too many then
+    /// fails at its first ring message.
+    fn get_queue_num(&mut self) -> Reply<u64> {
+        Ok(self.rings.len() as u64)
+    }
+
+    fn set_vring_enable(&mut self, index: u32, enable: bool) -> Reply<()> {
+        Ok(self.enable(index, enable)?)
+    }
+
+    fn get_config(&mut self, _: u32, _: u32, _: VhostUserConfigFlags) -> Reply<Vec<u8>> {
+        unsupported("GET_CONFIG")
+    }
+
+    fn set_config(&mut self, _: u32, _: &[u8], _: VhostUserConfigFlags) -> Reply<()> {
+        unsupported("SET_CONFIG")
+    }
+
+    fn set_gpu_socket(&mut self, _: GpuBackend) -> Reply<()> {
+        unsupported("GPU_SET_SOCKET")
+    }
+
+    fn get_shared_object(&mut self, _: VhostUserSharedMsg) -> Reply<File> {
+        unsupported("GET_SHARED_OBJECT")
+    }
+
+    fn get_inflight_fd(&mut self, _: &VhostUserInflight) -> Reply<(VhostUserInflight, File)> {
+        unsupported("GET_INFLIGHT_FD")
+    }
+
+    fn set_inflight_fd(&mut self, _: &VhostUserInflight, _: File) -> Reply<()> {
+        unsupported("SET_INFLIGHT_FD")
+    }
+
+    fn get_max_mem_slots(&mut self) -> Reply<u64> {
+        Ok(MAX_MEM_SLOTS)
+    }
+
+    fn add_mem_region(
+        &mut self,
+        region: &VhostUserSingleMemoryRegion,
+        fd: File,
+        _postcopy_listening: Option<bool>,
+    ) -> Reply<Option<VhostUserMemoryRegionBase>> {
+        self.add_region(region, fd)?;
+        Ok(None)
+    }
+
+    fn remove_mem_region(&mut self, region: &VhostUserSingleMemoryRegion) -> Reply<()> {
+        Ok(self.remove_region(region)?)
+    }
+
+    fn set_device_state_fd(
+        &mut self,
+        _: VhostTransferStateDirection,
+        _: VhostTransferStatePhase,
+        _: File,
+    ) -> Reply<Option<File>> {
+        unsupported("SET_DEVICE_STATE_FD")
+    }
+
+    fn check_device_state(&mut self) -> Reply<()> {
+        unsupported("CHECK_DEVICE_STATE")
+    }
+
+    fn get_shmem_config(&mut self) -> Reply<VhostUserShMemConfig> {
+        unsupported("GET_SHMEM_CONFIG")
+    }
+
+    fn set_log_base(&mut self, _: &VhostUserLog, _: File) -> Reply<()> {
+        unsupported("SET_LOG_BASE")
+    }
+}

@@ -1,0 +1,214 @@
+//! The control thread of a vhost-user port: accepts one front-end at a time, for ever.
+use super::{
+    super::{
+        command::{Command, Mailbox},
+        counters::PortShared,
+    },
+    early,
+    handler::Handler,
+};
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::eventfd::{EfdFlags, EventFd},
+};
+use std::{
+    io,
+    net::Shutdown,
+    os::{
+        fd::AsFd,
+        unix::net::{UnixListener, UnixStream},
+    },
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+use switch::PortId;
+use tracing::{info, warn};
+use vhost::vhost_user::{BackendReqHandler, Error as ProtocolError};
+use virtqueue::SealPolicy;
+
+/// How long a front-end may take for the rest of a message, and to take a reply.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause after accept() failed (no fds left), so that a lasting failure costs no CPU.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// What the control thread serves.
+#[derive(Debug)]
+pub(crate) struct ListenerConfig {
+    pub(crate) port: PortId,
+    pub(crate) queue_pairs: u16,
+    pub(crate) seals: SealPolicy,
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) shared: Arc<PortShared>,
+}
+
+/// The running control thread of a port.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    control: Arc<Control>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// How the thread is told to end.
+#[derive(Debug)]
+struct Control {
+    stopping: AtomicBool,
+    /// Wakes the wait for a front-end.
+    wake: EventFd,
+    /// The connection being served; shutting it down wakes its reader.
+    connection: Mutex<Option<UnixStream>>,
+}
+
+impl Listener {
+    /// Starts the control thread on a listening socket.
+    pub(crate) fn start(socket: UnixListener, config: ListenerConfig) -> io::Result<Self> {
+        // Accepting must not block: the front-end that woke us may have gone again.
+        socket.set_nonblocking(true)?;
+        let control = Arc::new(Control {
+            stopping: AtomicBool::new(false),
+            wake: EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?,
+            connection: Mutex::new(None),
+        });
+        let thread = thread::Builder::new()
+            .name(format!("vu-{}", config.shared.name))
+            .spawn({
+                let control = Arc::clone(&control);
+                move || accept_loop(&socket, &control, &config)
+            })?;
+        Ok(Self {
+            control,
+            thread: Some(thread),
+        })
+    }
+
+    /// Ends the connection and the thread; the datapath must still answer.
+    pub(crate) fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.control.stopping.store(true, Ordering::Release);
+        let _ = self.control.wake.write(1);
+        self.control.shut_down_connection();
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Control {
+    fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    fn set_connection(&self, connection: Option<UnixStream>) {
+        *self
+            .connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = connection;
+        if self.stopping() {
+            // The stop came while the connection was being set: it found none to shut down.
+            self.shut_down_connection();
+        }
+    }
+
+    fn shut_down_connection(&self) {
+        let connection = self
+            .connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(stream) = connection.as_ref() {
+            // Fails only if the peer has ended it already.
+            drop(stream.shutdown(Shutdown::Both));
+        }
+    }
+}
+
+/// Serves front-ends one after the other. A second one that connects meanwhile waits in the socket's
+/// backlog and is served when the first is gone (a restarted VMM may well connect before the kernel
+/// has closed the old process's socket).
+fn accept_loop(socket: &UnixListener, control: &Control, config: &ListenerConfig) {
+    while !control.stopping() {
+        let mut fds = [
+            PollFd::new(socket.as_fd(), PollFlags::POLLIN),
+            PollFd::new(control.wake.as_fd(), PollFlags::POLLIN),
+        ];
+        // Interrupted or not: look again.
+        let _ = poll(&mut fds, PollTimeout::NONE);
+        match socket.accept() {
+            Ok((stream, _)) => serve(stream, control, config),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => {
+                warn!(port = config.shared.name, %error, "accept a front-end");
+                thread::sleep(ACCEPT_RETRY);
+            }
+        }
+    }
+}
+
+/// Serves one front-end until it is gone, then takes everything of it from the datapath.
+fn serve(stream: UnixStream, control: &Control, config: &ListenerConfig) {
+    let port = config.shared.name.as_str();
+    info!(port, "front-end connected");
+    config.shared.clear_fault();
+    config.shared.set_connected(true);
+    let error = serve_connection(stream, control, config);
+    control.set_connection(None);
+    config.shared.set_connected(false);
+    config.shared.set_features(0);
+    config.shared.clear_fault();
+    // Fails only when the datapath has ended, and with it everything.
+    drop(config.mailbox.call(Command::Disconnect(config.port)));
+    match error {
+        ProtocolError::Disconnected => info!(port, "front-end disconnected"),
+        _ if control.stopping() => info!(port, "front-end cut off: the port is being closed"),
+        error => warn!(port, %error, "front-end cut off"),
+    }
+}
+
+fn serve_connection(
+    stream: UnixStream,
+    control: &Control,
+    config: &ListenerConfig,
+) -> ProtocolError {
+    let (mut peeked, kept) = match prepare(&stream) {
+        Ok(clones) => clones,
+        Err(error) => return ProtocolError::SocketError(error),
+    };
+    control.set_connection(Some(kept));
+    let handler = Arc::new(Mutex::new(Handler::new(
+        config.port,
+        config.queue_pairs,
+        config.seals,
+        Arc::clone(&config.mailbox),
+        Arc::clone(&config.shared),
+    )));
+    let mut requests = BackendReqHandler::from_stream(stream, Arc::clone(&handler));
+    loop {
+        match early::serve(&mut peeked, &handler) {
+            Ok(true) => continue,
+            Ok(false) => {}
+            Err(error) => return error,
+        }
+        if let Err(error) = requests.handle_request() {
+            return error;
+        }
+    }
+}
+
+/// Makes the stream blocking with time-outs; returns a handle to peek with and one to shut it down.
+fn prepare(stream: &UnixStream) -> io::Result<(UnixStream, UnixStream)> {
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(MESSAGE_TIMEOUT))?;
+    stream.set_write_timeout(Some(MESSAGE_TIMEOUT))?;
+    Ok((stream.try_clone()?, stream.try_clone()?))
+}

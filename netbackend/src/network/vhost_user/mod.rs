@@ -1,0 +1,9 @@
+//! The vhost-user side of a port: its socket, its protocol state, its rings being set up.
+#![deny(clippy::indexing_slicing)]
+mod early;
+pub(super) mod features;
+mod handler;
+mod listener;
+mod ring_setup;
+
+pub(super) use listener::{Listener, ListenerConfig};
