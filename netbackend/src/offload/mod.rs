@@ -42,6 +42,8 @@
 
 mod bytes;
 mod checksum;
+#[cfg(test)]
+mod fixture;
 mod parse;
 mod segment;
 mod validate;
