@@ -18,37 +18,41 @@ impl fmt::Display for PortId {
 
 /// Forwarding policy of a network.
 ///
-/// In every mode a frame never leaves by the port it came in by, MAC Control frames (PAUSE) are never forwarded
-/// (IEEE 802.3 Annex 31B; `macvlan_broadcast` skips `ETH_P_PAUSE`), and a frame whose source address is multicast
-/// or zero is dropped.
+/// In every mode a frame never leaves by the port it came in by, MAC Control frames (PAUSE) are
+/// never forwarded (IEEE 802.3 Annex 31B; `macvlan_broadcast` skips `ETH_P_PAUSE`), and a frame
+/// whose source address is multicast or zero is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// Learning bridge.
     ///
-    /// Known unicast goes to its port. Unknown unicast goes to the uplink (unless it came from there) and to the
-    /// guests without a fixed address; if all guests have one, that is `macvlan`'s rule: to the wire, never to a
-    /// guest. Broadcast and multicast go to all other ports.
+    /// Known unicast goes to its port. Unknown unicast goes to the uplink (unless it came from
+    /// there) and to the guests without a fixed address; if all guests have one, that is
+    /// `macvlan`'s rule: to the wire, never to a guest. Broadcast and multicast go to all other
+    /// ports.
     ///
-    /// Of the IEEE 802.1Q reserved group addresses 01:80:C2:00:00:0X only 0 (BPDUs) is forwarded: this bridge
-    /// runs no spanning tree, so its neighbours must see each other's BPDUs to notice a loop through it. That is
-    /// what Linux bridges do by default (`net/bridge/br_input.c`, `br_handle_frame`).
+    /// Of the IEEE 802.1Q reserved group addresses 01:80:C2:00:00:0X only 0 (BPDUs) is forwarded:
+    /// this bridge runs no spanning tree, so its neighbours must see each other's BPDUs to notice a
+    /// loop through it. That is what Linux bridges do by default (`net/bridge/br_input.c`,
+    /// `br_handle_frame`).
     ///
-    /// A frame that a reflective uplink returns, recognized by the fixed or static source address of a guest, is
-    /// not flooded again: the guests "already saw the frame on the way out" (`macvlan_process_broadcast`).
+    /// A frame that a reflective uplink returns, recognized by the fixed or static source address
+    /// of a guest, is not flooded again: the guests have had it when it went out (as in
+    /// `macvlan_process_broadcast`).
     Bridge,
     /// Guests reach only the uplink, and never each other even if the uplink reflects their frames.
     ///
-    /// All that a guest sends goes to the uplink. From the uplink, unicast goes to the owner of the address, and
-    /// broadcast and multicast to all guests; but a multicast frame with the source address of a guest here (it
-    /// was reflected) goes back to that guest only, as in `macvlan_handle_frame`. A reflected *unicast* frame is
-    /// dropped, where `macvlan` would deliver it: `ip-link(8)` promises isolation "even if the external switch
-    /// supports hairpin mode", and this switch keeps the promise.
+    /// All that a guest sends goes to the uplink. From the uplink, unicast goes to the owner of the
+    /// address, and broadcast and multicast to all guests; but a multicast frame with the source
+    /// address of a guest here (it was reflected) goes back to that guest only, as in
+    /// `macvlan_handle_frame`. A reflected *unicast* frame is dropped, where `macvlan` would
+    /// deliver it: `ip-link(8)` promises isolation "even if the external switch supports hairpin
+    /// mode", and this switch keeps the promise.
     Private,
-    /// Everything goes to the uplink; an adjacent switch in reflective relay mode (IEEE 802.1Qbg) returns what is
-    /// for other guests.
+    /// Everything goes to the uplink; an adjacent switch in reflective relay mode (IEEE 802.1Qbg)
+    /// returns what is for other guests.
     ///
-    /// From the uplink, unicast goes to the owner of the address; broadcast and multicast to all guests, but not
-    /// to the one that owns the source address.
+    /// From the uplink, unicast goes to the owner of the address; broadcast and multicast to all
+    /// guests, but not to the one that owns the source address.
     Vepa,
     /// One guest owns the uplink: all frames cross, whatever their addresses. PAUSE excepted.
     Passthrough,
@@ -77,7 +81,8 @@ pub struct SwitchConfig {
 impl SwitchConfig {
     /// The recommended ageing time of IEEE 802.1Q, 8.8.3.
     pub const DEFAULT_AGEING: Duration = Duration::from_mins(5);
-    /// Enough for a guest that is a router or hypervisor itself, 100 KiB at most for one that is hostile.
+    /// Enough for a guest that is a router or hypervisor itself; some 256 KiB at most for one that
+    /// is hostile.
     pub const DEFAULT_FDB_CAPACITY_PER_PORT: usize = 4096;
 
     /// The mode with default ageing and capacity.
@@ -95,14 +100,15 @@ impl SwitchConfig {
 pub struct PortConfig {
     /// guest or uplink
     pub role: Role,
-    /// Fixed address: a guest with one never learns, and no unknown unicast is flooded to it. Frames that it
-    /// sends from another source address are forwarded, and counted. (An uplink's own address is bound to it, but
-    /// there is a world behind an uplink: it learns all the same.)
+    /// Fixed address: a guest with one never learns, and no unknown unicast is flooded to it.
+    /// Frames that it sends from another source address are forwarded, and counted. (An uplink's
+    /// own address is bound to it, but there is a world behind an uplink: it learns all the same.)
     ///
-    /// A guest *without* a fixed address is trusted with any address that is not fixed or static: by sending from
-    /// another's it takes over the traffic for it, until the owner sends again. In private and VEPA mode it takes
-    /// the gateway's frames for its own reflections; pin the gateway to the uplink with
-    /// [`Switch::add_static`](crate::Switch::add_static), or fix the addresses of guests that are not trusted.
+    /// A guest *without* a fixed address is trusted with any address that is not fixed or static:
+    /// by sending from another's it takes over the traffic for it, until the owner sends again. In
+    /// private and VEPA mode it takes the gateway's frames for its own reflections; pin the gateway
+    /// to the uplink with [`Switch::add_static`](crate::Switch::add_static), or fix the addresses
+    /// of guests that are not trusted.
     pub mac: Option<MacAddr>,
 }
 

@@ -8,11 +8,13 @@ pub enum Egress {
     Drop(DropReason),
     /// one port
     Port(PortId),
-    /// every member of [`Switch::targets`](crate::Switch::targets), at least two when it was decided
+    /// every member of [`Switch::targets`](crate::Switch::targets), at least two when it was
+    /// decided
     Flood(Flood),
 }
 
-/// A set of egress ports, cheap to copy; resolve it with [`Switch::targets`](crate::Switch::targets).
+/// A set of egress ports, cheap to copy; resolve it with
+/// [`Switch::targets`](crate::Switch::targets).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flood {
     pub(crate) scope: Scope,

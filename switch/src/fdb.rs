@@ -1,8 +1,9 @@
 //! The forwarding database: which port an address is behind (IEEE 802.1Q, 8.8).
 //!
-//! Keys come from guests and from the wire, so the hash is seeded at random, and every port has a share of
-//! learned entries that it cannot exceed. An entry that is past its age is treated as absent wherever it is met;
-//! a bounded sweep, a few buckets at a time, returns its room to its port.
+//! Keys come from guests and from the wire, so the hash is seeded at random, and every port has a
+//! share of learned entries that it cannot exceed. An entry that is past its age is treated as
+//! absent wherever it is met; a bounded sweep, a few buckets at a time, returns its room to its
+//! port.
 use std::hash::BuildHasher;
 use std::time::Duration;
 

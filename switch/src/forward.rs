@@ -58,7 +58,8 @@ impl Switch {
         self.fdb.flush(id);
     }
 
-    /// Binds an address to a port: it neither ages nor moves, and it takes no room of the port's learned ones.
+    /// Binds an address to a port: it neither ages nor moves, and it takes no room of the port's
+    /// learned ones.
     pub fn add_static(&mut self, mac: MacAddr, id: PortId) -> Result<(), PortError> {
         let port = self.ports.get(id).ok_or(PortError::NoSuchPort(id))?;
         self.check_address(mac, id)?;
@@ -186,7 +187,8 @@ impl Switch {
             .ok_or(DropReason::NoUplink)
     }
 
-    /// Private and VEPA flood no unknown unicast: guests own what is configured, or what they have sent from.
+    /// Private and VEPA flood no unknown unicast: guests own what is configured, or what they have
+    /// sent from.
     fn find_owner(&mut self, now: Duration, ingress: PortId, dst: Key) -> Decision {
         let owner = self
             .owner(now, ingress, dst)
@@ -208,7 +210,8 @@ impl Switch {
             .filter(|owner| *owner != ingress)
     }
 
-    /// Learns, unless the port's address is fixed. True: the source is fixed or static on another port.
+    /// Learns, unless the port's address is fixed. True: the source is fixed or static on another
+    /// port.
     #[inline]
     fn note_source(&mut self, now: Duration, ingress: PortId, src: Key) -> bool {
         let Some(port) = self.ports.get_mut(ingress) else {

@@ -39,7 +39,8 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (any::<u16>(), prop::collection::vec(any::<u8>(), 0..64))
             .prop_map(|(ingress, bytes)| Event::Bytes { ingress, bytes }),
         1 => (0_u64..400).prop_map(|seconds| Event::Wait { seconds }),
-        2 => (id.clone(), prop::option::of(mac.clone())).prop_map(|(id, mac)| Event::Add { id, mac }),
+        2 => (id.clone(), prop::option::of(mac.clone()))
+            .prop_map(|(id, mac)| Event::Add { id, mac }),
         1 => id.clone().prop_map(|id| Event::Remove { id }),
         1 => (id, mac).prop_map(|(id, mac)| Event::Static { id, mac }),
     ]
@@ -97,8 +98,8 @@ proptest! {
         capacity in 0_usize..4,
         events in prop::collection::vec(event(), 0..200),
     ) {
-        let mut switch =
-            Switch::new(SwitchConfig { fdb_capacity_per_port: capacity, ..SwitchConfig::new(mode) });
+        let config = SwitchConfig { fdb_capacity_per_port: capacity, ..SwitchConfig::new(mode) };
+        let mut switch = Switch::new(config);
         let mut now = Duration::ZERO;
         for event in events {
             match event {

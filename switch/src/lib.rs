@@ -1,13 +1,15 @@
 //! Pure Ethernet forwarding: bridge, private, VEPA and passthrough policies.
 //!
-//! A [`Switch`] is the forwarding state of one network. It is told which ports exist, is shown the first bytes
-//! of every frame together with the port it came in by, and answers where the frame goes. It does no I/O, reads
-//! no clock (time is a parameter) and knows nothing of rings, threads or sockets.
+//! A [`Switch`] is the forwarding state of one network. It is told which ports exist, is shown the
+//! first bytes of every frame together with the port it came in by, and answers where the frame
+//! goes. It does no I/O, reads no clock (time is a parameter) and knows nothing of rings, threads
+//! or sockets.
 //!
 //! # Rules
-//! The policies are those of the Linux `macvlan` driver (`drivers/net/macvlan.c`, `macvlan_queue_xmit` and
-//! `macvlan_handle_frame`), extended by learning for ports that have no configured address. With only fixed
-//! addresses, bridge, private and VEPA decide exactly as `macvlan` does, except where noted in [`Mode`].
+//! The policies are those of the Linux `macvlan` driver (`drivers/net/macvlan.c`,
+//! `macvlan_queue_xmit` and `macvlan_handle_frame`), extended by learning for ports that have no
+//! configured address. With only fixed addresses, bridge, private and VEPA decide exactly as
+//! `macvlan` does, except where noted in [`Mode`].
 //!
 //! Frames are forwarded regardless of VLAN tags: there is one table of addresses for all VLANs.
 //!

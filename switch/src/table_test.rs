@@ -1,8 +1,9 @@
 //! The rules as a table: mode, way in, source, destination -> where the frame goes.
 //!
-//! Ports: `F` and `G` are guests with fixed addresses f and g; `L` and `M` are guests that learn, and l and m are
-//! the addresses they have sent from; `U` is the uplink, and w is a host of the outside world that has sent.
-//! Further addresses: `?` nobody has, `s` is static on L, `*` broadcast, `+` multicast, `b` BPDU, `a` LLDP, `p` PAUSE.
+//! Ports: `F` and `G` are guests with fixed addresses f and g; `L` and `M` are guests that learn,
+//! and l and m are the addresses they have sent from; `U` is the uplink, and w is a host of the
+//! outside world that has sent. Further addresses: `?` nobody has, `s` is static on L, `*`
+//! broadcast, `+` multicast, `b` BPDU, `a` LLDP, `p` PAUSE.
 use super::*;
 use DropReason::{
     Isolated, NoReceiver, NoUplink, Pause, Reflected, ReservedGroup, SamePort, UnknownDestination,
@@ -142,7 +143,8 @@ fn bridge() {
         // A learned source at the uplink has moved there, and is no reflection.
         (Bridge, "FGLMU", 'U', 'l', "*", To("FGLM")),
         (Bridge, "FGLMU", 'U', 'l', "l", Drop(SamePort)),
-        // A fixed port's other addresses are forwarded and not learned; a stolen one is not believed.
+        // A fixed port's other addresses are forwarded and not learned; a stolen one is not
+        // believed.
         (Bridge, "FGLMU", 'F', '?', "g", To("G")),
         (Bridge, "FGLMU", 'F', '?', "?", To("LMU")),
         (Bridge, "FGLMU", 'L', 'f', "f", To("F")),

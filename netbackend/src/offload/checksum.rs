@@ -29,8 +29,8 @@ pub struct Checksum {
 impl Checksum {
     /// The sum over a TCP or UDP pseudo-header (RFC 9293, 3.1; RFC 8200, 8.1).
     ///
-    /// `addresses` are source and destination as they follow each other in the IPv4 or IPv6 header; `len` is the
-    /// length of the transport header and its payload.
+    /// `addresses` are source and destination as they follow each other in the IPv4 or IPv6 header;
+    /// `len` is the length of the transport header and its payload.
     #[must_use]
     pub fn pseudo_header(addresses: &[u8], protocol: u8, len: u32) -> Self {
         let mut checksum = Self::default();
@@ -44,8 +44,8 @@ impl Checksum {
     #[inline]
     pub fn add(&mut self, bytes: &[u8]) {
         let sum = sum_words(bytes);
-        // Byte order does not matter to the sum but for a final swap (RFC 1071, 2.B): a piece that starts in the
-        // middle of a word has its bytes on the other sides.
+        // Byte order does not matter to the sum but for a final swap (RFC 1071, 2.B): a piece that
+        // starts in the middle of a word has its bytes on the other sides.
         self.sum += u64::from(if self.odd { sum.swap_bytes() } else { sum });
         self.odd ^= bytes.len() % 2 == 1;
     }
@@ -108,15 +108,17 @@ fn fold(sum: u64) -> u16 {
     folded
 }
 
-/// Completes a partial checksum in place, as VIRTIO_NET_HDR_F_NEEDS_CSUM asks (virtio 1.2, 5.1.6.2): the field
-/// holds the sum of the pseudo-header, and gets the checksum of all from `csum_start` to the end of the frame.
+/// Completes a partial checksum in place, as VIRTIO_NET_HDR_F_NEEDS_CSUM asks (virtio 1.2,
+/// 5.1.6.2): the field holds the sum of the pseudo-header, and gets the checksum of all from
+/// `csum_start` to the end of the frame.
 ///
-/// The caller has looked at `header.needs_csum`. A result of zero is written as 0xffff, whatever the protocol: for
-/// UDP it must be, for the others both mean the same, and the kernel does so too (`skb_checksum_help`).
+/// The caller has looked at `header.needs_csum`. A result of zero is written as 0xffff, whatever
+/// the protocol: for UDP it must be, for the others both mean the same, and the kernel does so too
+/// (`skb_checksum_help`).
 ///
 /// # Errors
-/// [`Reject::ChecksumRange`] if the field is not within the frame and behind its Ethernet header: nothing is
-/// written.
+/// [`Reject::ChecksumRange`] if the field is not within the frame and behind its Ethernet header:
+/// nothing is written.
 pub fn complete_checksum(frame: &mut [u8], header: &NetHeader) -> Result<(), Reject> {
     let start = usize::from(header.csum_start);
     let field = start + usize::from(header.csum_offset);

@@ -55,7 +55,8 @@ impl Shape {
         self.l4() + self.tcp.header_len()
     }
 
-    /// The frame as a guest leaves it to the device: the TCP checksum is the sum of the pseudo-header.
+    /// The frame as a guest leaves it to the device: the TCP checksum is the sum of the
+    /// pseudo-header.
     pub(super) fn frame(&self) -> Vec<u8> {
         let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
         for tag in 0..self.vlan_tags {

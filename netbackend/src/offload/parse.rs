@@ -1,4 +1,5 @@
-//! Where the headers of a frame are, from its own bytes: the `hdr_len` of a virtio-net header is a hint.
+//! Where the headers of a frame are, from its own bytes: the `hdr_len` of a virtio-net header is a
+//! hint.
 use thiserror::Error;
 
 use super::bytes;
@@ -51,7 +52,8 @@ pub struct Layout {
     pub protocol: u8,
     /// the packet is a fragment of another: there may be no transport header at `l4`
     pub is_fragment: bool,
-    /// IPv6 with a routing header: the pseudo-header may have another destination than the IP header
+    /// IPv6 with a routing header: the pseudo-header may have another destination than the IP
+    /// header
     pub has_routing_header: bool,
 }
 
@@ -161,7 +163,8 @@ fn skip_extension(head: &[u8], layout: &mut Layout) -> Result<bool, ParseError> 
         bytes::get::<8>(head, layout.l4).ok_or(ParseError::Truncated)?;
     let length = match layout.protocol {
         FRAGMENT => {
-            // An offset, or more fragments (RFC 8200, 4.5); neither: an "atomic" fragment, the whole packet.
+            // An offset, or more fragments (RFC 8200, 4.5); neither: an "atomic" fragment, the
+            // whole packet.
             layout.is_fragment |= u16::from_be_bytes(fragment) & 0xfff9 != 0;
             8
         }

@@ -10,7 +10,8 @@ const IPV6_HEADER: [u8; IPV6_LEN] = {
     header
 };
 
-/// An IPv6 frame with these extension headers, each given as next header and bytes from the second on.
+/// An IPv6 frame with these extension headers, each given as next header and bytes from the second
+/// on.
 fn ipv6(first: u8, extensions: &[(u8, &[u8])]) -> Vec<u8> {
     let mut frame = vec![0; 12];
     frame.extend(ETHERTYPE_IPV6.to_be_bytes());

@@ -19,9 +19,9 @@ const IPV6_ADDRESSES: usize = 8;
 
 /// The segments of a TCP GSO frame, one after the other.
 ///
-/// Every segment has the headers of the frame with: IPv4 total length, identification (counting up) and header
-/// checksum, or IPv6 payload length; TCP sequence number; FIN and PSH on the last only, CWR on the first only
-/// (RFC 3168, 6.1.2: one reduction is one mark); the full TCP checksum.
+/// Every segment has the headers of the frame with: IPv4 total length, identification (counting up)
+/// and header checksum, or IPv6 payload length; TCP sequence number; FIN and PSH on the last only,
+/// CWR on the first only (RFC 3168, 6.1.2: one reduction is one mark); the full TCP checksum.
 #[derive(Debug)]
 pub struct Segments<'a> {
     headers: [u8; HEAD_LEN],
@@ -118,8 +118,9 @@ impl<'a> Segments<'a> {
 
     /// Writes the next segment to the start of `out`, and returns its length.
     ///
-    /// `None` after the last one; also if `out` is shorter than [`max_segment_len`](Self::max_segment_len): then
-    /// nothing is lost, and the segment is still to come.
+    /// `None` after the last one; also if `out` is shorter than
+    /// [`max_segment_len`](Self::max_segment_len): then nothing is lost, and the segment is still
+    /// to come.
     pub fn next_into(&mut self, out: &mut [u8]) -> Option<usize> {
         if out.len() < self.max_segment_len() {
             return None;

@@ -4,12 +4,13 @@ use virtqueue::{GsoType, NetHeader};
 
 use super::parse::{IPV6_LEN, IpVersion, Layout, ParseError, TCP, UDP, parse};
 
-/// Bytes of a frame to look at (and to copy out of shared memory first): room for two VLAN tags, the longest
-/// IPv4 and TCP headers, or IPv6 with 134 bytes of extension headers.
+/// Bytes of a frame to look at (and to copy out of shared memory first): room for two VLAN tags,
+/// the longest IPv4 and TCP headers, or IPv6 with 134 bytes of extension headers.
 pub const HEAD_LEN: usize = 256;
 
-/// Segments that one frame may ask for. 64 KiB in segments of 36 bytes, which is the least that Linux sends
-/// (`TCP_MIN_SND_MSS` with timestamps), are fewer; a `gso_size` of 1 would be a way to burn our processor.
+/// Segments that one frame may ask for. 64 KiB in segments of 36 bytes, which is the least that
+/// Linux sends (`TCP_MIN_SND_MSS` with timestamps), are fewer; a `gso_size` of 1 would be a way to
+/// burn our processor.
 pub const MAX_SEGMENTS: usize = 2048;
 
 /// Offset of the checksum in a TCP header.
@@ -54,7 +55,8 @@ pub enum Reject {
     /// [`Segments`](super::Segments) only: there is nothing to cut
     #[error("not a frame to segment")]
     NotGso,
-    /// [`Segments`](super::Segments) only: checksums behind an IPv6 routing header are not known here
+    /// [`Segments`](super::Segments) only: checksums behind an IPv6 routing header are not known
+    /// here
     #[error("segmentation behind an IPv6 routing header")]
     RoutingHeader,
 }
@@ -102,16 +104,18 @@ impl Validated {
 
 /// Checks a sender's header against its frame.
 ///
-/// `head` is the first [`HEAD_LEN`] bytes of the frame, or all of a shorter one, in memory that the sender cannot
-/// change any more; `frame_len` is the length of the whole frame without the virtio-net header.
+/// `head` is the first [`HEAD_LEN`] bytes of the frame, or all of a shorter one, in memory that the
+/// sender cannot change any more; `frame_len` is the length of the whole frame without the
+/// virtio-net header.
 ///
-/// The result holds only what was checked: DATA_VALID is cleared, which a driver must not set (virtio 1.2,
-/// 5.1.6.2.1); `hdr_len` is the true length of the headers of a GSO frame; a GSO frame that fits one segment is
-/// not GSO any more; fields that nothing asks for are zero.
+/// The result holds only what was checked: DATA_VALID is cleared, which a driver must not set
+/// (virtio 1.2, 5.1.6.2.1); `hdr_len` is the true length of the headers of a GSO frame; a GSO frame
+/// that fits one segment is not GSO any more; fields that nothing asks for are zero.
 ///
-/// A partial checksum may be TCP's or UDP's own, or lie in the payload of UDP or of another IP protocol: Linux
-/// guests leave the inner checksums of tunnels to the device. It never lies in an IP header or before, where
-/// completing it would change the addresses that the frame was judged by.
+/// A partial checksum may be TCP's or UDP's own, or lie in the payload of UDP or of another IP
+/// protocol: Linux guests leave the inner checksums of tunnels to the device. It never lies in an
+/// IP header or before, where completing it would change the addresses that the frame was judged
+/// by.
 #[inline]
 pub fn validate(header: &NetHeader, head: &[u8], frame_len: usize) -> Result<Validated, Reject> {
     if !header.needs_csum && header.gso == GsoType::None {

@@ -333,7 +333,7 @@ proptest! {
         if passed.needs_csum {
             let field = usize::from(passed.csum_start) + usize::from(passed.csum_offset);
             prop_assert!(field + 2 <= frame.len());
-            prop_assert!(usize::from(passed.csum_start) >= 34, "not within Ethernet and IP headers");
+            prop_assert!(usize::from(passed.csum_start) >= 34, "behind the IP header");
         }
         if validated.is_gso() {
             let payload = frame.len() - usize::from(passed.hdr_len);
