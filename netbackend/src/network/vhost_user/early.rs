@@ -40,16 +40,13 @@ pub(super) fn serve(
     handler: &Mutex<Handler>,
 ) -> Result<bool, ProtocolError> {
     // The read timeout of the stream is for message bodies; between messages a front-end may be
-    // silent for days. Interrupted or not: look again.
-    let _ = poll(
-        &mut [PollFd::new(stream.as_fd(), PollFlags::POLLIN)],
-        PollTimeout::NONE,
-    );
+    // silent for days.
+    wait(stream, PollTimeout::NONE)?;
     let mut head = [0; MESSAGE_LEN];
     let mut len = peek(stream, &mut head)?;
     let begun = Instant::now();
     while len < HEADER_LEN {
-        if len == 0 {
+        if len == 0 || wait(stream, PollTimeout::ZERO)? {
             return Err(ProtocolError::Disconnected);
         }
         if begun.elapsed() > HEADER_DEADLINE {
@@ -80,6 +77,20 @@ pub(super) fn serve(
     }
     result?;
     Ok(true)
+}
+
+/// Waits for data; true: no more will come.
+fn wait(stream: &UnixStream, timeout: PollTimeout) -> Result<bool, ProtocolError> {
+    let mut fds = [PollFd::new(stream.as_fd(), PollFlags::POLLIN)];
+    match poll(&mut fds, timeout) {
+        // Interrupted: the caller looks again.
+        Ok(_) | Err(nix::Error::EINTR) => {}
+        Err(error) => return Err(ProtocolError::SocketBroken(error.into())),
+    }
+    let [fd] = fds;
+    Ok(fd
+        .revents()
+        .is_some_and(|events| events.contains(PollFlags::POLLHUP)))
 }
 
 fn word(message: &[u8; MESSAGE_LEN], at: usize) -> u32 {
