@@ -38,7 +38,8 @@ pub struct NetworkSpec {
     pub name: String,
     /// Forwarding policy.
     pub mode: Mode,
-    /// MTU offered to guests (VIRTIO_NET_F_MTU).
+    /// MTU offered to guests (VIRTIO_NET_F_MTU). The value reaches a guest through its VMM's device
+    /// configuration; the datapath carries frames of any size.
     pub mtu: u16,
     /// Life of a learned address.
     pub ageing: Duration,

@@ -28,7 +28,6 @@ impl Worker {
         for envelope in self.mailbox.take() {
             let (command, answer) = envelope.open();
             if let Command::Stop = command {
-                self.mailbox.close();
                 answer(Ok(Answer::Done));
                 return ControlFlow::Break(());
             }

@@ -48,6 +48,13 @@ pub(crate) struct Worker {
     pub(super) scratch: Scratch,
 }
 
+impl Drop for Worker {
+    /// However the thread ends: nobody may wait for an answer that never comes.
+    fn drop(&mut self) {
+        self.mailbox.close();
+    }
+}
+
 impl Worker {
     pub(crate) fn new(config: &WorkerConfig, mailbox: Arc<Mailbox>) -> io::Result<Self> {
         Ok(Self {

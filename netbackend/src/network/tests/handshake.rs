@@ -35,6 +35,8 @@ fn vring_state(index: u32, num: u32) -> Vec<u8> {
 /// Frames flow between `connected` on port `a` and another guest.
 #[track_caller]
 fn carries_frames(net: &Net, connected: &mut Connected) {
+    // Its reply says that the messages before it are done.
+    connected.frontend.get_features().unwrap();
     let mut other = net.guest("other", GuestSpec::default());
     introduce(&mut [&mut connected.guest, &mut other.guest]);
     let there = frame(mac(1), mac(0), 500, 1);

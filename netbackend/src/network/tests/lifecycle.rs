@@ -2,7 +2,8 @@
 use super::{
     BROADCAST, Net, frame,
     guest::{
-        GUEST_BASE, Guest, GuestSpec, MEMORY, Memory, USER_BASE, connect, connect_stream, wait_for,
+        GUEST_BASE, GUEST_CSUM, Guest, GuestSpec, MEMORY, Memory, USER_BASE, connect,
+        connect_stream, wait_for,
     },
     introduce, mac, port_spec,
 };
@@ -13,6 +14,7 @@ use vhost::{
     VhostBackend, VhostUserMemoryRegionInfo,
     vhost_user::{Frontend, VhostUserFrontend},
 };
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 /// One message of a handshake.
 type Step<'a> = Box<dyn FnMut(&mut Frontend) + 'a>;
@@ -253,7 +255,75 @@ fn base_other_than_zero_is_honoured() {
     for (index, base) in bases.iter().enumerate() {
         guest.start_ring(&mut frontend, index, u16::try_from(*base).unwrap());
     }
+    // Its reply says that the messages before it are done.
+    frontend.get_features().unwrap();
     let mut a = super::guest::Connected { guest, frontend };
     let mut c = second.guest("c", GuestSpec::default());
     introduce(&mut [&mut a.guest, &mut c.guest]);
+}
+
+#[test]
+fn features_may_change_while_rings_run() {
+    let net = Net::new();
+    let mut a = net.guest("a", GuestSpec::default());
+    let mut b = net.guest("b", GuestSpec::default());
+    introduce(&mut [&mut a.guest, &mut b.guest]);
+    let all = b.guest.spec.features;
+    for seed in 0..40 {
+        let features = if seed % 2 == 0 {
+            all & !GUEST_CSUM
+        } else {
+            all
+        };
+        b.frontend.set_features(features).unwrap();
+        let sent = frame(mac(1), mac(0), 700, seed);
+        a.guest.send(&sent);
+        assert_eq!(b.guest.receive().frame, sent);
+        let back = frame(mac(0), mac(1), 700, seed);
+        b.guest.send(&back);
+        assert_eq!(a.guest.receive().frame, back);
+    }
+}
+
+#[test]
+fn control_messages_by_the_thousand_leak_nothing_and_lose_nothing() {
+    let net = Net::new();
+    let mut a = net.guest("a", GuestSpec::default());
+    let mut b = net.guest("b", GuestSpec::default());
+    introduce(&mut [&mut a.guest, &mut b.guest]);
+    let before = open_fds();
+    for round in 0..1000u32 {
+        b.frontend.set_vring_enable(0, round % 2 == 1).unwrap();
+        b.frontend
+            .set_vring_call(1, &b.guest.rings[1].call)
+            .unwrap();
+        b.frontend.set_vring_err(0, &b.guest.rings[0].call).unwrap();
+        if round % 10 == 0 {
+            let region = b.guest.memory.region();
+            b.frontend.set_mem_table(&[region]).unwrap();
+        }
+        if round % 2 == 1 {
+            let sent = frame(mac(1), mac(0), 100, 1);
+            a.guest.send(&sent);
+            assert_eq!(b.guest.receive().frame, sent);
+        }
+    }
+    // Other tests of this process open fds too.
+    assert!(open_fds() < before + 300);
+}
+
+#[test]
+fn replaced_kick_fd_is_the_one_that_counts() {
+    let net = Net::new();
+    let mut a = net.guest("a", GuestSpec::default());
+    let mut b = net.guest("b", GuestSpec::default());
+    introduce(&mut [&mut a.guest, &mut b.guest]);
+    for seed in 0..20 {
+        let ring = &mut a.guest.rings[1];
+        ring.kick = EventFd::new(EFD_NONBLOCK).unwrap();
+        a.frontend.set_vring_kick(1, &ring.kick).unwrap();
+        let sent = frame(mac(1), mac(0), 100, seed);
+        a.guest.send(&sent);
+        assert_eq!(b.guest.receive().frame, sent);
+    }
 }
