@@ -33,6 +33,8 @@ pub(super) struct Scratch {
     vecs: IoVecs,
     /// A whole frame, for those that must be changed.
     linear: Box<[u8]>,
+    /// A receiver had no room since this was last cleared.
+    pub(super) starved: bool,
 }
 
 impl Scratch {
@@ -41,6 +43,7 @@ impl Scratch {
             burst: Burst::new(),
             vecs: IoVecs::default(),
             linear: vec![0; MAX_FRAME as usize].into_boxed_slice(),
+            starved: false,
         }
     }
 }
@@ -157,6 +160,7 @@ fn receive<'a>(
         tally.note(receiver.put(&frame), frame.len);
     }
     receiver.finish();
+    scratch.starved |= tally.dropped > 0;
     (tally, ring.is_latched())
 }
 

@@ -83,13 +83,15 @@ impl Worker {
             rounds = rounds.wrapping_add(1);
             if self.active.is_empty() {
                 self.sleep();
-            } else if !worked || rounds.is_multiple_of(ROUNDS_PER_LOOK) {
+                continue;
+            }
+            if !worked || rounds.is_multiple_of(ROUNDS_PER_LOOK) {
                 self.poller.wait(Some(0));
                 self.wake_kicked();
-                if !worked {
-                    // The guest that we wait for may need this very CPU.
-                    thread::yield_now();
-                }
+            }
+            if !worked || std::mem::take(&mut self.scratch.starved) {
+                // The guest that we wait for, or that has left us no room, may need this very CPU.
+                thread::yield_now();
             }
         }
     }
