@@ -16,22 +16,13 @@ use std::{fs::File, io, sync::Arc};
 use switch::PortId;
 use thiserror::Error;
 use tracing::debug;
-use vhost::VhostUserMemoryRegionBase;
 use vhost::vhost_user::{
-    Error as ProtocolError, GpuBackend, VhostUserBackendReqHandlerMut, VhostUserProtocolFeatures,
-    message::{
-        VhostTransferStateDirection, VhostTransferStatePhase, VhostUserConfigFlags,
-        VhostUserInflight, VhostUserLog, VhostUserMemoryRegion, VhostUserShMemConfig,
-        VhostUserSharedMsg, VhostUserSingleMemoryRegion, VhostUserVringAddrFlags,
-        VhostUserVringState,
-    },
+    Error as ProtocolError, VhostUserProtocolFeatures, message::VhostUserMemoryRegion,
 };
 use virtqueue::{MapError, MemoryMap, RegionSpec, RingPosition, SealPolicy};
 
 /// Memory regions of one front-end: the limit of the kernel's vhost, and what QEMU asks for.
-const MAX_MEM_SLOTS: u64 = 509;
-
-type Reply<T> = Result<T, ProtocolError>;
+pub(super) const MAX_MEM_SLOTS: u64 = 509;
 
 /// Why a request was refused.
 #[derive(Debug, Error)]
@@ -70,11 +61,11 @@ impl From<RequestError> for ProtocolError {
 #[derive(Debug)]
 pub(super) struct Handler {
     port: PortId,
-    offered: u64,
+    pub(super) offered: u64,
     features: Option<u64>,
-    protocol_features: u64,
+    pub(super) protocol_features: u64,
     memory: Option<Arc<MemoryMap>>,
-    rings: Vec<RingSetup>,
+    pub(super) rings: Vec<RingSetup>,
     seals: SealPolicy,
     mailbox: Arc<Mailbox>,
     shared: Arc<PortShared>,
@@ -114,7 +105,7 @@ impl Handler {
         self.protocol_features & VhostUserProtocolFeatures::REPLY_ACK.bits() != 0
     }
 
-    fn ring(&mut self, index: u32) -> Result<(u16, &mut RingSetup), RequestError> {
+    pub(super) fn ring(&mut self, index: u32) -> Result<(u16, &mut RingSetup), RequestError> {
         let narrow = u16::try_from(index).map_err(|_| RequestError::NoRing(index))?;
         self.rings
             .get_mut(usize::from(narrow))
@@ -122,7 +113,7 @@ impl Handler {
             .ok_or(RequestError::NoRing(index))
     }
 
-    fn stopped_ring(&mut self, index: u32) -> Result<&mut RingSetup, RequestError> {
+    pub(super) fn stopped_ring(&mut self, index: u32) -> Result<&mut RingSetup, RequestError> {
         let (_, ring) = self.ring(index)?;
         if ring.running {
             return Err(RequestError::Running(index));
@@ -139,7 +130,7 @@ impl Handler {
 
     /// Starts ring `index` if nothing is missing any more. The call fd may come later: the datapath
     /// signals once when it does.
-    fn start_if_ready(&mut self, index: u16) -> Result<(), RequestError> {
+    pub(super) fn start_if_ready(&mut self, index: u16) -> Result<(), RequestError> {
         let (Some(acked), Some(memory)) = (self.features, self.memory.clone()) else {
             return Ok(());
         };
@@ -174,7 +165,7 @@ impl Handler {
     }
 
     /// Takes ring `index` from the datapath; afterwards not one byte is written for it.
-    fn stop(&mut self, index: u32) -> Result<RingPosition, RequestError> {
+    pub(super) fn stop(&mut self, index: u32) -> Result<RingPosition, RequestError> {
         let narrow = self.ring(index)?.0;
         let id = self.id(narrow);
         if !self.ring(index)?.1.running {
@@ -218,7 +209,7 @@ impl Handler {
         self.start_all_ready()
     }
 
-    fn negotiate(&mut self, acked: u64) -> Result<(), RequestError> {
+    pub(super) fn negotiate(&mut self, acked: u64) -> Result<(), RequestError> {
         if acked & !self.offered != 0 {
             return Err(RequestError::Features(acked & !self.offered));
         }
@@ -232,7 +223,7 @@ impl Handler {
         self.start_all_ready()
     }
 
-    fn map_table(
+    pub(super) fn map_table(
         &mut self,
         regions: &[VhostUserMemoryRegion],
         files: Vec<File>,
@@ -247,7 +238,7 @@ impl Handler {
         self.replace_memory(memory)
     }
 
-    fn add_region(
+    pub(super) fn add_region(
         &mut self,
         region: &VhostUserMemoryRegion,
         file: File,
@@ -263,7 +254,10 @@ impl Handler {
         self.replace_memory(memory)
     }
 
-    fn remove_region(&mut self, region: &VhostUserMemoryRegion) -> Result<(), RequestError> {
+    pub(super) fn remove_region(
+        &mut self,
+        region: &VhostUserMemoryRegion,
+    ) -> Result<(), RequestError> {
         let memory = self
             .memory
             .as_ref()
@@ -287,7 +281,7 @@ impl Handler {
         Ok(())
     }
 
-    fn set_kick(&mut self, index: u8, file: Option<File>) -> Result<(), RequestError> {
+    pub(super) fn set_kick(&mut self, index: u8, file: Option<File>) -> Result<(), RequestError> {
         let kick = match file {
             Some(file) => Kick::Fd(self.notifier(file)?),
             None => Kick::Polled,
@@ -298,7 +292,7 @@ impl Handler {
         self.start_if_ready(narrow)
     }
 
-    fn set_call(&mut self, index: u8, file: Option<File>) -> Result<(), RequestError> {
+    pub(super) fn set_call(&mut self, index: u8, file: Option<File>) -> Result<(), RequestError> {
         let call = file.map(|f| self.notifier(f)).transpose()?.map(Arc::new);
         let id = self.id(index.into());
         let (narrow, ring) = self.ring(index.into())?;
@@ -309,7 +303,7 @@ impl Handler {
         self.start_if_ready(narrow)
     }
 
-    fn set_err(&mut self, index: u8, file: Option<File>) -> Result<(), RequestError> {
+    pub(super) fn set_err(&mut self, index: u8, file: Option<File>) -> Result<(), RequestError> {
         let err = file.map(|f| self.notifier(f)).transpose()?.map(Arc::new);
         let id = self.id(index.into());
         let ring = self.ring(index.into())?.1;
@@ -331,7 +325,11 @@ impl Handler {
         }
     }
 
-    fn set_addresses(&mut self, index: u32, addresses: UserAddresses) -> Result<(), RequestError> {
+    pub(super) fn set_addresses(
+        &mut self,
+        index: u32,
+        addresses: UserAddresses,
+    ) -> Result<(), RequestError> {
         let (narrow, ring) = self.ring(index)?;
         ring.addresses = Some(addresses);
         if ring.running {
@@ -351,7 +349,7 @@ impl Handler {
         Ok(())
     }
 
-    fn stop_all(&mut self) -> Result<(), RequestError> {
+    pub(super) fn stop_all(&mut self) -> Result<(), RequestError> {
         (0..u32::try_from(self.rings.len()).unwrap_or(u32::MAX))
             .try_for_each(|index| self.stop(index).map(drop))
     }
@@ -364,180 +362,5 @@ fn region_spec(region: &VhostUserMemoryRegion, file: File) -> RegionSpec {
         size: region.memory_size,
         mmap_offset: region.mmap_offset,
         file,
-    }
-}
-
-fn unsupported<T>(what: &'static str) -> Reply<T> {
-    Err(RequestError::Unsupported(what).into())
-}
-
-impl VhostUserBackendReqHandlerMut for Handler {
-    /// QEMU sends it once, others per queue pair: nothing to remember.
-    fn set_owner(&mut self) -> Reply<()> {
-        Ok(())
-    }
-
-    fn reset_owner(&mut self) -> Reply<()> {
-        Ok(self.stop_all()?)
-    }
-
-    fn reset_device(&mut self) -> Reply<()> {
-        unsupported("RESET_DEVICE")
-    }
-
-    fn get_features(&mut self) -> Reply<u64> {
-        Ok(self.offered)
-    }
-
-    fn set_features(&mut self, features: u64) -> Reply<()> {
-        Ok(self.negotiate(features)?)
-    }
-
-    fn set_mem_table(
-        &mut self,
-        regions: &[VhostUserMemoryRegion],
-        files: Vec<File>,
-        _postcopy_listening: Option<bool>,
-    ) -> Reply<Option<Vec<VhostUserMemoryRegionBase>>> {
-        self.map_table(regions, files)?;
-        Ok(None)
-    }
-
-    fn set_vring_num(&mut self, index: u32, num: u32) -> Reply<()> {
-        let ring = self.stopped_ring(index)?;
-        ring.set_size(num).map_err(RequestError::from)?;
-        let narrow = self.ring(index)?.0;
-        Ok(self.start_if_ready(narrow)?)
-    }
-
-    fn set_vring_addr(
-        &mut self,
-        index: u32,
-        _flags: VhostUserVringAddrFlags,
-        descriptor: u64,
-        used: u64,
-        available: u64,
-        _log: u64,
-    ) -> Reply<()> {
-        Ok(self.set_addresses(
-            index,
-            UserAddresses {
-                desc: descriptor,
-                avail: available,
-                used,
-            },
-        )?)
-    }
-
-    fn set_vring_base(&mut self, index: u32, base: u32) -> Reply<()> {
-        let ring = self.stopped_ring(index)?;
-        Ok(ring.set_base(base).map_err(RequestError::from)?)
-    }
-
-    fn get_vring_base(&mut self, index: u32) -> Reply<VhostUserVringState> {
-        let position = self.stop(index)?;
-        // The ring starts again with the next SET_VRING_KICK (vhost-user.rst, "Starting and
-        // stopping rings").
-        self.ring(index)?.1.kick = None;
-        Ok(VhostUserVringState::new(index, position.next_avail.into()))
-    }
-
-    fn set_vring_kick(&mut self, index: u8, fd: Option<File>) -> Reply<()> {
-        Ok(Self::set_kick(self, index, fd)?)
-    }
-
-    fn set_vring_call(&mut self, index: u8, fd: Option<File>) -> Reply<()> {
-        Ok(Self::set_call(self, index, fd)?)
-    }
-
-    fn set_vring_err(&mut self, index: u8, fd: Option<File>) -> Reply<()> {
-        Ok(Self::set_err(self, index, fd)?)
-    }
-
-    fn get_protocol_features(&mut self) -> Reply<VhostUserProtocolFeatures> {
-        Ok(features::offered_protocol())
-    }
-
-    fn set_protocol_features(&mut self, features: u64) -> Reply<()> {
-        let unknown = features & !features::offered_protocol().bits();
-        if unknown != 0 {
-            return Err(RequestError::ProtocolFeatures(unknown).into());
-        }
-        self.protocol_features = features;
-        Ok(())
-    }
-
-    /// Rings, not pairs: the stock Rust front-end and Cloud Hypervisor compare with rings. QEMU and
-    /// DPDK's virtio-user compare with pairs and are only less strict for it; one pair too many then
-    /// fails at its first ring message.
-    fn get_queue_num(&mut self) -> Reply<u64> {
-        Ok(self.rings.len() as u64)
-    }
-
-    fn set_vring_enable(&mut self, index: u32, enable: bool) -> Reply<()> {
-        Ok(self.enable(index, enable)?)
-    }
-
-    fn get_config(&mut self, _: u32, _: u32, _: VhostUserConfigFlags) -> Reply<Vec<u8>> {
-        unsupported("GET_CONFIG")
-    }
-
-    fn set_config(&mut self, _: u32, _: &[u8], _: VhostUserConfigFlags) -> Reply<()> {
-        unsupported("SET_CONFIG")
-    }
-
-    fn set_gpu_socket(&mut self, _: GpuBackend) -> Reply<()> {
-        unsupported("GPU_SET_SOCKET")
-    }
-
-    fn get_shared_object(&mut self, _: VhostUserSharedMsg) -> Reply<File> {
-        unsupported("GET_SHARED_OBJECT")
-    }
-
-    fn get_inflight_fd(&mut self, _: &VhostUserInflight) -> Reply<(VhostUserInflight, File)> {
-        unsupported("GET_INFLIGHT_FD")
-    }
-
-    fn set_inflight_fd(&mut self, _: &VhostUserInflight, _: File) -> Reply<()> {
-        unsupported("SET_INFLIGHT_FD")
-    }
-
-    fn get_max_mem_slots(&mut self) -> Reply<u64> {
-        Ok(MAX_MEM_SLOTS)
-    }
-
-    fn add_mem_region(
-        &mut self,
-        region: &VhostUserSingleMemoryRegion,
-        fd: File,
-        _postcopy_listening: Option<bool>,
-    ) -> Reply<Option<VhostUserMemoryRegionBase>> {
-        self.add_region(region, fd)?;
-        Ok(None)
-    }
-
-    fn remove_mem_region(&mut self, region: &VhostUserSingleMemoryRegion) -> Reply<()> {
-        Ok(self.remove_region(region)?)
-    }
-
-    fn set_device_state_fd(
-        &mut self,
-        _: VhostTransferStateDirection,
-        _: VhostTransferStatePhase,
-        _: File,
-    ) -> Reply<Option<File>> {
-        unsupported("SET_DEVICE_STATE_FD")
-    }
-
-    fn check_device_state(&mut self) -> Reply<()> {
-        unsupported("CHECK_DEVICE_STATE")
-    }
-
-    fn get_shmem_config(&mut self) -> Reply<VhostUserShMemConfig> {
-        unsupported("GET_SHMEM_CONFIG")
-    }
-
-    fn set_log_base(&mut self, _: &VhostUserLog, _: File) -> Reply<()> {
-        unsupported("SET_LOG_BASE")
     }
 }

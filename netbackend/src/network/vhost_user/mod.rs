@@ -4,6 +4,7 @@ mod early;
 pub(super) mod features;
 mod handler;
 mod listener;
+mod requests;
 mod ring_setup;
 
 pub(super) use listener::{Listener, ListenerConfig};
