@@ -3,7 +3,7 @@
 use crate::{
     Burst, MemoryMap, QueueFault, RingFeatures,
     burst::{ChainMeta, Segment},
-    layout::{DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, DESC_SIZE, Descriptor, Ring, Table},
+    layout::{DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, DESC_SIZE_U32, Descriptor, Ring, Table},
 };
 
 /// Descriptors in an indirect table at most, for queues smaller than this: QEMU's and Linux' own limit.
@@ -92,8 +92,8 @@ fn open_indirect(
         return Err(QueueFault::IndirectNext);
     }
     let bad_length = QueueFault::IndirectLength(descriptor.len);
-    let count = descriptor.len / DESC_SIZE as u32;
-    if count == 0 || !descriptor.len.is_multiple_of(DESC_SIZE as u32) {
+    let count = descriptor.len / DESC_SIZE_U32;
+    if count == 0 || !descriptor.len.is_multiple_of(DESC_SIZE_U32) {
         return Err(bad_length);
     }
     let count = u16::try_from(count).map_err(|_| bad_length)?;

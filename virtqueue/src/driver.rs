@@ -8,8 +8,8 @@ use std::sync::{
 use crate::{
     MemoryMap, QueueConfig, QueueFault, RingFeatures,
     layout::{
-        AVAIL_F_NO_INTERRUPT, DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, DESC_SIZE, Descriptor,
-        Ring, USED_F_NO_NOTIFY, area_sizes, need_event,
+        AVAIL_F_NO_INTERRUPT, DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, DESC_SIZE, DESC_SIZE_U32,
+        Descriptor, Ring, USED_F_NO_NOTIFY, area_sizes, need_event,
     },
 };
 
@@ -163,7 +163,7 @@ impl DriverQueue {
         let head = self.free_head;
         let descriptor = Descriptor {
             addr: table,
-            len: u32::from(count) * DESC_SIZE as u32,
+            len: u32::from(count) * DESC_SIZE_U32,
             flags: DESC_F_INDIRECT,
             next: 0,
         };

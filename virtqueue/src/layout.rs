@@ -23,6 +23,8 @@ pub(crate) const AVAIL_F_NO_INTERRUPT: u16 = 1;
 pub(crate) const USED_F_NO_NOTIFY: u16 = 1;
 /// Bytes of a descriptor.
 pub(crate) const DESC_SIZE: usize = 16;
+/// The same, as descriptors count bytes.
+pub(crate) const DESC_SIZE_U32: u32 = 16;
 /// Entries at most (2.7).
 pub(crate) const MAX_SIZE: u16 = 32768;
 
@@ -95,6 +97,10 @@ impl Ring {
     }
 
     #[inline]
+    #[expect(
+        clippy::unused_self,
+        reason = "the borrow bounds the lifetime of the atomic"
+    )]
     fn u16_at(&self, base: NonNull<u8>, offset: usize) -> &AtomicU16 {
         // SAFETY: every caller passes an offset inside the area that `new` checked, even, and the area is 2-byte aligned; an
         // atomic may be shared with other writers.
@@ -102,6 +108,10 @@ impl Ring {
     }
 
     #[inline]
+    #[expect(
+        clippy::unused_self,
+        reason = "the borrow bounds the lifetime of the atomic"
+    )]
     fn u32_at(&self, base: NonNull<u8>, offset: usize) -> &AtomicU32 {
         // SAFETY: as above, with offsets that are multiples of 4 in the 4-byte aligned used area.
         unsafe { AtomicU32::from_ptr(base.as_ptr().add(offset).cast()) }
@@ -201,6 +211,10 @@ impl Table {
 
     /// One read of descriptor `index` into private memory; `None` beyond the table.
     #[inline]
+    #[expect(
+        clippy::cast_ptr_alignment,
+        reason = "alignment is looked at before it is relied on"
+    )]
     pub(crate) fn load(self, index: u16) -> Option<Descriptor> {
         if index >= self.len {
             return None;

@@ -1,5 +1,10 @@
 //! Port-I/O and MMIO dispatch from vCPU exits to devices.
-use std::sync::{Arc, Mutex};
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+};
+
 use thiserror::Error;
 
 /// A device behind a range of ports or of memory. Called from any vCPU thread; one call at a time per device.
@@ -16,38 +21,154 @@ pub enum BusError {
     /// It overlaps a range that is taken.
     #[error("range {0:#x}+{1:#x} overlaps another device")]
     Overlap(u64, u64),
+    /// It is empty or wraps around the address space.
+    #[error("range {0:#x}+{1:#x} is empty or wraps")]
+    Range(u64, u64),
+}
+
+type Shared = Arc<Mutex<dyn BusDevice>>;
+
+#[derive(Clone)]
+struct Slot {
+    len: u64,
+    device: Shared,
 }
 
 /// Devices by address range. Ranges may be added, moved and removed while vCPUs run (PCI BARs move).
 #[derive(Default, Clone)]
-pub struct Bus {}
+pub struct Bus {
+    slots: Arc<RwLock<BTreeMap<u64, Slot>>>,
+}
 
 impl std::fmt::Debug for Bus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Bus")
+        f.debug_list()
+            .entries(
+                self.read_slots()
+                    .iter()
+                    .map(|(base, slot)| (*base, slot.len)),
+            )
+            .finish()
     }
 }
 
 impl Bus {
+    fn read_slots(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<u64, Slot>> {
+        // A device that panicked took its vCPU thread along; the map itself is never left half-changed.
+        self.slots.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Puts a device at `base..base + len`.
-    pub fn insert(
-        &self,
-        _base: u64,
-        _len: u64,
-        _device: Arc<Mutex<dyn BusDevice>>,
-    ) -> Result<(), BusError> {
-        todo!()
+    pub fn insert(&self, base: u64, len: u64, device: Shared) -> Result<(), BusError> {
+        let last = len.checked_sub(1).and_then(|extra| base.checked_add(extra));
+        let last = last.ok_or(BusError::Range(base, len))?;
+        let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+        let overlaps = slots
+            .range(..=last)
+            .next_back()
+            .is_some_and(|(start, slot)| base <= start.saturating_add(slot.len - 1));
+        if overlaps {
+            return Err(BusError::Overlap(base, len));
+        }
+        slots.insert(base, Slot { len, device });
+        Ok(())
     }
+
     /// Takes away what starts at `base`.
-    pub fn remove(&self, _base: u64) {
-        todo!()
+    pub fn remove(&self, base: u64) {
+        self.slots
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&base);
     }
+
+    /// The device at `addr` and the offset in its range. The map's lock is not held while the device works, so that a device may
+    /// move its own range.
+    fn find(&self, addr: u64) -> Option<(Shared, u64)> {
+        let slots = self.read_slots();
+        let (base, slot) = slots.range(..=addr).next_back()?;
+        let offset = addr - base;
+        (offset < slot.len).then(|| (Arc::clone(&slot.device), offset))
+    }
+
     /// Dispatches a read; unclaimed addresses read as all ones. False: unclaimed.
-    pub fn read(&self, _addr: u64, _data: &mut [u8]) -> bool {
-        todo!()
+    pub fn read(&self, addr: u64, data: &mut [u8]) -> bool {
+        let Some((device, offset)) = self.find(addr) else {
+            data.fill(0xFF);
+            return false;
+        };
+        device
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .read(offset, data);
+        true
     }
+
     /// Dispatches a write; unclaimed writes are lost. False: unclaimed.
-    pub fn write(&self, _addr: u64, _data: &[u8]) -> bool {
-        todo!()
+    pub fn write(&self, addr: u64, data: &[u8]) -> bool {
+        let Some((device, offset)) = self.find(addr) else {
+            return false;
+        };
+        device
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .write(offset, data);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Cell(u8);
+
+    impl BusDevice for Cell {
+        fn read(&mut self, offset: u64, data: &mut [u8]) {
+            data.fill(self.0 + u8::try_from(offset).unwrap());
+        }
+        fn write(&mut self, _offset: u64, data: &[u8]) {
+            self.0 = data[0];
+        }
+    }
+
+    fn cell(value: u8) -> Shared {
+        Arc::new(Mutex::new(Cell(value)))
+    }
+
+    #[test]
+    fn accesses_reach_their_device_by_offset() {
+        let bus = Bus::default();
+        bus.insert(0x10, 4, cell(1)).unwrap();
+        bus.insert(0x14, 4, cell(100)).unwrap();
+        let mut byte = [0];
+        assert!(bus.read(0x13, &mut byte));
+        assert_eq!(byte, [4]);
+        assert!(bus.write(0x14, &[7]) && bus.read(0x14, &mut byte));
+        assert_eq!(byte, [7]);
+        for addr in [0xF, 0x18] {
+            assert!(!bus.read(addr, &mut byte) && !bus.write(addr, &[0]));
+            assert_eq!(byte, [0xFF]);
+        }
+    }
+
+    #[test]
+    fn ranges_never_overlap_and_can_move() {
+        let bus = Bus::default();
+        bus.insert(0x10, 4, cell(1)).unwrap();
+        for (base, len) in [(0x10, 4), (0x0E, 3), (0x13, 9), (0, u64::MAX), (0x11, 1)] {
+            assert_eq!(
+                bus.insert(base, len, cell(2)),
+                Err(BusError::Overlap(base, len))
+            );
+        }
+        assert_eq!(bus.insert(5, 0, cell(2)), Err(BusError::Range(5, 0)));
+        assert_eq!(
+            bus.insert(u64::MAX, 2, cell(2)),
+            Err(BusError::Range(u64::MAX, 2))
+        );
+        bus.remove(0x10);
+        bus.insert(0x0E, 4, cell(2)).unwrap();
+        bus.insert(u64::MAX, 1, cell(2)).unwrap();
     }
 }

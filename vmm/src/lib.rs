@@ -1,4 +1,14 @@
 //! A minimal KVM virtual machine monitor whose NICs live in netbackend.
+pub mod boot;
 pub mod bus;
+pub mod check;
+pub mod cli;
+pub mod config;
+pub mod devices;
 pub mod interrupt;
+pub mod kvm;
+pub mod layout;
+pub mod machine;
 pub mod memory;
+pub mod run;
+pub mod terminal;

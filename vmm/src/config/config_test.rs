@@ -1,0 +1,69 @@
+use super::*;
+
+#[test]
+fn nets_are_read_and_mistakes_explained() {
+    let net: NetConfig = "network=lan,mac=52:54:00:00:00:02,queues=2,mtu=9000,model=virtio"
+        .parse()
+        .unwrap();
+    assert_eq!(net.source, NetSource::Network("lan".into()));
+    assert_eq!(
+        (net.mac, net.queues, net.mtu),
+        (Some([0x52, 0x54, 0, 0, 0, 2]), 2, Some(9000))
+    );
+    for (text, expected) in [
+        ("", "give network=NAME or socket=PATH"),
+        ("network=", "`network` needs a value"),
+        ("network=a,socket=/b", "either network=NAME or socket=PATH"),
+        ("network=a,mac=1:2:3:4:5:6", "six hexadecimal bytes"),
+        ("network=a,mac=01:00:5e:00:00:01", "multicast"),
+        ("network=a,queues=0", "a number from 1 to 8"),
+        ("network=a,mtu=67", "a number from 68 to 65535"),
+        ("network=a,model=e1000", "not in this version yet"),
+        ("network=a,model=foo", "unknown model"),
+        ("network=a,colour=red", "unknown key `colour`"),
+    ] {
+        let error = text.parse::<NetConfig>().unwrap_err();
+        assert!(error.contains(expected), "{text}: {error}");
+    }
+}
+
+#[test]
+fn disks_serials_and_sizes_are_read() {
+    let disk: DiskConfig = "path=root.img,readonly=on".parse().unwrap();
+    assert_eq!(
+        disk,
+        DiskConfig {
+            path: "root.img".into(),
+            readonly: true
+        }
+    );
+    assert!(
+        "readonly=on"
+            .parse::<DiskConfig>()
+            .unwrap_err()
+            .contains("`path` is missing")
+    );
+    assert!(
+        "path=a,readonly=maybe"
+            .parse::<DiskConfig>()
+            .unwrap_err()
+            .contains("readonly=on")
+    );
+    assert_eq!(
+        "file=/tmp/log".parse(),
+        Ok(SerialConfig::File("/tmp/log".into()))
+    );
+    assert!("tcp".parse::<SerialConfig>().is_err());
+    for (text, bytes) in [
+        ("512M", 512 << 20),
+        ("2G", 2 << 30),
+        ("64kib", 64 << 10),
+        ("4096", 4096),
+    ] {
+        assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
+    }
+    for text in ["", "M", "12X", "-1", "99999999999999G", "1.5G"] {
+        assert!(text.parse::<ByteSize>().is_err(), "{text}");
+    }
+    assert_eq!(ByteSize(512 << 20).to_string(), "512M");
+}

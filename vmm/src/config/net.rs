@@ -1,0 +1,120 @@
+//! `--net network=NAME|socket=PATH[,mac=…][,queues=N][,mtu=N][,model=virtio]`
+
+use std::{path::PathBuf, str::FromStr};
+
+use super::{pairs, value};
+
+/// Queue pairs of a NIC at most.
+const MAX_QUEUE_PAIRS: u16 = 8;
+/// Models that later versions have.
+const FUTURE_MODELS: [&str; 4] = ["e1000", "rtl8139", "ne2k_pci", "pcnet"];
+
+/// How a NIC reaches its network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NetSource {
+    /// A port of this network, asked for at the daemon's control socket.
+    Network(String),
+    /// Any vhost-user back-end that listens here.
+    Socket(PathBuf),
+}
+
+/// One NIC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetConfig {
+    /// Where it is plugged in.
+    pub source: NetSource,
+    /// Its address; derived from the guest's name and the NIC's number when missing.
+    pub mac: Option<[u8; 6]>,
+    /// Queue pairs.
+    pub queues: u16,
+    /// MTU told to the guest; the back-end's own when missing.
+    pub mtu: Option<u16>,
+}
+
+impl FromStr for NetConfig {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut source = None;
+        let (mut mac, mut queues, mut mtu) = (None, 1, None);
+        for (key, given) in pairs(text) {
+            let new_source = match key {
+                "network" => Some(NetSource::Network(value(key, given)?.to_owned())),
+                "socket" => Some(NetSource::Socket(value(key, given)?.into())),
+                "mac" => {
+                    mac = Some(parse_mac(value(key, given)?)?);
+                    None
+                }
+                "queues" => {
+                    queues = parse_number(key, value(key, given)?, 1, MAX_QUEUE_PAIRS)?;
+                    None
+                }
+                "mtu" => {
+                    mtu = Some(parse_number(key, value(key, given)?, 68, 65535)?);
+                    None
+                }
+                "model" => {
+                    check_model(value(key, given)?)?;
+                    None
+                }
+                other => {
+                    return Err(format!(
+                        "unknown key `{other}`: --net knows network, socket, mac, queues, mtu and model"
+                    ));
+                }
+            };
+            if new_source.is_some() && source.is_some() {
+                return Err("give either network=NAME or socket=PATH, once".into());
+            }
+            source = source.or(new_source);
+        }
+        let source = source.ok_or("where to? give network=NAME or socket=PATH")?;
+        Ok(Self {
+            source,
+            mac,
+            queues,
+            mtu,
+        })
+    }
+}
+
+fn parse_number(key: &str, text: &str, min: u16, max: u16) -> Result<u16, String> {
+    text.parse()
+        .ok()
+        .filter(|number| (min..=max).contains(number))
+        .ok_or_else(|| format!("`{key}={text}`: give a number from {min} to {max}"))
+}
+
+fn check_model(model: &str) -> Result<(), String> {
+    if model == "virtio" {
+        Ok(())
+    } else if FUTURE_MODELS.contains(&model) {
+        Err(format!(
+            "model {model} is not in this version yet: use model=virtio"
+        ))
+    } else {
+        Err(format!("unknown model `{model}`: use model=virtio"))
+    }
+}
+
+fn parse_mac(text: &str) -> Result<[u8; 6], String> {
+    let bad = || format!("`mac={text}`: write six hexadecimal bytes as in 52:54:00:12:34:56");
+    let mut mac = [0; 6];
+    let mut parts = text.split(':');
+    for byte in &mut mac {
+        let part = parts
+            .next()
+            .filter(|part| part.len() == 2)
+            .ok_or_else(bad)?;
+        *byte = u8::from_str_radix(part, 16).map_err(|_| bad())?;
+    }
+    if parts.next().is_some() {
+        return Err(bad());
+    }
+    if mac[0] & 1 != 0 || mac == [0; 6] {
+        return Err(format!(
+            "`mac={text}` is a multicast or zero address: a NIC needs a unicast one"
+        ));
+    }
+    Ok(mac)
+}

@@ -1,0 +1,100 @@
+//! COM1: a 16550A on the VMM's standard streams or a file.
+
+use std::{
+    io::{self, Write},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use vm_superio::{Serial, Trigger, serial::NoEvents};
+use vmm_sys_util::eventfd::EventFd;
+
+use crate::bus::BusDevice;
+
+/// Pulses the interrupt line.
+#[derive(Debug)]
+pub(super) struct Line(EventFd);
+
+impl Trigger for Line {
+    type E = io::Error;
+
+    fn trigger(&self) -> io::Result<()> {
+        match self.0.write(1) {
+            // A full counter is an interrupt that is still pending.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            result => result,
+        }
+    }
+}
+
+/// Where the guest's output goes.
+pub(super) type Output = Box<dyn Write + Send>;
+
+type Uart = Serial<Line, NoEvents, Output>;
+
+/// The port as the bus sees it.
+pub struct SerialPort {
+    uart: Arc<Mutex<Uart>>,
+}
+
+/// The port as the console's input sees it.
+#[derive(Clone)]
+pub struct SerialConsole {
+    uart: Arc<Mutex<Uart>>,
+}
+
+impl std::fmt::Debug for SerialPort {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SerialPort")
+    }
+}
+
+impl std::fmt::Debug for SerialConsole {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SerialConsole")
+    }
+}
+
+impl SerialPort {
+    /// A port that pulses `line` and prints to `output`.
+    pub fn new(line: EventFd, output: Box<dyn Write + Send>) -> (Self, SerialConsole) {
+        let uart = Arc::new(Mutex::new(Serial::new(Line(line), output)));
+        (
+            Self {
+                uart: Arc::clone(&uart),
+            },
+            SerialConsole { uart },
+        )
+    }
+}
+
+impl SerialConsole {
+    /// Types `bytes`; returns how many the receive FIFO took (64 bytes at most).
+    pub fn type_in(&self, bytes: &[u8]) -> usize {
+        let mut uart = self.uart.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = uart.fifo_capacity().min(bytes.len());
+        let now = bytes.get(..room).unwrap_or_default();
+        if now.is_empty() {
+            return 0;
+        }
+        uart.enqueue_raw_bytes(now).unwrap_or(0)
+    }
+}
+
+impl BusDevice for SerialPort {
+    fn read(&mut self, offset: u64, data: &mut [u8]) {
+        let mut uart = self.uart.lock().unwrap_or_else(PoisonError::into_inner);
+        let value = u8::try_from(offset).map_or(0xFF, |offset| uart.read(offset));
+        data.fill(0xFF);
+        if let [first, ..] = data {
+            *first = value;
+        }
+    }
+
+    fn write(&mut self, offset: u64, data: &[u8]) {
+        let mut uart = self.uart.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Ok(offset), Some(&value)) = (u8::try_from(offset), data.first()) {
+            // Output that nobody can take (closed pipe, full disk) is lost, as on a cable that is not plugged in.
+            let _ = uart.write(offset, value);
+        }
+    }
+}
