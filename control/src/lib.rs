@@ -10,11 +10,22 @@
 //! | `DELETE /v1/networks/{network}/ports/{port}` | 204 |
 //!
 //! Errors carry [`ApiError`] with a 4xx/5xx status.
+//!
+//! ```no_run
+//! let client = control::Client::new(control::default_socket(&control::default_runtime_dir()));
+//! for network in client.status()?.networks {
+//!     println!("{}: {} ports", network.name, network.ports.len());
+//! }
+//! # Ok::<(), control::ClientError>(())
+//! ```
 #![forbid(unsafe_code)]
 mod client;
+mod paths;
+mod transport;
 mod types;
 
-pub use client::{Client, ClientError, default_runtime_dir, default_socket};
+pub use client::{Client, ClientError};
+pub use paths::{default_runtime_dir, default_socket};
 pub use types::{
     ApiError, Mode, NetworkState, NetworkStatus, PortCounters, PortKind, PortRequest, PortState,
     PortStatus, Status,

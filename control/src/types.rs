@@ -1,6 +1,6 @@
 //! Types of the control API.
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 /// The whole daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +31,18 @@ pub enum Mode {
     Nat,
 }
 
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bridge => "bridge",
+            Self::Private => "private",
+            Self::Vepa => "vepa",
+            Self::Passthrough => "passthrough",
+            Self::Nat => "nat",
+        })
+    }
+}
+
 /// Life of a network's worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -41,6 +53,16 @@ pub enum NetworkState {
     Running,
     /// The worker died too often; the daemon waits before the next try.
     Failed,
+}
+
+impl fmt::Display for NetworkState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Failed => "failed",
+        })
+    }
 }
 
 /// One network.
@@ -93,6 +115,17 @@ pub enum PortState {
     Running,
     /// A queue is latched as faulty.
     Faulty,
+}
+
+impl fmt::Display for PortState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Listening => "listening",
+            Self::Connected => "connected",
+            Self::Running => "running",
+            Self::Faulty => "faulty",
+        })
+    }
 }
 
 /// One port.
@@ -165,7 +198,8 @@ pub struct PortRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}{}", remedy.as_ref().map(|r| format!(" ({r})")).unwrap_or_default())]
 pub struct ApiError {
-    /// Stable word for programs: `no-such-network`, `no-such-port`, `port-exists`, `bad-request`, `unavailable`.
+    /// Stable word for programs: `no-such-network`, `no-such-port`, `not-found` (no such path),
+    /// `port-exists`, `conflict`, `bad-request`, `unavailable`, `internal`.
     pub code: String,
     /// Sentence for people.
     pub message: String,
