@@ -19,11 +19,7 @@ pub fn wait(sources: &[&dyn AsRawFd], timeout: Option<Duration>) -> io::Result<u
 
 /// Whether reading `source` would not block.
 pub fn is_readable(source: &dyn AsRawFd) -> bool {
-    poll(
-        &[(source.as_raw_fd(), libc::POLLIN)],
-        Some(Duration::ZERO),
-    )
-    .is_ok_and(|ready| ready != 0)
+    poll(&[(source.as_raw_fd(), libc::POLLIN)], Some(Duration::ZERO)).is_ok_and(|ready| ready != 0)
 }
 
 /// Waits like [`wait`] for input on `sources`, or for the other end of `peer` to go away (the last bit), without regard to

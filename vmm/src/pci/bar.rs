@@ -88,8 +88,9 @@ impl Bar {
         let end = base.checked_add(self.size)?;
         match self.kind {
             _ if base == 0 => None,
-            BarKind::Io => (command & spec::COMMAND_IO != 0 && end <= 0x1_0000)
-                .then_some(BarAddress::Io(base)),
+            BarKind::Io => {
+                (command & spec::COMMAND_IO != 0 && end <= 0x1_0000).then_some(BarAddress::Io(base))
+            }
             BarKind::Memory32 | BarKind::Memory64 => {
                 (command & spec::COMMAND_MEMORY != 0).then_some(BarAddress::Memory(base))
             }

@@ -129,10 +129,6 @@ impl Msix {
         self.vectors.is_empty()
     }
 
-    pub(super) fn layout(&self) -> MsixLayout {
-        self.layout
-    }
-
     /// What a snapshot must carry.
     pub fn state(&self) -> &MsixState {
         &self.state

@@ -49,11 +49,7 @@ pub(super) fn add(function: &mut Function, queues: usize) -> Result<u16, Capabil
         &NOTIFY_MULTIPLIER.to_le_bytes(),
     ]
     .concat();
-    let access = [
-        capability(20, spec::CAP_PCI_CFG, 0, 0).as_slice(),
-        &[0; 4],
-    ]
-    .concat();
+    let access = [capability(20, spec::CAP_PCI_CFG, 0, 0).as_slice(), &[0; 4]].concat();
     let structures = [
         (spec::CAP_COMMON, COMMON, common::LEN as u64),
         (spec::CAP_ISR, ISR, 1),
@@ -74,7 +70,5 @@ pub(super) fn add(function: &mut Function, queues: usize) -> Result<u16, Capabil
 fn capability(cap_len: u8, kind: u8, offset: u64, len: u64) -> [u8; 14] {
     let [o0, o1, o2, o3, ..] = offset.to_le_bytes();
     let [l0, l1, l2, l3, ..] = len.to_le_bytes();
-    [
-        cap_len, kind, BAR, 0, 0, 0, o0, o1, o2, o3, l0, l1, l2, l3,
-    ]
+    [cap_len, kind, BAR, 0, 0, 0, o0, o1, o2, o3, l0, l1, l2, l3]
 }

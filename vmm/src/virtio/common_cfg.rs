@@ -34,10 +34,7 @@ impl TransportState {
         let image = self.common_image(view);
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         for (index, byte) in data.iter_mut().enumerate() {
-            *byte = image
-                .get(start.saturating_add(index))
-                .copied()
-                .unwrap_or(0);
+            *byte = image.get(start.saturating_add(index)).copied().unwrap_or(0);
         }
     }
 

@@ -170,9 +170,7 @@ impl Interrupts {
         state.msix = msix;
         state.config_vector = config_vector;
         state.driver_ok = driver_ok;
-        self.shared
-            .intx
-            .set_pending(!state.msix && state.isr != 0);
+        self.shared.intx.set_pending(!state.msix && state.isr != 0);
     }
 
     /// The call of a queue with this vector. While MSI-X is off it needs the relay, which is started when first needed.

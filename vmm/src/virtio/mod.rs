@@ -9,6 +9,7 @@ pub mod blk;
 mod caps;
 mod common_cfg;
 mod interrupt;
+pub mod net;
 pub mod rng;
 pub mod spec;
 pub mod state;

@@ -141,7 +141,8 @@ impl VirtioPci {
         }
         // 2.1.1: a driver does not clear bits, except by reset. NEEDS_RESET is ours.
         let new = value & !spec::STATUS_NEEDS_RESET & !self.state.status;
-        self.state.status |= new & (spec::STATUS_ACKNOWLEDGE | spec::STATUS_DRIVER | spec::STATUS_FAILED);
+        self.state.status |=
+            new & (spec::STATUS_ACKNOWLEDGE | spec::STATUS_DRIVER | spec::STATUS_FAILED);
         if new & spec::STATUS_FEATURES_OK != 0 && self.features_acceptable() {
             self.state.status |= spec::STATUS_FEATURES_OK;
         }

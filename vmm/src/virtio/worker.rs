@@ -21,6 +21,7 @@ const BATCH: usize = 16;
 /// A running worker. Dropping it stops the thread and waits for it.
 #[derive(Debug)]
 pub(super) struct QueueWorker {
+    index: usize,
     stop: EventFd,
     call: Arc<Mutex<Call>>,
     thread: Option<JoinHandle<()>>,
@@ -48,6 +49,7 @@ impl QueueWorker {
                 index: setup.index,
                 fault,
             })?;
+        let index = setup.index;
         let stop = EventFd::new(EFD_NONBLOCK)?;
         let call = Arc::new(Mutex::new(setup.call));
         let mut worker = Loop {
@@ -72,10 +74,16 @@ impl QueueWorker {
                 }
             })?;
         Ok(Self {
+            index,
             stop,
             call,
             thread: Some(thread),
         })
+    }
+
+    /// Which of the device's queues it serves.
+    pub(super) fn index(&self) -> usize {
+        self.index
     }
 
     /// Signals elsewhere from now on.

@@ -46,7 +46,12 @@ unsafe impl Send for VectoredIo {}
 
 impl VectoredIo {
     /// Fills `buffer` from `position` in `file`.
-    pub(super) fn read(&mut self, file: &File, position: u64, buffer: Buffer<'_>) -> io::Result<()> {
+    pub(super) fn read(
+        &mut self,
+        file: &File,
+        position: u64,
+        buffer: Buffer<'_>,
+    ) -> io::Result<()> {
         self.transfer(file, position, buffer, Direction::Read)
     }
 

@@ -1,0 +1,356 @@
+//! One connection to a vhost-user back-end.
+use super::{
+    record::{LinkRecord, RingRecord},
+    watchdog::Deadline,
+};
+use crate::memory::GuestRam;
+use nix::{
+    errno::Errno,
+    sys::{
+        socket::{
+            AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt,
+        },
+        time::{TimeVal, TimeValLike},
+    },
+};
+use std::{
+    io,
+    os::{fd::AsRawFd, unix::net::UnixStream},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use thiserror::Error;
+use vhost::{
+    VhostBackend, VhostUserMemoryRegionInfo, VringConfigData,
+    vhost_user::{
+        Frontend, VhostUserFrontend,
+        message::{VhostUserHeaderFlag, VhostUserProtocolFeatures, VhostUserVirtioFeatures},
+    },
+};
+use virtqueue::QueueFault;
+use vm_memory::{GuestAddress, GuestMemoryBackend};
+use vmm_sys_util::eventfd::EventFd;
+
+/// Time that one exchange (a handshake, a start, a stop) may take. A vCPU may be waiting for it.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// VHOST_USER_F_PROTOCOL_FEATURES.
+const PROTOCOL_FEATURES: u64 = VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits();
+const WANTED: VhostUserProtocolFeatures =
+    VhostUserProtocolFeatures::MQ.union(VhostUserProtocolFeatures::REPLY_ACK);
+
+/// Why a back-end cannot be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// Nothing is there.
+    #[error(
+        "there is no vhost-user socket {} (start the back-end first, or correct socket=)",
+        .0.display()
+    )]
+    NoSocket(PathBuf),
+    /// The socket is left over from a dead process.
+    #[error(
+        "nobody listens on vhost-user socket {} (a stale socket: start the back-end again)",
+        .0.display()
+    )]
+    Stale(PathBuf),
+    /// The socket may not be opened.
+    #[error(
+        "no permission for vhost-user socket {} (run as a user that may write to it)",
+        .0.display()
+    )]
+    Permission(PathBuf),
+    /// Somebody else is attached.
+    #[error(
+        "vhost-user socket {} does not answer (is another VM attached to it? one socket serves one NIC)",
+        .0.display()
+    )]
+    Busy(PathBuf),
+    /// Connecting failed otherwise.
+    #[error("connecting to vhost-user socket {}: {error}", path.display())]
+    Connect {
+        /// The socket.
+        path: PathBuf,
+        /// What happened.
+        error: io::Error,
+    },
+    /// An exchange failed.
+    #[error("vhost-user back-end: {step}: {error}")]
+    Protocol {
+        /// What was asked.
+        step: &'static str,
+        /// What happened.
+        error: vhost::Error,
+    },
+    /// Too old.
+    #[error(
+        "the vhost-user back-end does not offer VIRTIO_F_VERSION_1: it is too old for this VMM"
+    )]
+    Legacy,
+    /// Fewer queues than asked for.
+    #[error("the vhost-user back-end does not serve {0} queue pairs (lower queues=)")]
+    Queues(u16),
+    /// It came back with less than the guest relies on.
+    #[error("the vhost-user back-end no longer offers features {0:#x} that the guest negotiated")]
+    Features(u64),
+    /// The ring is not in guest memory.
+    #[error("ring {index}: {fault}")]
+    Ring {
+        /// Which ring.
+        index: usize,
+        /// What is wrong with it.
+        fault: QueueFault,
+    },
+    /// A guest memory region has no file, or an address is not in it.
+    #[error("guest memory cannot be shared")]
+    Memory,
+}
+
+fn at<T>(step: &'static str, result: vhost::Result<T>) -> Result<T, SessionError> {
+    result.map_err(|error| SessionError::Protocol { step, error })
+}
+
+/// Where a started ring begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    /// Where the driver put it.
+    Fresh,
+    /// Where the last back-end left it.
+    Resume,
+}
+
+/// A live connection, owner of the device, features known.
+pub(super) struct Session {
+    frontend: Frontend,
+    stream: Arc<UnixStream>,
+    features: u64,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("stream", &self.stream)
+            .field("features", &format_args!("{:#x}", self.features))
+            .finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// Connects and learns what the back-end offers. Fails if it does not serve `pairs` queue pairs.
+    pub(super) fn connect(path: &Path, pairs: u16) -> Result<Self, SessionError> {
+        let stream = Arc::new(dial(path)?);
+        let _deadline = Deadline::new(&stream, PATIENCE);
+        Self::handshake(&stream, pairs).map_err(|error| match error {
+            // The listener took the connection and nobody reads it.
+            SessionError::Protocol { step, .. } if step == FIRST_STEP => {
+                SessionError::Busy(path.into())
+            }
+            error => error,
+        })
+    }
+
+    fn handshake(stream: &Arc<UnixStream>, pairs: u16) -> Result<Self, SessionError> {
+        let rings = 2 * u64::from(pairs);
+        let open = || {
+            let stream = stream.try_clone().map_err(|_| SessionError::Memory)?;
+            Ok(Frontend::from_stream(stream, rings))
+        };
+        let mut frontend: Frontend = open()?;
+        let features = at(FIRST_STEP, frontend.get_features())?;
+        if features & crate::virtio::spec::F_VERSION_1 == 0 {
+            return Err(SessionError::Legacy);
+        }
+        at("SET_OWNER", frontend.set_owner())?;
+        let mut protocol = VhostUserProtocolFeatures::empty();
+        if features & PROTOCOL_FEATURES != 0 {
+            let offered = at("GET_PROTOCOL_FEATURES", frontend.get_protocol_features())?;
+            protocol = offered & WANTED;
+            at(
+                "SET_PROTOCOL_FEATURES",
+                frontend.set_protocol_features(protocol),
+            )?;
+        }
+        if protocol.contains(VhostUserProtocolFeatures::REPLY_ACK) {
+            frontend.set_hdr_flags(VhostUserHeaderFlag::NEED_REPLY);
+        }
+        if pairs > 1 {
+            let enough = if protocol.contains(VhostUserProtocolFeatures::MQ) {
+                // The client believes that the answer counts rings and holds us to it, but QEMU and DPDK count pairs.
+                // So it is asked through a second client on the same socket.
+                let mut probe = open()?;
+                at("GET_FEATURES", probe.get_features())?;
+                at(
+                    "SET_PROTOCOL_FEATURES",
+                    probe.set_protocol_features(protocol),
+                )?;
+                at("GET_QUEUE_NUM", probe.get_queue_num())?
+            } else {
+                1
+            };
+            let last = usize::from(pairs) * 2 - 1;
+            let refused = enough < u64::from(pairs)
+                || enough < rings && frontend.set_vring_num(last, 256).is_err();
+            if refused {
+                return Err(SessionError::Queues(pairs));
+            }
+        }
+        Ok(Self {
+            frontend,
+            stream: Arc::clone(stream),
+            features,
+        })
+    }
+
+    /// Virtio features the back-end offers.
+    pub(super) fn features(&self) -> u64 {
+        self.features & !PROTOCOL_FEATURES
+    }
+
+    /// The socket, to wait for its end.
+    pub(super) fn stream(&self) -> Arc<UnixStream> {
+        Arc::clone(&self.stream)
+    }
+
+    /// Tells everything in `record`, and lets the enabled rings run.
+    pub(super) fn start(
+        &mut self,
+        record: &LinkRecord,
+        memory: &GuestRam,
+        start: Start,
+    ) -> Result<(), SessionError> {
+        let missing = record.features & !self.features;
+        if missing != 0 {
+            return Err(SessionError::Features(missing));
+        }
+        let _deadline = Deadline::new(&self.stream, PATIENCE);
+        let features = record.features | self.features & PROTOCOL_FEATURES;
+        at("SET_FEATURES", self.frontend.set_features(features))?;
+        let regions = memory
+            .mmap
+            .iter()
+            .map(|region| VhostUserMemoryRegionInfo::from_guest_region(region))
+            .collect::<Result<Vec<_>, _>>();
+        let regions = regions.map_err(|_| SessionError::Memory)?;
+        at("SET_MEM_TABLE", self.frontend.set_mem_table(&regions))?;
+        for ring in &record.rings {
+            self.start_ring(ring, memory, start)?;
+        }
+        for ring in &record.rings {
+            self.enable(ring.index, ring.enabled)?;
+        }
+        Ok(())
+    }
+
+    fn start_ring(
+        &mut self,
+        ring: &RingRecord,
+        memory: &GuestRam,
+        start: Start,
+    ) -> Result<(), SessionError> {
+        let index = ring.index;
+        let base = match start {
+            Start::Fresh => Ok(ring.config.position.next_avail),
+            Start::Resume => ring.resume_base(&memory.map),
+        };
+        let base = base.map_err(|fault| SessionError::Ring { index, fault })?;
+        let addresses = vring_addresses(ring, memory)?;
+        let frontend = &self.frontend;
+        at(
+            "SET_VRING_NUM",
+            frontend.set_vring_num(index, ring.config.size),
+        )?;
+        at("SET_VRING_BASE", frontend.set_vring_base(index, base))?;
+        at("SET_VRING_ADDR", frontend.set_vring_addr(index, &addresses))?;
+        at(
+            "SET_VRING_CALL",
+            frontend.set_vring_call(index, ring.call.eventfd()),
+        )?;
+        // Last: the kick descriptor starts the ring.
+        at("SET_VRING_KICK", frontend.set_vring_kick(index, &ring.kick))
+    }
+
+    /// Lets the back-end use a started ring, or not.
+    pub(super) fn enable(&mut self, index: usize, enabled: bool) -> Result<(), SessionError> {
+        // Without protocol features a ring runs from its kick on ("Ring states" in the vhost-user specification).
+        if self.features & PROTOCOL_FEATURES == 0 {
+            return Ok(());
+        }
+        let _deadline = Deadline::new(&self.stream, PATIENCE);
+        at(
+            "SET_VRING_ENABLE",
+            self.frontend.set_vring_enable(index, enabled),
+        )
+    }
+
+    /// Gives a started ring another interrupt.
+    pub(super) fn set_call(&mut self, index: usize, call: &EventFd) -> Result<(), SessionError> {
+        let _deadline = Deadline::new(&self.stream, PATIENCE);
+        at("SET_VRING_CALL", self.frontend.set_vring_call(index, call))
+    }
+
+    /// Stops the rings of `record`: after the answer the back-end touches guest memory no more.
+    pub(super) fn stop(&mut self, record: &LinkRecord) -> Result<(), SessionError> {
+        let _deadline = Deadline::new(&self.stream, PATIENCE);
+        for ring in &record.rings {
+            at("GET_VRING_BASE", self.frontend.get_vring_base(ring.index))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // The client may share the socket with a clone of ours; this ends it for all.
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+    }
+}
+
+/// The first message: where a back-end that is busy with somebody else leaves us waiting.
+const FIRST_STEP: &str = "GET_FEATURES";
+
+/// Ring addresses are given in our own address space ("Memory access" in the vhost-user specification).
+fn vring_addresses(ring: &RingRecord, memory: &GuestRam) -> Result<VringConfigData, SessionError> {
+    let host = |address| {
+        let pointer = memory.mmap.get_host_address(GuestAddress(address));
+        pointer
+            .map(|pointer| pointer as u64)
+            .map_err(|_| SessionError::Memory)
+    };
+    Ok(VringConfigData {
+        queue_max_size: ring.config.size,
+        queue_size: ring.config.size,
+        flags: 0,
+        desc_table_addr: host(ring.config.desc)?,
+        used_ring_addr: host(ring.config.used)?,
+        avail_ring_addr: host(ring.config.avail)?,
+        log_addr: None,
+    })
+}
+
+/// Connects within bounded time: a listener whose backlog is full would block us for ever.
+fn dial(path: &Path) -> Result<UnixStream, SessionError> {
+    let failed = |errno: Errno| match errno {
+        Errno::ENOENT => SessionError::NoSocket(path.into()),
+        Errno::ECONNREFUSED => SessionError::Stale(path.into()),
+        Errno::EACCES | Errno::EPERM => SessionError::Permission(path.into()),
+        Errno::EAGAIN | Errno::ETIMEDOUT => SessionError::Busy(path.into()),
+        errno => SessionError::Connect {
+            path: path.into(),
+            error: errno.into(),
+        },
+    };
+    let address = UnixAddr::new(path).map_err(failed)?;
+    let fd = socket(
+        AddressFamily::Unix,
+        SockType::Stream,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )
+    .map_err(failed)?;
+    let patience = TimeVal::seconds(2);
+    setsockopt(&fd, sockopt::SendTimeout, &patience).map_err(failed)?;
+    connect(fd.as_raw_fd(), &address).map_err(failed)?;
+    setsockopt(&fd, sockopt::SendTimeout, &TimeVal::zero()).map_err(failed)?;
+    Ok(UnixStream::from(fd))
+}
