@@ -1,6 +1,10 @@
 //! The PCI bus of a machine and everything on it.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    io,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use thiserror::Error;
 
@@ -8,7 +12,16 @@ use crate::{
     bus::{Bus, BusError},
     config::GuestConfig,
     interrupt::InterruptController,
+    layout,
     memory::GuestRam,
+    net::{Attachment, MacAddress, SessionError, SourceError},
+    pci::{CONFIG_PORTS, CONFIG_PORTS_LEN, ConfigPorts, ECAM_LEN, Ecam, PciBus, Windows},
+    virtio::{
+        self, VirtioError,
+        blk::{Block, DiskError, Image},
+        net::Net,
+        rng::Rng,
+    },
 };
 
 /// Why a device is missing.
@@ -17,34 +30,108 @@ pub enum DeviceError {
     /// Two devices at one address.
     #[error(transparent)]
     Bus(#[from] BusError),
+    /// A disk image.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// A port of netbackend.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A NIC's back-end.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The entropy source.
+    #[error("cannot read the host's random numbers: {0}")]
+    Rng(io::Error),
+    /// A virtio device or its place on the bus.
+    #[error(transparent)]
+    Virtio(#[from] VirtioError),
 }
 
 /// What devices need of the host and keep across a reboot of the guest.
 #[derive(Debug, Default)]
-pub struct HostResources {}
+pub struct HostResources {
+    /// Disk images, locked, in the order of the command line.
+    disks: Vec<Arc<Image>>,
+    /// Back-ends of the NICs and the addresses of the NICs, in the order of the command line.
+    nets: Vec<(Attachment, MacAddress)>,
+}
 
 impl HostResources {
     /// Opens disks and asks for ports.
-    pub fn open(
-        _config: &GuestConfig,
-        _control_socket: Option<&std::path::Path>,
-    ) -> Result<Self, DeviceError> {
-        Ok(Self {})
+    pub fn open(config: &GuestConfig, control_socket: Option<&Path>) -> Result<Self, DeviceError> {
+        let default_socket = control::default_socket(&control::default_runtime_dir());
+        let control_socket = control_socket.unwrap_or(&default_socket);
+        let mut host = Self::default();
+        for disk in &config.disks {
+            let image = Image::open(&disk.path, disk.readonly)?;
+            host.disks.push(Arc::new(image));
+        }
+        for (net, index) in config.nets.iter().zip(0..) {
+            let derived = || MacAddress::derive(&config.name, index);
+            let mac = net.mac.map_or_else(derived, MacAddress);
+            let attachment = Attachment::resolve(net, mac, control_socket)?;
+            host.nets.push((attachment, mac));
+        }
+        Ok(host)
     }
 }
 
-/// The devices of one machine.
+/// The devices of one machine. They end when this is dropped.
 #[derive(Debug)]
-pub(super) struct Devices {}
+pub(super) struct Devices {
+    bus: PciBus,
+    pio: Bus,
+    mmio: Bus,
+}
 
+impl Drop for Devices {
+    fn drop(&mut self) {
+        self.pio.remove(CONFIG_PORTS);
+        self.mmio.remove(layout::ECAM_START);
+        self.bus.clear();
+    }
+}
+
+/// Builds the bus and puts every device into the next slot: disks, NICs, entropy.
 pub(super) fn plug_in(
-    _config: &GuestConfig,
-    _host: &HostResources,
-    _pio: &Bus,
-    _mmio: &Bus,
-    _ram: &GuestRam,
-    _interrupts: Arc<dyn InterruptController>,
+    config: &GuestConfig,
+    host: &HostResources,
+    pio: &Bus,
+    mmio: &Bus,
+    ram: &GuestRam,
+    interrupts: &Arc<dyn InterruptController>,
 ) -> Result<Devices, DeviceError> {
-    let _ = Mutex::new(());
-    Ok(Devices {})
+    let devices = Devices {
+        bus: PciBus::new(pio.clone(), mmio.clone(), windows()),
+        pio: pio.clone(),
+        mmio: mmio.clone(),
+    };
+    let bus = &devices.bus;
+    let ports = Arc::new(Mutex::new(ConfigPorts::new(bus.clone())));
+    pio.insert(CONFIG_PORTS, CONFIG_PORTS_LEN, ports)?;
+    let ecam = Arc::new(Mutex::new(Ecam::new(bus.clone())));
+    mmio.insert(layout::ECAM_START, ECAM_LEN, ecam)?;
+
+    for image in &host.disks {
+        let disk = Block::new(Arc::clone(image));
+        virtio::attach(bus, Box::new(disk), ram, interrupts)?;
+    }
+    for ((attachment, mac), net) in host.nets.iter().zip(&config.nets) {
+        let nic = Net::connect(attachment, *mac, net.queues, ram)?;
+        virtio::attach(bus, Box::new(nic), ram, interrupts)?;
+    }
+    if config.rng {
+        let rng = Rng::new().map_err(DeviceError::Rng)?;
+        virtio::attach(bus, Box::new(rng), ram, interrupts)?;
+    }
+    Ok(devices)
+}
+
+fn windows() -> Windows {
+    let io = u64::from(layout::PCI_PIO_START);
+    Windows {
+        io: io..io + u64::from(layout::PCI_PIO_SIZE),
+        memory32: layout::PCI_MMIO32_START..layout::PCI_MMIO32_START + layout::PCI_MMIO32_SIZE,
+        memory64: layout::PCI_MMIO64_START..layout::PCI_MMIO64_START + layout::PCI_MMIO64_SIZE,
+    }
 }

@@ -94,7 +94,7 @@ impl Machine {
             &pio,
             &mmio,
             &ram,
-            Arc::clone(&interrupts) as _,
+            &(Arc::clone(&interrupts) as _),
         )?;
         let mut vcpus = Vec::new();
         for index in 0..config.cpus {

@@ -1,15 +1,13 @@
 //! How a NIC reaches its network: a vhost-user back-end behind a socket, asked of netbackend or given by path.
 mod link;
 mod mac;
-mod options;
 mod record;
 mod session;
 mod source;
 mod watchdog;
 
 pub use link::{Link, LinkHandle};
-pub use mac::{MacAddress, MacError};
-pub use options::{DEFAULT_QUEUE_SIZE, MAX_QUEUE_PAIRS, NetOptions, NetSource, OptionError};
+pub use mac::MacAddress;
 pub use record::{LinkRecord, RingRecord};
 pub use session::SessionError;
 pub use source::{Attachment, Lease, SourceError};

@@ -229,7 +229,7 @@ impl Session {
         let regions = memory
             .mmap
             .iter()
-            .map(|region| VhostUserMemoryRegionInfo::from_guest_region(region))
+            .map(VhostUserMemoryRegionInfo::from_guest_region)
             .collect::<Result<Vec<_>, _>>();
         let regions = regions.map_err(|_| SessionError::Memory)?;
         at("SET_MEM_TABLE", self.frontend.set_mem_table(&regions))?;

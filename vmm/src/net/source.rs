@@ -1,8 +1,6 @@
 //! From a [`NetSource`] to a socket: a port of netbackend is asked for, and given back.
-use super::{
-    mac::MacAddress,
-    options::{NetOptions, NetSource},
-};
+use super::mac::MacAddress;
+use crate::config::{NetConfig, NetSource};
 use control::{Client, ClientError, PortKind, PortRequest};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -58,26 +56,26 @@ pub struct Attachment {
 }
 
 impl Attachment {
-    /// Finds the socket of `options`, by way of the daemon behind `control` if it is a network's.
+    /// Finds the socket of `config`, by way of the daemon behind `control` if it is a network's.
     pub fn resolve(
-        options: &NetOptions,
+        config: &NetConfig,
         mac: MacAddress,
         control: &Path,
     ) -> Result<Self, SourceError> {
-        match &options.source {
+        match &config.source {
             NetSource::Socket(socket) => Ok(Self {
                 socket: socket.clone(),
-                mtu: options.mtu,
+                mtu: config.mtu,
                 lease: None,
             }),
-            NetSource::Network(network) => lease(network, options, mac, control),
+            NetSource::Network(network) => lease(network, config, mac, control),
         }
     }
 }
 
 fn lease(
     network: &str,
-    options: &NetOptions,
+    config: &NetConfig,
     mac: MacAddress,
     control: &Path,
 ) -> Result<Attachment, SourceError> {
@@ -90,10 +88,10 @@ fn lease(
     let request = PortRequest {
         name: None,
         mac: Some(mac.to_string()),
-        queue_pairs: Some(options.queue_pairs),
+        queue_pairs: Some(config.queues),
         lease: true,
     };
-    let mtu = match options.mtu {
+    let mtu = match config.mtu {
         Some(mtu) => mtu,
         None => client.network(network).map_err(failed)?.mtu,
     };

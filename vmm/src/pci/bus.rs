@@ -139,6 +139,22 @@ impl PciBus {
         self.remap(&slot, &mut mapped);
     }
 
+    /// Takes every device off the bus, which ends their work. (The machine's busses lead to the devices and to this bus, and
+    /// this bus leads to them: nothing of that would ever go away by itself.)
+    pub fn clear(&self) {
+        let slots = {
+            let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *slots, [const { None }; SLOTS as usize])
+        };
+        for slot in slots.into_iter().flatten() {
+            for mapping in lock(&slot.mapped).drain(..) {
+                if let Some(at) = mapping.at {
+                    self.unmap(at);
+                }
+            }
+        }
+    }
+
     fn function(&self, address: FunctionAddress) -> Option<Arc<Slot>> {
         (address.function == 0).then(|| self.slot(address.slot))?
     }

@@ -90,9 +90,9 @@ impl TransportState {
             [value] if offset == common::DEVICE_STATUS => return Effect::Status(value),
             [a, b] => return self.write_word(view, offset, u16::from_le_bytes([a, b])),
             [a, b, c, d] => self.write_dword(offset, u32::from_le_bytes([a, b, c, d])),
-            [a, b, c, d, e, f, g, h] if is_address(offset) => {
-                self.write_dword(offset, u32::from_le_bytes([a, b, c, d]));
-                self.write_dword(offset + 4, u32::from_le_bytes([e, f, g, h]));
+            [ref low @ .., _, _, _, _] if low.len() == 4 && is_address(offset) => {
+                self.write_common(view, offset, low);
+                self.write_common(view, offset + 4, &data[4..]);
             }
             _ => {}
         }
@@ -193,12 +193,12 @@ impl TransportState {
 
 /// The dword of `features` that a select register shows.
 fn window(features: u64, select: u32) -> u32 {
-    let [a, b, c, d, e, f, g, h] = features.to_le_bytes();
-    match select {
-        0 => u32::from_le_bytes([a, b, c, d]),
-        1 => u32::from_le_bytes([e, f, g, h]),
-        _ => 0,
-    }
+    let shift = match select {
+        0 => 0,
+        1 => 32,
+        _ => return 0,
+    };
+    u32::try_from(features >> shift & 0xffff_ffff).unwrap_or(0)
 }
 
 fn is_address(offset: u64) -> bool {

@@ -8,31 +8,16 @@ use std::{
     io::{self, Seek, SeekFrom},
     ops::Deref,
     path::{Path, PathBuf},
-    str::FromStr,
 };
 use thiserror::Error;
 
 /// Bytes per sector: the unit of all positions in virtio-blk.
 pub const SECTOR: u64 = 512;
 
-/// What `--disk` says: `path=FILE[,readonly=on|off][,serial=TEXT]`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct DiskOptions {
-    /// The image.
-    pub path: PathBuf,
-    /// The guest must not write.
-    pub readonly: bool,
-    /// What the guest reads as serial number; the file's name by default.
-    pub serial: Option<String>,
-}
-
 /// Why a disk cannot be had.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DiskError {
-    /// The option's text makes no sense.
-    #[error("--disk: {0} (write path=FILE[,readonly=on][,serial=TEXT])")]
-    Option(String),
     /// There is no such file.
     #[error(
         "disk image {} does not exist (check the path, or make one: truncate -s 1G {})",
@@ -64,38 +49,18 @@ pub enum DiskError {
     },
 }
 
-impl FromStr for DiskOptions {
-    type Err = DiskError;
-
-    fn from_str(text: &str) -> Result<Self, DiskError> {
-        let mut options = Self::default();
-        for part in text.split(',') {
-            let (key, value) = part.split_once('=').unwrap_or((part, "on"));
-            match (key, value) {
-                ("path", path) => options.path = path.into(),
-                ("readonly", "on" | "true") => options.readonly = true,
-                ("readonly", "off" | "false") => options.readonly = false,
-                ("serial", serial) => options.serial = Some(serial.into()),
-                _ => return Err(DiskError::Option(format!("`{part}` is not understood"))),
-            }
-        }
-        if options.path.as_os_str().is_empty() {
-            return Err(DiskError::Option("path=FILE is missing".into()));
-        }
-        Ok(options)
-    }
-}
-
 /// An open image, locked until dropped.
 #[derive(Debug)]
-pub(super) struct Image {
+pub struct Image {
     file: Flock<File>,
     sectors: u64,
+    readonly: bool,
+    name: String,
 }
 
 impl Image {
     /// Opens and locks: exclusively for writing, shared for reading.
-    pub(super) fn open(path: &Path, readonly: bool) -> Result<Self, DiskError> {
+    pub fn open(path: &Path, readonly: bool) -> Result<Self, DiskError> {
         let io_error = |error| DiskError::Io {
             path: path.into(),
             error,
@@ -135,16 +100,32 @@ impl Image {
         Ok(Self {
             file,
             sectors: len / SECTOR,
+            readonly,
+            name: path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
         })
     }
 
+    /// The guest must not write.
+    pub fn readonly(&self) -> bool {
+        self.readonly
+    }
+
+    /// File name, without its directory.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Size in sectors.
-    pub(super) fn sectors(&self) -> u64 {
+    pub fn sectors(&self) -> u64 {
         self.sectors
     }
 
     /// A descriptor for the worker; shares the lock.
-    pub(super) fn try_clone(&self) -> io::Result<File> {
+    pub fn try_clone(&self) -> io::Result<File> {
         self.file.deref().try_clone()
     }
 }

@@ -6,10 +6,9 @@ mod image;
 mod request;
 mod sys;
 
-pub use image::{DiskError, DiskOptions, SECTOR};
+pub use image::{DiskError, Image, SECTOR};
 
 use self::{
-    image::Image,
     request::{ID_LEN, RequestHandler},
     sys::{VectoredIo, WriteMode},
 };
@@ -17,6 +16,8 @@ use super::{
     Activation, Call, Notifier, VirtioDevice, VirtioError, read_config_bytes, spec,
     worker::QueueWorker,
 };
+
+use std::sync::Arc;
 
 /// VIRTIO_BLK_F_SEG_MAX: `seg_max` is valid.
 const F_SEG_MAX: u64 = 1 << 2;
@@ -36,33 +37,25 @@ const CLASS: u32 = 0x01_80_00;
 /// A disk.
 #[derive(Debug)]
 pub struct Block {
-    image: Image,
-    readonly: bool,
+    image: Arc<Image>,
     id: [u8; ID_LEN],
     notifier: Option<Notifier>,
     worker: Option<QueueWorker>,
 }
 
 impl Block {
-    /// Opens and locks the image.
-    pub fn open(options: &DiskOptions) -> Result<Self, DiskError> {
-        let image = Image::open(&options.path, options.readonly)?;
-        let name = options.path.file_name().unwrap_or_default();
-        let serial = options
-            .serial
-            .clone()
-            .unwrap_or_else(|| name.to_string_lossy().into_owned());
+    /// A disk on `image`. The guest reads the file's name as the disk's ID.
+    pub fn new(image: Arc<Image>) -> Self {
         let mut id = [0; ID_LEN];
-        for (byte, value) in id.iter_mut().zip(serial.bytes()) {
+        for (byte, value) in id.iter_mut().zip(image.name().bytes()) {
             *byte = value;
         }
-        Ok(Self {
+        Self {
             image,
-            readonly: options.readonly,
             id,
             notifier: None,
             worker: None,
-        })
+        }
     }
 
     /// `struct virtio_blk_config` (5.2.4) up to `blk_size`.
@@ -85,7 +78,7 @@ impl VirtioDevice for Block {
     }
 
     fn features(&self) -> u64 {
-        let readonly = if self.readonly { F_RO } else { 0 };
+        let readonly = if self.image.readonly() { F_RO } else { 0 };
         spec::RING_FEATURES | F_SEG_MAX | F_BLK_SIZE | F_FLUSH | readonly
     }
 
@@ -106,7 +99,7 @@ impl VirtioDevice for Block {
         let handler = RequestHandler {
             file: self.image.try_clone()?,
             sectors: self.image.sectors(),
-            readonly: self.readonly,
+            readonly: self.image.readonly(),
             mode: if activation.features & F_FLUSH != 0 {
                 WriteMode::Back
             } else {

@@ -12,32 +12,17 @@ use super::{
 };
 use crate::{
     memory::GuestRam,
-    net::{
-        Attachment, Lease, Link, LinkRecord, MacAddress, NetOptions, RingRecord, SessionError,
-        SourceError,
-    },
+    net::{Attachment, Link, LinkRecord, MacAddress, RingRecord, SessionError},
 };
-use std::path::Path;
-use thiserror::Error;
 
 /// Ethernet controller.
 const CLASS: u32 = 0x02_00_00;
+/// Entries of a receive or transmit ring.
+const QUEUE_SIZE: u16 = 256;
 /// Entries of the control queue.
 const CONTROL_QUEUE_SIZE: u16 = 64;
 /// VIRTIO_NET_S_LINK_UP.
 const LINK_UP: u16 = 1;
-
-/// Why a NIC cannot be had.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum NetError {
-    /// The daemon gave no port.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    /// The back-end cannot be used.
-    #[error(transparent)]
-    Session(#[from] SessionError),
-}
 
 /// A NIC.
 #[derive(Debug)]
@@ -50,31 +35,23 @@ pub struct Net {
     mac: MacAddress,
     mtu: Option<u16>,
     max_pairs: u16,
-    queue_size: u16,
-    /// After the link in drop order: the port is given back when nobody uses it.
-    _lease: Option<Lease>,
 }
 
 impl Net {
-    /// Connects the NIC that `options` describe. `mac` is used as it is; `control` is netbackend's control socket, for
-    /// `network=`.
+    /// Connects a NIC with `queue_pairs` to the back-end behind `attachment`.
     pub fn connect(
-        options: &NetOptions,
+        attachment: &Attachment,
         mac: MacAddress,
-        control: &Path,
+        queue_pairs: u16,
         memory: &GuestRam,
-    ) -> Result<Self, NetError> {
-        let attachment = Attachment::resolve(options, mac, control)?;
-        let link = Link::connect(&attachment.socket, options.queue_pairs, memory.clone())?;
+    ) -> Result<Self, SessionError> {
         Ok(Self {
-            link,
+            link: Link::connect(&attachment.socket, queue_pairs, memory.clone())?,
             notifier: None,
             control: None,
             mac,
             mtu: attachment.mtu,
-            max_pairs: options.queue_pairs,
-            queue_size: options.queue_size,
-            _lease: attachment.lease,
+            max_pairs: queue_pairs,
         })
     }
 
@@ -150,7 +127,7 @@ impl VirtioDevice for Net {
     }
 
     fn queue_sizes(&self) -> Vec<u16> {
-        let mut sizes = vec![self.queue_size; 2 * usize::from(self.max_pairs)];
+        let mut sizes = vec![QUEUE_SIZE; 2 * usize::from(self.max_pairs)];
         sizes.push(CONTROL_QUEUE_SIZE);
         sizes
     }
