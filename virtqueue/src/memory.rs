@@ -388,3 +388,7 @@ fn page_size() -> u64 {
     let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     u64::try_from(size).unwrap_or(4096)
 }
+
+#[cfg(test)]
+#[path = "memory_test.rs"]
+mod tests;

@@ -5,6 +5,11 @@
 //! successor, no readable buffer follows a writable one, and every buffer is mapped. Two rules of ours are stricter
 //! and kept out of the generator, with unit tests of their own: INDIRECT together with NEXT, and indirect tables that are
 //! partly unmapped or longer than both the queue and 1024 descriptors.
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "a test fails by panicking; its numbers are its own"
+)]
 
 use std::sync::Arc;
 

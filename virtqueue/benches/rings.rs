@@ -1,0 +1,102 @@
+//! What the ring primitives cost: a burst of chains there and back, and copies of frame sizes.
+
+use std::{hint::black_box, sync::Arc};
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use virtqueue::{
+    Burst, DeviceQueue, DriverBuffer, DriverQueue, MemoryMap, QueueConfig, RingFeatures,
+};
+use vm_memory::{GuestAddress, GuestMemoryMmap};
+
+const BURST: u32 = 32;
+
+fn queues(event_idx: bool) -> (DriverQueue, DeviceQueue) {
+    let ram = GuestMemoryMmap::<()>::from_ranges(&[(GuestAddress(0), 64 << 20)]).expect("memory");
+    let mem = MemoryMap::from_guest_memory(1, &ram).expect("a map of it");
+    let features = RingFeatures {
+        event_idx,
+        indirect: true,
+        in_order: true,
+    };
+    let config = QueueConfig {
+        size: 256,
+        desc: 0,
+        avail: 0x1_0000,
+        used: 0x2_0000,
+        features,
+        ..QueueConfig::default()
+    };
+    let driver = DriverQueue::new(Arc::clone(&mem), &config).expect("the driver's end");
+    let device = DeviceQueue::new(mem, &config).expect("the device's end");
+    (driver, device)
+}
+
+/// 32 chains: added, popped, completed, reclaimed. Divide by 32 for one chain through both ends.
+fn round_trip(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("round trip of 32 chains");
+    group.throughput(Throughput::Elements(u64::from(BURST)));
+    for event_idx in [false, true] {
+        let (mut driver, mut device) = queues(event_idx);
+        let mut burst = Burst::new();
+        let buffer = DriverBuffer {
+            addr: 0x10_0000,
+            len: 76,
+            writable: false,
+        };
+        group.bench_function(BenchmarkId::new("event_idx", event_idx), |bencher| {
+            bencher.iter(|| {
+                for token in 0..u64::from(BURST) {
+                    let _ = driver.add(&[buffer], token);
+                }
+                let _ = black_box(driver.publish());
+                let _ = device.pop_burst(&mut burst, BURST as usize);
+                for index in 0..burst.len() {
+                    if let Some(chain) = burst.chain(index) {
+                        device.complete(chain.head(), 0);
+                    }
+                }
+                burst.clear();
+                let _ = black_box(device.publish());
+                while let Ok(Some(used)) = driver.poll_used() {
+                    black_box(used);
+                }
+            });
+        });
+    }
+    group.finish();
+}
+
+/// The payload copy from one guest's buffer into another's.
+fn copy(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("copy guest to guest");
+    for len in [64u32, 512, 1518, 9000, 65536] {
+        let (mut driver, mut device) = queues(true);
+        let mut burst = Burst::new();
+        let source = DriverBuffer {
+            addr: 0x10_0000,
+            len,
+            writable: false,
+        };
+        let target = DriverBuffer {
+            addr: 0x80_0000,
+            len,
+            writable: true,
+        };
+        assert!(driver.add(&[source, target], 0));
+        let _ = driver.publish();
+        assert_eq!(device.pop_burst(&mut burst, 1), Ok(1));
+        let chain = burst.chain(0).expect("one chain");
+        group.throughput(Throughput::Bytes(u64::from(len)));
+        group.bench_function(BenchmarkId::from_parameter(len), |bencher| {
+            bencher.iter(|| {
+                chain
+                    .readable()
+                    .copy_to(0, &chain.writable(), 0, black_box(len))
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, round_trip, copy);
+criterion_main!(benches);
