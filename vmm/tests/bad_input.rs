@@ -99,7 +99,7 @@ fn kernels() {
         ("text", b"#!/bin/sh\necho no kernel\n", "not a bootable"),
         ("headless", &bzimage, "not a bootable"),
         ("truncated", &truncated_elf, "not a bootable"),
-        ("script", &[0x55; 100_000], "not a bootable"),
+        ("noise", &vec![0x55; 100_000], "not a bootable"),
     ] {
         let path = write(&dir, name, bytes);
         refused(&["run", "--kernel", text(&path)], 1, &[says, name]);

@@ -163,27 +163,23 @@ impl MsiVector for KvmMsiVector {
 
     fn set_route(&self, message: Option<MsiMessage>) -> io::Result<()> {
         let mut state = self.shared.lock();
-        match message {
-            Some(message) => {
-                let before = state.routes.insert(self.gsi, message);
-                if before == Some(message) {
-                    return Ok(());
-                }
-                self.shared.apply(&state)?;
-                if before.is_none() {
-                    // KVM looks at the eventfd once when it is attached: what came in while masked is delivered now.
-                    self.shared.vm.register_irqfd(&self.eventfd, self.gsi)?;
-                }
-                Ok(())
+        let Some(message) = message else {
+            if state.routes.remove(&self.gsi).is_none() {
+                return Ok(());
             }
-            None => {
-                if state.routes.remove(&self.gsi).is_none() {
-                    return Ok(());
-                }
-                self.shared.vm.unregister_irqfd(&self.eventfd, self.gsi)?;
-                self.shared.apply(&state)
-            }
+            self.shared.vm.unregister_irqfd(&self.eventfd, self.gsi)?;
+            return self.shared.apply(&state);
+        };
+        let before = state.routes.insert(self.gsi, message);
+        if before == Some(message) {
+            return Ok(());
         }
+        self.shared.apply(&state)?;
+        if before.is_none() {
+            // KVM looks at the eventfd once when it is attached: what came in while masked is delivered now.
+            self.shared.vm.register_irqfd(&self.eventfd, self.gsi)?;
+        }
+        Ok(())
     }
 }
 
