@@ -13,6 +13,8 @@ pub mod net;
 pub mod rng;
 pub mod spec;
 pub mod state;
+#[cfg(test)]
+pub(crate) mod testing;
 mod transport;
 mod worker;
 

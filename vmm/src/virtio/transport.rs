@@ -375,3 +375,7 @@ impl Drop for VirtioPci {
         self.device.reset();
     }
 }
+
+#[cfg(test)]
+#[path = "transport_test.rs"]
+mod tests;
