@@ -7,8 +7,8 @@ use std::{io, os::fd::AsRawFd, time::Duration};
 /// Descriptors that [`wait`] takes at most.
 pub const MAX_SOURCES: usize = 8;
 
-/// Waits until one of `sources` is readable or hung up, or until `timeout` has passed (`None`: for ever).
-/// Returns a bit per source; 0: timeout.
+/// Waits until one of `sources` is readable or hung up, or until `timeout` has passed (`None`: for
+/// ever). Returns a bit per source; 0: timeout.
 pub fn wait(sources: &[&dyn AsRawFd], timeout: Option<Duration>) -> io::Result<u32> {
     let events: Vec<_> = sources
         .iter()
@@ -22,8 +22,8 @@ pub fn is_readable(source: &dyn AsRawFd) -> bool {
     poll(&[(source.as_raw_fd(), libc::POLLIN)], Some(Duration::ZERO)).is_ok_and(|ready| ready != 0)
 }
 
-/// Waits like [`wait`] for input on `sources`, or for the other end of `peer` to go away (the last bit), without regard to
-/// what `peer` sends.
+/// Waits like [`wait`] for input on `sources`, or for the other end of `peer` to go away (the last
+/// bit), without regard to what `peer` sends.
 pub fn wait_or_hangup(
     sources: &[&dyn AsRawFd],
     peer: &dyn AsRawFd,

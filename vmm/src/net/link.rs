@@ -1,11 +1,12 @@
 //! A NIC's link to its back-end: connected at start, and again whenever the back-end comes back.
 //!
 //! # Theory of operation
-//! Everything agreed with the guest is in a [`LinkRecord`]. Changes go to the record first and then to the session, if there is
-//! one; a session that fails is dropped and the link is down. A monitor thread waits for the end of the session and then
-//! retries the whole handshake, not only the connection: a back-end that accepts and dies must not count as reached. On
-//! success it replays the record, with each ring resumed at its used index, and signals kicks and calls once, because the
-//! dead back-end may have owed either.
+//! Everything agreed with the guest is in a [`LinkRecord`]. Changes go to the record first and then
+//! to the session, if there is one; a session that fails is dropped and the link is down. A monitor
+//! thread waits for the end of the session and then retries the whole handshake, not only the
+//! connection: a back-end that accepts and dies must not count as reached. On success it replays
+//! the record, with each ring resumed at its used index, and signals kicks and calls once, because
+//! the dead back-end may have owed either.
 use super::{
     record::LinkRecord,
     session::{Session, SessionError, Start},

@@ -6,8 +6,9 @@ use std::fmt;
 pub struct MacAddress(pub [u8; 6]);
 
 impl MacAddress {
-    /// The address of a VM's NIC number `index` when none is asked for: the same at every start, locally administered,
-    /// with the prefix that KVM guests are known by. 24 bits of FNV-1a over the VM's name and the number.
+    /// The address of a VM's NIC number `index` when none is asked for: the same at every start,
+    /// locally administered, with the prefix that KVM guests are known by. 24 bits of FNV-1a over
+    /// the VM's name and the number.
     ///
     /// ```
     /// use vmm::net::MacAddress;

@@ -1,9 +1,12 @@
-//! How a NIC reaches its network: a vhost-user back-end behind a socket, asked of netbackend or given by path.
+//! How a NIC reaches its network: a vhost-user back-end behind a socket, asked of netbackend or
+//! given by path.
 mod link;
 mod mac;
 mod record;
 mod session;
 mod source;
+#[cfg(test)]
+pub(crate) mod testing;
 mod watchdog;
 
 pub use link::{Link, LinkHandle};

@@ -34,9 +34,9 @@ impl RingRecord {
 
     /// Where a back-end that knows nothing of the ring has to go on.
     ///
-    /// Completions come in order (VIRTIO_F_IN_ORDER, or by the habit of back-ends for network rings), so the used index
-    /// counts exactly the chains that were dealt with: the next chain to fetch is the one of that number (vhost-user
-    /// specification, "Inflight I/O tracking").
+    /// Completions come in order (VIRTIO_F_IN_ORDER, or by the habit of back-ends for network
+    /// rings), so the used index counts exactly the chains that were dealt with: the next chain to
+    /// fetch is the one of that number (vhost-user specification, "Inflight I/O tracking").
     pub fn resume_base(&self, memory: &MemoryMap) -> Result<u16, QueueFault> {
         DeviceQueue::used_index_in_memory(memory, &self.config)
     }
@@ -52,7 +52,8 @@ pub struct LinkRecord {
 }
 
 impl LinkRecord {
-    /// Enables the rings of the first `pairs` queue pairs, disables the others; returns those that changed.
+    /// Enables the rings of the first `pairs` queue pairs, disables the others; returns those that
+    /// changed.
     pub fn set_pairs(&mut self, pairs: u16) -> Vec<(usize, bool)> {
         let mut changed = Vec::new();
         for ring in &mut self.rings {

@@ -137,7 +137,8 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    /// Connects and learns what the back-end offers. Fails if it does not serve `pairs` queue pairs.
+    /// Connects and learns what the back-end offers. Fails if it does not serve `pairs` queue
+    /// pairs.
     pub(super) fn connect(path: &Path, pairs: u16) -> Result<Self, SessionError> {
         let stream = Arc::new(dial(path)?);
         let _deadline = Deadline::new(&stream, PATIENCE);
@@ -176,8 +177,8 @@ impl Session {
         }
         if pairs > 1 {
             let enough = if protocol.contains(VhostUserProtocolFeatures::MQ) {
-                // The client believes that the answer counts rings and holds us to it, but QEMU and DPDK count pairs.
-                // So it is asked through a second client on the same socket.
+                // The client believes that the answer counts rings and holds us to it, but QEMU and
+                // DPDK count pairs. So it is asked through a second client on the same socket.
                 let mut probe = open()?;
                 at("GET_FEATURES", probe.get_features())?;
                 at(
@@ -272,7 +273,8 @@ impl Session {
 
     /// Lets the back-end use a started ring, or not.
     pub(super) fn enable(&mut self, index: usize, enabled: bool) -> Result<(), SessionError> {
-        // Without protocol features a ring runs from its kick on ("Ring states" in the vhost-user specification).
+        // Without protocol features a ring runs from its kick on ("Ring states" in the vhost-user
+        // specification).
         if self.features & PROTOCOL_FEATURES == 0 {
             return Ok(());
         }
@@ -309,7 +311,8 @@ impl Drop for Session {
 /// The first message: where a back-end that is busy with somebody else leaves us waiting.
 const FIRST_STEP: &str = "GET_FEATURES";
 
-/// Ring addresses are given in our own address space ("Memory access" in the vhost-user specification).
+/// Ring addresses are given in our own address space ("Memory access" in the vhost-user
+/// specification).
 fn vring_addresses(ring: &RingRecord, memory: &GuestRam) -> Result<VringConfigData, SessionError> {
     let host = |address| {
         let pointer = memory.mmap.get_host_address(GuestAddress(address));

@@ -1,7 +1,7 @@
 //! Deadlines for conversations with a back-end that may stop answering.
 //!
-//! The vhost-user client blocks in recvmsg(2) and retries on timeouts, so the only way out is to shut its socket down from
-//! another thread. One thread for the whole process does that.
+//! The vhost-user client blocks in recvmsg(2) and retries on timeouts, so the only way out is to
+//! shut its socket down from another thread. One thread for the whole process does that.
 use std::{
     collections::BTreeMap,
     net::Shutdown,

@@ -50,7 +50,8 @@ impl BusDevice for ConfigPorts {
     fn read(&mut self, offset: u64, data: &mut [u8]) {
         data.fill(0xff);
         let Some(byte) = offset.checked_sub(DATA) else {
-            // Only a whole dword reaches CONFIG_ADDRESS; other accesses there are ordinary port accesses.
+            // Only a whole dword reaches CONFIG_ADDRESS; other accesses there are ordinary port
+            // accesses.
             if offset == 0 && data.len() == 4 {
                 data.copy_from_slice(&self.address.to_le_bytes());
             }
@@ -91,7 +92,8 @@ impl Ecam {
     }
 }
 
-/// The function and register of an offset in the window, and how many bytes are left in that function.
+/// The function and register of an offset in the window, and how many bytes are left in that
+/// function.
 fn ecam_target(offset: u64) -> Option<(FunctionAddress, u16, usize)> {
     if offset >= ECAM_LEN {
         return None;

@@ -41,8 +41,8 @@ impl BarAllocator {
         Self { free: windows }
     }
 
-    /// A naturally aligned base for `bar`. 64-bit BARs too go low while there is room, for guests that cannot reach
-    /// beyond 4 GiB.
+    /// A naturally aligned base for `bar`. 64-bit BARs too go low while there is room, for guests
+    /// that cannot reach beyond 4 GiB.
     pub(super) fn allocate(&mut self, bar: &Bar) -> Result<u64, WindowFull> {
         let (range, window) = match bar.kind {
             BarKind::Io => (&mut self.free.io, "I/O port"),

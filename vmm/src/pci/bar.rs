@@ -41,8 +41,8 @@ impl Bar {
         spec::BAR0 + 4 * u16::from(self.index)
     }
 
-    /// Makes the registers of this BAR: type bits fixed, address bits above the size writable, so that the sizing
-    /// protocol (PCI 3.0, 6.2.5.1: write ones, read back) needs no code of its own.
+    /// Makes the registers of this BAR: type bits fixed, address bits above the size writable, so
+    /// that the sizing protocol (PCI 3.0, 6.2.5.1: write ones, read back) needs no code of its own.
     pub(super) fn declare(&self, config: &mut ConfigSpace) {
         let mask = !(self.size - 1);
         let (flags, mask) = match self.kind {
@@ -80,8 +80,9 @@ impl Bar {
         config.set(self.register(), &bytes[..width]);
     }
 
-    /// Where it is decoded: `None` while the command register says no, or at addresses that cannot be
-    /// (0, past the port space, past the end of the address space: what a half-done sizing leaves behind).
+    /// Where it is decoded: `None` while the command register says no, or at addresses that cannot
+    /// be (0, past the port space, past the end of the address space: what a half-done sizing
+    /// leaves behind).
     pub fn decoded(&self, config: &ConfigSpace) -> Option<BarAddress> {
         let command = config.u16(spec::COMMAND);
         let base = self.base(config);

@@ -35,7 +35,8 @@ pub enum PciError {
 /// A device, and where its BARs are mapped.
 struct Slot {
     device: Arc<Mutex<dyn PciDevice>>,
-    /// Held over a configuration write and the remapping that follows from it, so that two vCPUs cannot interleave.
+    /// Held over a configuration write and the remapping that follows from it, so that two vCPUs
+    /// cannot interleave.
     mapped: Mutex<Vec<Mapping>>,
 }
 
@@ -61,7 +62,8 @@ impl std::fmt::Debug for PciBus {
 }
 
 impl PciBus {
-    /// A bus with a host bridge in slot 0. BARs come from `windows` and appear on `ports` and `memory`.
+    /// A bus with a host bridge in slot 0. BARs come from `windows` and appear on `ports` and
+    /// `memory`.
     pub fn new(ports: Bus, memory: Bus, windows: Windows) -> Self {
         let bus = Self {
             slots: Arc::new(RwLock::new([const { None }; SLOTS as usize])),
@@ -139,8 +141,9 @@ impl PciBus {
         self.remap(&slot, &mut mapped);
     }
 
-    /// Takes every device off the bus, which ends their work. (The machine's busses lead to the devices and to this bus, and
-    /// this bus leads to them: nothing of that would ever go away by itself.)
+    /// Takes every device off the bus, which ends their work. (The machine's busses lead to the
+    /// devices and to this bus, and this bus leads to them: nothing of that would ever go away by
+    /// itself.)
     pub fn clear(&self) {
         let slots = {
             let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
@@ -281,3 +284,7 @@ impl PciDevice for HostBridge {
 pub(super) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+#[path = "bus_test.rs"]
+mod tests;

@@ -124,7 +124,8 @@ impl ConfigSpace {
         copy_at(&mut self.writable, offset, mask);
     }
 
-    /// Appends a capability to the list: ID and next pointer are put before `body`. Returns its offset.
+    /// Appends a capability to the list: ID and next pointer are put before `body`. Returns its
+    /// offset.
     pub fn add_capability(&mut self, id: u8, body: &[u8]) -> Result<u16, CapabilityError> {
         let len = body.len() + 2;
         let start = self.free;

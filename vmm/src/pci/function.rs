@@ -31,7 +31,8 @@ impl Function {
         }
     }
 
-    /// Adds a BAR. A size that is no power of two is rounded up; a register that does not exist is ignored.
+    /// Adds a BAR. A size that is no power of two is rounded up; a register that does not exist is
+    /// ignored.
     pub fn add_bar(&mut self, index: u8, kind: BarKind, size: u64) {
         let width = if kind == BarKind::Memory64 { 2 } else { 1 };
         let smallest = if kind == BarKind::Io { 4 } else { 16 };

@@ -1,12 +1,13 @@
 //! A PCI bus of 32 slots, and what device models need to live on it.
 //!
 //! # Theory of operation
-//! A device model embeds a [`Function`] (configuration space, BARs, MSI-X, INTx) and implements [`PciDevice`]. [`PciBus`]
-//! routes configuration accesses from [`ConfigPorts`] and [`Ecam`] to it, compares after each write what the function now
-//! decodes with what is mapped, and moves its BARs on the machine's port and memory busses.
+//! A device model embeds a [`Function`] (configuration space, BARs, MSI-X, INTx) and implements
+//! [`PciDevice`]. [`PciBus`] routes configuration accesses from [`ConfigPorts`] and [`Ecam`] to it,
+//! compares after each write what the function now decodes with what is mapped, and moves its BARs
+//! on the machine's port and memory busses.
 //!
-//! Locks are taken in this order: the bus device (config ports, ECAM or a BAR's region), the slot's mappings, the device.
-//! A device model must not touch the busses itself.
+//! Locks are taken in this order: the bus device (config ports, ECAM or a BAR's region), the slot's
+//! mappings, the device. A device model must not touch the busses itself.
 mod access;
 mod allocator;
 mod bar;
@@ -40,7 +41,8 @@ pub trait PciDevice: Send {
     fn config_write(&mut self, offset: u16, data: &[u8]) {
         self.function_mut().config_write(offset, data);
     }
-    /// Fills `data` from `offset` in BAR `bar` (MSI-X structures are dealt with before). Any length and alignment may come.
+    /// Fills `data` from `offset` in BAR `bar` (MSI-X structures are dealt with before). Any length
+    /// and alignment may come.
     fn bar_read(&mut self, _bar: u8, _offset: u64, data: &mut [u8]) {
         data.fill(0xff);
     }

@@ -1,7 +1,8 @@
 //! MSI-X (PCI 3.0, 6.8.2): the table, the pending bits and the routes behind them.
 //!
-//! Events live in each vector's eventfd. A vector that is masked has no route: its events stay in the eventfd, which is
-//! what the pending bit shows, and fire when the route comes back. So nothing here is on the path of an interrupt.
+//! Events live in each vector's eventfd. A vector that is masked has no route: its events stay in
+//! the eventfd, which is what the pending bit shows, and fire when the route comes back. So nothing
+//! here is on the path of an interrupt.
 use super::spec;
 use crate::{
     interrupt::{MsiMessage, MsiVector},
@@ -195,7 +196,8 @@ impl Msix {
         let Some(at) = inside(offset, self.layout.table, self.table_len()) else {
             return false;
         };
-        // 6.8.2: software must use aligned dwords or qwords; anything else is undefined, here: lost.
+        // 6.8.2: software must use aligned dwords or qwords; anything else is undefined, here:
+        // lost.
         if !at.is_multiple_of(4) || !data.len().is_multiple_of(4) {
             return true;
         }
@@ -227,7 +229,8 @@ impl Msix {
             .fold(0, |byte, bit| byte | 1 << bit)
     }
 
-    /// An event waits in the eventfd of a vector that has no route. (One with a route is drained by the kernel.)
+    /// An event waits in the eventfd of a vector that has no route. (One with a route is drained by
+    /// the kernel.)
     fn pending(&self, index: usize) -> bool {
         let Some((vector, None)) = self.vectors.get(index).zip(self.routed.get(index).copied())
         else {

@@ -1,4 +1,5 @@
-//! The virtio structures in BAR 0 and the vendor capabilities that point to them (virtio 1.2, 4.1.4).
+//! The virtio structures in BAR 0 and the vendor capabilities that point to them (virtio 1.2,
+//! 4.1.4).
 use super::spec::{self, common};
 use crate::pci::{CapabilityError, Function, MsixLayout, spec as pci_spec};
 

@@ -1,4 +1,5 @@
-//! The common configuration structure (virtio 1.2, 4.1.4.3): register reads and writes over [`TransportState`].
+//! The common configuration structure (virtio 1.2, 4.1.4.3): register reads and writes over
+//! [`TransportState`].
 use super::{
     spec::{self, NO_VECTOR, common},
     state::{QueueState, TransportState},
@@ -83,8 +84,8 @@ impl TransportState {
         image
     }
 
-    /// Writes one register. 4.1.3.1: a driver uses accesses of the field's width (two dwords for 64-bit fields); a qword
-    /// is tolerated there, everything else is lost.
+    /// Writes one register. 4.1.3.1: a driver uses accesses of the field's width (two dwords for
+    /// 64-bit fields); a qword is tolerated there, everything else is lost.
     pub(super) fn write_common(&mut self, view: &DeviceView, offset: u64, data: &[u8]) -> Effect {
         match *data {
             [value] if offset == common::DEVICE_STATUS => return Effect::Status(value),
@@ -180,8 +181,8 @@ impl TransportState {
         Effect::None
     }
 
-    /// The selected queue while it may be set up: not after it was enabled, and never while the device lives, because the
-    /// device works with what it was given at DRIVER_OK.
+    /// The selected queue while it may be set up: not after it was enabled, and never while the
+    /// device lives, because the device works with what it was given at DRIVER_OK.
     fn configurable_queue(&mut self) -> Option<&mut QueueState> {
         if self.has(spec::STATUS_DRIVER_OK) {
             return None;

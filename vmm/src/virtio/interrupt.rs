@@ -1,8 +1,9 @@
 //! How a virtio device interrupts: MSI-X vectors, or INTx with the ISR status when MSI-X is off.
 //!
-//! With MSI-X, a queue's call *is* the vector's eventfd: whoever works on the queue (our thread or a vhost-user back-end)
-//! signals the guest without us. INTx needs us, because somebody has to set the ISR status: then the call is an eventfd of
-//! our own, and a relay thread turns its events into the level of the line.
+//! With MSI-X, a queue's call *is* the vector's eventfd: whoever works on the queue (our thread or
+//! a vhost-user back-end) signals the guest without us. INTx needs us, because somebody has to set
+//! the ISR status: then the call is an eventfd of our own, and a relay thread turns its events into
+//! the level of the line.
 use super::spec::{ISR_CONFIG, ISR_QUEUE, NO_VECTOR};
 use crate::{interrupt::MsiVector, pci::Intx, wait::wait};
 use std::{
@@ -106,7 +107,8 @@ impl Shared {
 }
 
 impl Notifier {
-    /// The device configuration changed: a new generation, and an interrupt if a driver is there to see it.
+    /// The device configuration changed: a new generation, and an interrupt if a driver is there to
+    /// see it.
     pub fn config_changed(&self) {
         self.0.generation.fetch_add(1, Ordering::AcqRel);
         let mut state = self.0.lock();
@@ -173,7 +175,8 @@ impl Interrupts {
         self.shared.intx.set_pending(!state.msix && state.isr != 0);
     }
 
-    /// The call of a queue with this vector. While MSI-X is off it needs the relay, which is started when first needed.
+    /// The call of a queue with this vector. While MSI-X is off it needs the relay, which is
+    /// started when first needed.
     pub(super) fn call(&mut self, vector: u16) -> io::Result<Call> {
         if self.shared.lock().msix {
             let vector = self.shared.vectors.get(usize::from(vector));

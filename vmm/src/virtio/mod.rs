@@ -1,10 +1,11 @@
 //! Virtio devices and their PCI transport.
 //!
 //! # Theory of operation
-//! [`VirtioPci`] owns the registers a driver sees and the status state machine. At DRIVER_OK it hands every enabled queue to
-//! the device: ring addresses, the kick eventfd (an ioeventfd on the queue's doorbell) and the call (an irqfd). From then on
-//! the device works on threads of its own, or lets a vhost-user back-end work, and the transport is off the path. A reset
-//! returns only when nobody touches guest memory any more.
+//! [`VirtioPci`] owns the registers a driver sees and the status state machine. At DRIVER_OK it
+//! hands every enabled queue to the device: ring addresses, the kick eventfd (an ioeventfd on the
+//! queue's doorbell) and the call (an irqfd). From then on the device works on threads of its own,
+//! or lets a vhost-user back-end work, and the transport is off the path. A reset returns only when
+//! nobody touches guest memory any more.
 pub mod blk;
 mod caps;
 mod common_cfg;
@@ -111,7 +112,8 @@ pub trait VirtioDevice: Send {
     fn activate(&mut self, activation: Activation) -> Result<(), VirtioError>;
     /// Signal `call` for queue `index` from now on.
     fn set_call(&mut self, index: usize, call: Call);
-    /// Stop; returns when guest memory is no longer touched. A device that was not activated does nothing.
+    /// Stop; returns when guest memory is no longer touched. A device that was not activated does
+    /// nothing.
     fn reset(&mut self);
 }
 

@@ -7,7 +7,8 @@ use std::{fs::File, io::Read, path::Path};
 use virtqueue::Chain;
 
 const QUEUE_SIZE: u16 = 64;
-/// Bytes given per request at most, however large the buffer: a guest cannot keep the thread in one request.
+/// Bytes given per request at most, however large the buffer: a guest cannot keep the thread in one
+/// request.
 const MAX_REQUEST: usize = 4096;
 /// Unclassified device.
 const CLASS: u32 = 0xff_00_00;
@@ -98,3 +99,7 @@ impl VirtioDevice for Rng {
         self.worker = None;
     }
 }
+
+#[cfg(test)]
+#[path = "rng_test.rs"]
+mod tests;

@@ -1,4 +1,5 @@
-//! For tests: a machine without KVM, and a small virtio driver that does what Linux does, through the same registers.
+//! For tests: a machine without KVM, and a small virtio driver that does what Linux does, through
+//! the same registers.
 use super::{VirtioDevice, attach, spec::common};
 use crate::{
     bus::Bus,
@@ -277,9 +278,10 @@ impl<'m> Driver<'m> {
                 self.common(common::DRIVER_FEATURE_SELECT),
                 &select.to_le_bytes(),
             );
-            let dword = (features >> (32 * select)) as u32;
+            let bytes = features.to_le_bytes();
+            let dword = &bytes[4 * select as usize..][..4];
             self.machine
-                .write(self.common(common::DRIVER_FEATURE), &dword.to_le_bytes());
+                .write(self.common(common::DRIVER_FEATURE), dword);
         }
     }
 
@@ -345,8 +347,9 @@ impl<'m> Driver<'m> {
             (common::QUEUE_DEVICE, config.used),
         ];
         for (register, address) in addresses {
-            put(register, &(address as u32).to_le_bytes());
-            put(register + 4, &((address >> 32) as u32).to_le_bytes());
+            let bytes = address.to_le_bytes();
+            put(register, &bytes[..4]);
+            put(register + 4, &bytes[4..]);
         }
         put(common::QUEUE_ENABLE, &1u16.to_le_bytes());
     }
@@ -383,6 +386,7 @@ impl<'m> Driver<'m> {
         buffers: &[DriverBuffer],
     ) -> Used {
         assert!(queue.add(buffers, 7));
+        assert!(!queue.arm_calls(), "nothing is under way");
         if queue.publish() {
             self.kick(index);
         }

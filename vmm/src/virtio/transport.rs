@@ -230,7 +230,8 @@ impl VirtioPci {
         }
     }
 
-    /// Returns when the device touches guest memory no more; only then does the status read 0 (2.4.1).
+    /// Returns when the device touches guest memory no more; only then does the status read 0
+    /// (2.4.1).
     fn reset(&mut self) {
         self.device.reset();
         self.calls.fill(None);
@@ -271,7 +272,8 @@ impl VirtioPci {
         }
     }
 
-    /// The BAR access that the PCI configuration access capability describes (4.1.4.9), if it is a legal one.
+    /// The BAR access that the PCI configuration access capability describes (4.1.4.9), if it is a
+    /// legal one.
     fn window(&self) -> Option<(u64, usize)> {
         let config = self.function.config();
         let bar = config.u16(self.pci_cfg + window::BAR).to_le_bytes()[0];

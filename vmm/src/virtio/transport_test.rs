@@ -52,10 +52,10 @@ impl VirtioDevice for Probe {
         crate::virtio::read_config_bytes(&config, offset, data);
     }
     fn write_config(&mut self, offset: u64, data: &[u8]) {
-        if let ([value], Ok(offset)) = (data, usize::try_from(offset)) {
-            if let Some(byte) = self.0.lock().unwrap().config.get_mut(offset) {
-                *byte = *value;
-            }
+        if let ([value], Ok(offset)) = (data, usize::try_from(offset))
+            && let Some(byte) = self.0.lock().unwrap().config.get_mut(offset)
+        {
+            *byte = *value;
         }
     }
     fn activate(&mut self, activation: Activation) -> Result<(), VirtioError> {

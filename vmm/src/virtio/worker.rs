@@ -15,7 +15,8 @@ pub(super) trait ChainHandler: Send + 'static {
     fn handle(&mut self, chain: &Chain<'_>) -> u32;
 }
 
-/// Chains taken at a time. Each is published when it is done, because a block request may take milliseconds.
+/// Chains taken at a time. Each is published when it is done, because a block request may take
+/// milliseconds.
 const BATCH: usize = 16;
 
 /// A running worker. Dropping it stops the thread and waits for it.
@@ -36,7 +37,8 @@ struct Loop<H> {
 }
 
 impl QueueWorker {
-    /// Starts to serve `setup` with `handler`. A ring fault ends the work and is reported to `notifier`.
+    /// Starts to serve `setup` with `handler`. A ring fault ends the work and is reported to
+    /// `notifier`.
     pub(super) fn start<H: ChainHandler>(
         name: &str,
         setup: QueueSetup,

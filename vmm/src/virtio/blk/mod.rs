@@ -1,7 +1,8 @@
 //! virtio-blk: a disk on a raw file (virtio 1.2, 5.2).
 //!
-//! Requests are executed one after the other on a thread of the disk's own, with vectored I/O straight from and to guest
-//! memory. A flush is fdatasync(2); a driver that did not negotiate flushes gets write-through.
+//! Requests are executed one after the other on a thread of the disk's own, with vectored I/O
+//! straight from and to guest memory. A flush is fdatasync(2); a driver that did not negotiate
+//! flushes gets write-through.
 mod image;
 mod request;
 mod sys;

@@ -119,7 +119,8 @@ impl RequestHandler {
             .into()
     }
 
-    /// Where in the file a transfer begins; `None`: it is no whole number of sectors, or leaves the disk.
+    /// Where in the file a transfer begins; `None`: it is no whole number of sectors, or leaves the
+    /// disk.
     fn position(&self, sector: u64, len: u32) -> Option<u64> {
         let len = u64::from(len);
         let end = sector.checked_add(len.div_ceil(SECTOR))?;

@@ -1,7 +1,8 @@
 //! Positioned I/O straight from and to guest memory: a thin wrapper of preadv(2) and pwritev2(2).
 //!
-//! UNSAFETY: system calls on iovecs that point into guest memory. The vectors are made here from [`Segments`], which the
-//! caller borrows from a burst that keeps the mapping alive, and are used for nothing else.
+//! UNSAFETY: system calls on iovecs that point into guest memory. The vectors are made here from
+//! [`Segments`], which the caller borrows from a burst that keeps the mapping alive, and are used
+//! for nothing else.
 #![expect(unsafe_code, reason = "vectored I/O on guest memory")]
 use std::{fs::File, io, os::fd::AsRawFd};
 use virtqueue::Segments;
@@ -41,7 +42,8 @@ pub(super) struct VectoredIo {
     iovecs: Vec<libc::iovec>,
 }
 
-// SAFETY: the vectors are rebuilt by every call from memory that is valid during that call, and never read otherwise.
+// SAFETY: the vectors are rebuilt by every call from memory that is valid during that call, and
+// never read otherwise.
 unsafe impl Send for VectoredIo {}
 
 impl VectoredIo {
@@ -106,8 +108,8 @@ fn once(
     let count = libc::c_int::try_from(iovecs.len()).map_err(io::Error::other)?;
     let fd = file.as_raw_fd();
     let moved = match direction {
-        // SAFETY: `iovecs` holds `count` vectors over guest memory, mapped while the caller's `Segments` live; the kernel
-        // reports memory it cannot reach as EFAULT.
+        // SAFETY: `iovecs` holds `count` vectors over guest memory, mapped while the caller's
+        // `Segments` live; the kernel reports memory it cannot reach as EFAULT.
         Direction::Read => unsafe { libc::preadv(fd, iovecs.as_ptr(), count, position) },
         Direction::Write(mode) => {
             let flags = match mode {

@@ -1,7 +1,8 @@
 //! virtio-net whose rings are served by a vhost-user back-end (virtio 1.2, 5.1).
 //!
-//! The VMM keeps the configuration space and the control queue; receive and transmit rings go to the back-end together with
-//! their doorbells (ioeventfds) and interrupts (irqfds). When the back-end is gone, the guest sees the link go down.
+//! The VMM keeps the configuration space and the control queue; receive and transmit rings go to
+//! the back-end together with their doorbells (ioeventfds) and interrupts (irqfds). When the
+//! back-end is gone, the guest sees the link go down.
 mod control;
 mod features;
 
