@@ -1,2 +1,4 @@
 //! The `netbackend` command.
-fn main() {}
+fn main() -> std::process::ExitCode {
+    netbackend::cli::main()
+}

@@ -1,0 +1,116 @@
+//! Arguments of the command line.
+use crate::config::Overrides;
+use clap::{Parser, Subcommand};
+use std::{io, path, path::PathBuf};
+
+/// Carries the network traffic of this host's KVM guests.
+///
+/// Without a command it runs the daemon in the foreground, until SIGTERM or Ctrl-C. Without a
+/// configuration there is one network, `default`, in bridge mode; guests get ports on request, as
+/// from `vmm run --net network=default`.
+///
+/// Exit codes: 0 done, 1 failed, 2 wrong command line or configuration.
+#[derive(Debug, Parser)]
+#[command(name = "netbackend", version, args_conflicts_with_subcommands = false)]
+pub(super) struct Args {
+    /// Configuration file of the daemon (TOML; see docs/config.md)
+    #[arg(long, value_name = "FILE", env = "NETBACKEND_CONFIG")]
+    pub(super) config: Option<PathBuf>,
+
+    /// Directory for sockets [default: /run/netbackend for root, else $XDG_RUNTIME_DIR/netbackend]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "NETBACKEND_RUNTIME_DIR",
+        global = true
+    )]
+    pub(super) runtime_dir: Option<PathBuf>,
+
+    /// Socket of the control API [default: control.sock in the runtime directory]
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "NETBACKEND_CONTROL_SOCKET",
+        global = true
+    )]
+    pub(super) control_socket: Option<PathBuf>,
+
+    /// What the daemon logs to standard error: error, warn, info, debug, trace, or a filter of the
+    /// `tracing` crate like `info,netbackend::network=debug`
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        env = "NETBACKEND_LOG",
+        default_value = "info",
+        global = true
+    )]
+    pub(super) log: String,
+
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Shows networks, ports and counters of the running daemon
+    Status {
+        /// As JSON, like GET /v1/status
+        #[arg(long)]
+        json: bool,
+    },
+    /// Checks a configuration file and explains what it means
+    CheckConfig {
+        /// The file
+        file: PathBuf,
+    },
+    /// Adds or removes ports of the running daemon
+    Port {
+        #[command(subcommand)]
+        command: PortCommand,
+    },
+    /// One network's process; started by the daemon
+    #[command(hide = true)]
+    Worker {
+        /// Name of the network
+        network: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PortCommand {
+    /// Adds a vhost-user port and prints its socket
+    Add {
+        /// Network that gets the port
+        network: String,
+        /// Name of the port [default: the first of p0, p1, ... that is free]
+        #[arg(long)]
+        name: Option<String>,
+        /// Fixed MAC address of the guest
+        #[arg(long)]
+        mac: Option<String>,
+        /// Queue pairs at most [default: 8]
+        #[arg(long, value_name = "N")]
+        queue_pairs: Option<u16>,
+        /// Print the whole port as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Removes a port; its guest loses the connection
+    Remove {
+        /// Network that has the port
+        network: String,
+        /// Name of the port
+        port: String,
+    },
+}
+
+impl Args {
+    /// The paths of the command line, made absolute: they are shown to others.
+    pub(super) fn overrides(&self) -> io::Result<Overrides> {
+        let absolute = |path: &Option<PathBuf>| path.as_ref().map(path::absolute).transpose();
+        Ok(Overrides {
+            runtime_dir: absolute(&self.runtime_dir)?,
+            control_socket: absolute(&self.control_socket)?,
+        })
+    }
+}

@@ -1,0 +1,115 @@
+//! The command line.
+mod args;
+mod check;
+mod log;
+mod port;
+mod status;
+mod table;
+
+use crate::{config::Config, supervisor, worker};
+use args::{Args, Command};
+use clap::Parser;
+use control::Client;
+use std::{
+    io::{self, Write},
+    path::Path,
+    process::ExitCode,
+};
+
+/// Runs the command that the arguments of this process name; its exit code.
+///
+/// 0: done. 1: it failed. 2: the command line or the configuration is wrong.
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            for line in failure.message.lines() {
+                eprintln!("netbackend: {line}");
+            }
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// Why the command failed.
+#[derive(Debug)]
+struct Failure {
+    code: u8,
+    message: String,
+}
+
+impl Failure {
+    /// It failed at run time.
+    fn at_run_time(error: impl std::fmt::Display) -> Self {
+        Self {
+            code: 1,
+            message: format!("{error:#}"),
+        }
+    }
+
+    /// The user asked for something that cannot be meant.
+    fn usage(error: impl std::fmt::Display) -> Self {
+        Self {
+            code: 2,
+            message: error.to_string(),
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::at_run_time(format_args!("write the output: {error}"))
+    }
+}
+
+fn run(args: Args) -> Result<(), Failure> {
+    let overrides = args.overrides().map_err(Failure::usage)?;
+    match args.command {
+        None => {
+            let config = load(args.config.as_deref(), &overrides)?;
+            log::init(&args.log, None).map_err(Failure::usage)?;
+            supervisor::run(&config, &args.log).map_err(Failure::at_run_time)
+        }
+        Some(Command::Worker { network }) => {
+            log::init(&args.log, Some(&network)).map_err(Failure::usage)?;
+            worker::run(&network).map_err(Failure::at_run_time)
+        }
+        Some(Command::CheckConfig { file }) => {
+            let config = load(Some(&file), &overrides)?;
+            Ok(check::explain(&mut io::stdout().lock(), &file, &config)?)
+        }
+        Some(Command::Status { json }) => {
+            let status = client(&overrides).status().map_err(Failure::at_run_time)?;
+            let mut out = io::stdout().lock();
+            if json {
+                print_json(&mut out, &status)?;
+            } else {
+                status::show(&mut out, &status)?;
+            }
+            Ok(())
+        }
+        Some(Command::Port { command }) => port::run(&client(&overrides), command),
+    }
+}
+
+fn load(file: Option<&Path>, overrides: &crate::config::Overrides) -> Result<Config, Failure> {
+    match file {
+        Some(file) => Config::load(file, overrides),
+        None => Config::built_in(overrides),
+    }
+    .map_err(Failure::usage)
+}
+
+fn client(overrides: &crate::config::Overrides) -> Client {
+    let socket = overrides.control_socket.clone().unwrap_or_else(|| {
+        let runtime_dir = overrides.runtime_dir.clone();
+        control::default_socket(&runtime_dir.unwrap_or_else(control::default_runtime_dir))
+    });
+    Client::new(socket)
+}
+
+fn print_json(out: &mut impl Write, value: &impl serde::Serialize) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value)?;
+    writeln!(out)
+}

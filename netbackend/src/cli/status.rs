@@ -1,0 +1,142 @@
+//! `netbackend status`: the daemon at a glance.
+use super::table::{Table, human, human_time};
+use control::{NetworkStatus, PortKind, PortStatus, Status};
+use std::io::{self, Write};
+
+const HEADINGS: &[&str] = &[
+    "port",
+    "state",
+    "mac",
+    "queues",
+    "from guest",
+    "to guest",
+    "drops",
+    "features",
+    "transport",
+];
+
+/// Short forms of the features that decide how fast a port is.
+const SHORT_FEATURES: &[(&str, &str)] = &[
+    ("guest_csum", "gcsum"),
+    ("host_tso4", "tso4"),
+    ("host_tso6", "tso6"),
+    ("guest_tso4", "gtso4"),
+    ("guest_tso6", "gtso6"),
+    ("mrg_rxbuf", "mrg"),
+    ("event_idx", "evidx"),
+    ("in_order", "inorder"),
+];
+/// Features that say nothing to people: every driver of today has them. `--json` has them all.
+const PLAIN_FEATURES: &[&str] = &[
+    "mtu",
+    "guest_ecn",
+    "host_ecn",
+    "indirect_desc",
+    "protocol_features",
+    "version_1",
+];
+
+/// Prints all networks and their ports.
+pub(super) fn show(out: &mut impl Write, status: &Status) -> io::Result<()> {
+    let up = human_time(status.uptime_seconds);
+    writeln!(
+        out,
+        "netbackend {}, pid {}, up {up}",
+        status.version, status.pid
+    )?;
+    for network in &status.networks {
+        writeln!(out)?;
+        show_network(out, network)?;
+    }
+    Ok(())
+}
+
+fn show_network(out: &mut impl Write, network: &NetworkStatus) -> io::Result<()> {
+    let NetworkStatus {
+        name,
+        mode,
+        mtu,
+        state,
+        restarts,
+        ..
+    } = network;
+    let worker = match network.worker_pid {
+        Some(pid) => format!("worker {pid}"),
+        None => "no worker".into(),
+    };
+    writeln!(
+        out,
+        "network {name}: {mode}, mtu {mtu}, {state}, {worker}, restarts {restarts}"
+    )?;
+    if network.ports.is_empty() {
+        return writeln!(out, "  no ports");
+    }
+    let mut table = Table::new(HEADINGS);
+    for port in &network.ports {
+        table.row(row(port));
+    }
+    table.print(out, "  ")?;
+    for port in &network.ports {
+        if let Some(fault) = &port.fault {
+            writeln!(out, "  {}: {fault}", port.name)?;
+        }
+    }
+    Ok(())
+}
+
+fn row(port: &PortStatus) -> Vec<String> {
+    let counters = &port.counters;
+    let traffic = |frames, bytes| format!("{} / {}B", human(frames), human(bytes));
+    let name = if port.uplink {
+        format!("{} (uplink)", port.name)
+    } else {
+        port.name.clone()
+    };
+    vec![
+        name,
+        port.state.to_string(),
+        port.mac.clone().unwrap_or_else(|| "-".into()),
+        port.queue_pairs.to_string(),
+        traffic(counters.tx_frames, counters.tx_bytes),
+        traffic(counters.rx_frames, counters.rx_bytes),
+        drops(port),
+        features(port),
+        transport(&port.kind),
+    ]
+}
+
+/// Both directions apart: the first is policy or the guest's fault, the second a slow guest.
+fn drops(port: &PortStatus) -> String {
+    let (tx, rx) = (port.counters.tx_dropped, port.counters.rx_dropped);
+    format!("{} + {}", human(tx), human(rx))
+}
+
+fn features(port: &PortStatus) -> String {
+    let names = port.features.iter().map(String::as_str);
+    let names = names.filter(|name| !PLAIN_FEATURES.contains(name));
+    let short: Vec<_> = names.map(short_form).collect();
+    if short.is_empty() {
+        "-".into()
+    } else {
+        short.join(",")
+    }
+}
+
+fn short_form(name: &str) -> &str {
+    let found = SHORT_FEATURES.iter().find(|(long, _)| *long == name);
+    found.map_or(name, |(_, short)| short)
+}
+
+fn transport(kind: &PortKind) -> String {
+    match kind {
+        PortKind::VhostUser { socket } => format!("vhost-user {}", socket.display()),
+        PortKind::Tap { interface, netns } => match netns {
+            Some(netns) => format!("tap {interface}@{netns}"),
+            None => format!("tap {interface}"),
+        },
+    }
+}
+
+#[cfg(test)]
+#[path = "status_test.rs"]
+mod tests;

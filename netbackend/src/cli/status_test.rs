@@ -1,0 +1,102 @@
+use super::*;
+use control::{Mode, NetworkState, PortCounters, PortState};
+
+fn network(ports: Vec<PortStatus>) -> Status {
+    Status {
+        version: "1.2.3".into(),
+        pid: 7,
+        uptime_seconds: 3661,
+        networks: vec![NetworkStatus {
+            name: "lan".into(),
+            mode: Mode::Bridge,
+            mtu: 9000,
+            state: NetworkState::Running,
+            worker_pid: Some(8),
+            restarts: 2,
+            ports,
+        }],
+    }
+}
+
+fn shown(status: &Status) -> String {
+    let mut out = Vec::new();
+    show(&mut out, status).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn network_without_ports() {
+    let text = shown(&network(Vec::new()));
+    let expected = "netbackend 1.2.3, pid 7, up 1h 1m\n\n\
+        network lan: bridge, mtu 9000, running, worker 8, restarts 2\n  no ports\n";
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn ports_show_traffic_features_and_faults() {
+    let port = PortStatus {
+        name: "web".into(),
+        kind: PortKind::VhostUser {
+            socket: "/run/web.sock".into(),
+        },
+        uplink: false,
+        mac: Some("52:54:00:00:00:01".into()),
+        state: PortState::Faulty,
+        features: ["version_1", "csum", "host_tso4", "new_one"]
+            .map(Into::into)
+            .into(),
+        queue_pairs: 2,
+        fault: Some("ring 3: bad index".into()),
+        counters: PortCounters {
+            tx_frames: 1500,
+            tx_bytes: 2_000_000,
+            rx_frames: 3,
+            rx_bytes: 180,
+            tx_dropped: 4,
+            rx_dropped: 5,
+            ..PortCounters::default()
+        },
+    };
+    let tap = PortStatus {
+        name: "out".into(),
+        kind: PortKind::Tap {
+            interface: "t0".into(),
+            netns: Some("ns".into()),
+        },
+        uplink: true,
+        mac: None,
+        features: Vec::new(),
+        fault: None,
+        ..port.clone()
+    };
+    let text = shown(&network(vec![port, tap]));
+    let lines: Vec<_> = text.lines().skip(3).collect();
+    let cells: Vec<Vec<_>> = lines
+        .iter()
+        .map(|line| {
+            line.split("  ")
+                .map(str::trim)
+                .filter(|c| !c.is_empty())
+                .collect()
+        })
+        .collect();
+    assert_eq!(cells[0].len(), HEADINGS.len());
+    assert_eq!(
+        cells[1],
+        [
+            "web",
+            "faulty",
+            "52:54:00:00:00:01",
+            "2",
+            "1.5k / 2.0MB",
+            "3 / 180B",
+            "4 + 5",
+            "csum,tso4,new_one",
+            "vhost-user /run/web.sock"
+        ]
+    );
+    assert_eq!(cells[2][0], "out (uplink)");
+    assert_eq!(cells[2][2], "-");
+    assert_eq!(cells[2][8], "tap t0@ns");
+    assert_eq!(lines[3], "  web: ring 3: bad index");
+}

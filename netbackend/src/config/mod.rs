@@ -1,0 +1,196 @@
+//! The configuration file: TOML, checked as a whole, every problem told with its file, line, key
+//! and remedy.
+//!
+//! The file is walked by hand instead of being deserialized: only so can every message name its
+//! line, several problems be told at once, and cross-checks (two ports with one address) point at
+//! both lines. `docs/config.md` lists all keys.
+mod error;
+mod name;
+mod network;
+mod port;
+mod section;
+mod value;
+
+pub use error::{ConfigError, Problem};
+pub(crate) use name::check as check_name;
+pub(crate) use value::{check_socket_length, parse_station_mac};
+
+use control::Mode;
+use error::Source;
+use section::{Diagnostics, Section};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use switch::{MacAddr, Role};
+use toml::de::DeTable;
+
+/// Queue pairs that a vhost-user port offers unless told otherwise.
+pub const DEFAULT_QUEUE_PAIRS: u16 = 8;
+/// Name of the network that exists when the configuration names none.
+pub const DEFAULT_NETWORK: &str = "default";
+
+/// A whole, valid configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where sockets are made.
+    pub runtime_dir: PathBuf,
+    /// The control API's socket.
+    pub control_socket: PathBuf,
+    /// Networks, in the order of their names.
+    pub networks: Vec<NetworkConfig>,
+    /// What is allowed but looks like a mistake.
+    pub warnings: Vec<Problem>,
+}
+
+/// A network to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkConfig {
+    /// Name.
+    pub name: String,
+    /// Forwarding policy; never [`Mode::Nat`] in this version.
+    pub mode: Mode,
+    /// MTU offered to guests and set on taps.
+    pub mtu: u16,
+    /// Life of a learned address.
+    pub ageing: Duration,
+    /// Learned addresses per port at most.
+    pub fdb_capacity_per_port: usize,
+    /// How long an idle datapath thread polls before it sleeps.
+    pub poll_idle: Duration,
+    /// Refuse guest memory that its owner could truncate.
+    pub require_sealed_memory: bool,
+    /// Ports that exist from the start, in the order of their names.
+    pub ports: Vec<PortConfig>,
+}
+
+/// A port to open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortConfig {
+    /// Name, unique in its network.
+    pub name: String,
+    /// Guest or uplink.
+    pub role: Role,
+    /// Fixed address.
+    pub mac: Option<MacAddr>,
+    /// Queue pairs at most.
+    pub queue_pairs: u16,
+    /// What carries its frames.
+    pub transport: TransportConfig,
+}
+
+/// What carries a port's frames.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TransportConfig {
+    /// A vhost-user socket that the daemon listens on.
+    VhostUser {
+        /// The socket.
+        socket: PathBuf,
+    },
+    /// A tap device that the daemon creates.
+    Tap {
+        /// Name of the interface.
+        interface: String,
+        /// Named network namespace (`ip netns`) to create it in; the daemon's own without.
+        netns: Option<String>,
+    },
+}
+
+/// What the command line sets, over the file and over the defaults.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// `--runtime-dir`
+    pub runtime_dir: Option<PathBuf>,
+    /// `--control-socket`
+    pub control_socket: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not valid: then all its problems are told.
+    pub fn load(file: &Path, overrides: &Overrides) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(file).map_err(|source| ConfigError::Read {
+            file: file.to_owned(),
+            source,
+        })?;
+        Self::parse(file, &text, overrides)
+    }
+
+    /// Checks the text of a file.
+    ///
+    /// # Errors
+    /// See [`Config::load`].
+    pub fn parse(file: &Path, text: &str, overrides: &Overrides) -> Result<Self, ConfigError> {
+        let source = Source { file, text };
+        let table = DeTable::parse(text).map_err(|error| source.syntax(&error))?;
+        let mut diagnostics = Diagnostics::new(source);
+        let config = Self::read(table.get_ref(), overrides, &mut diagnostics);
+        diagnostics.finish(config)
+    }
+
+    /// What runs without a file: one network in bridge mode, ports on request.
+    ///
+    /// # Errors
+    /// A path of the command line cannot be used.
+    pub fn built_in(overrides: &Overrides) -> Result<Self, ConfigError> {
+        Self::parse(Path::new("command line"), "", overrides)
+    }
+
+    fn read(table: &DeTable<'_>, overrides: &Overrides, diagnostics: &mut Diagnostics) -> Self {
+        const KEYS: &[&str] = &["runtime_dir", "control_socket", "networks"];
+        let mut top = Section::new("", 0, table, KEYS, diagnostics);
+        let runtime_dir = top.get("runtime_dir", value::absolute_path);
+        let runtime_dir = overrides
+            .runtime_dir
+            .clone()
+            .or(runtime_dir)
+            .unwrap_or_else(control::default_runtime_dir);
+        let control_socket = top.get("control_socket", value::socket_path);
+        let control_socket = overrides
+            .control_socket
+            .clone()
+            .or(control_socket)
+            .unwrap_or_else(|| control::default_socket(&runtime_dir));
+        if let Err(wrong) = value::check_socket_length(&control_socket) {
+            top.problem("control_socket", wrong);
+        }
+        let mut networks = network::read_all(&mut top, &runtime_dir, &control_socket);
+        if networks.is_empty() {
+            networks.push(NetworkConfig::new(DEFAULT_NETWORK));
+        }
+        Self {
+            runtime_dir,
+            control_socket,
+            networks,
+            warnings: Vec::new(),
+        }
+    }
+}
+
+impl NetworkConfig {
+    /// A bridge with default settings and no ports.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            mode: Mode::Bridge,
+            mtu: 1500,
+            ageing: Duration::from_mins(5),
+            fdb_capacity_per_port: 1024,
+            poll_idle: Duration::from_micros(50),
+            require_sealed_memory: false,
+            ports: Vec::new(),
+        }
+    }
+}
+
+/// The socket of a vhost-user port that names none.
+pub fn default_port_socket(runtime_dir: &Path, network: &str, port: &str) -> PathBuf {
+    runtime_dir.join(network).join(format!("{port}.sock"))
+}
+
+#[cfg(test)]
+#[path = "config_test.rs"]
+mod tests;

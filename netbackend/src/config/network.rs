@@ -1,0 +1,148 @@
+//! The sections `[networks.NAME]`.
+use super::{
+    NetworkConfig, PortConfig, name,
+    port::{self, Claims},
+    section::{Named, Section},
+    value::{self, Wrong},
+};
+use control::Mode;
+use std::{path::Path, time::Duration};
+use switch::Role;
+
+const KEYS: &[&str] = &[
+    "mode",
+    "mtu",
+    "ageing",
+    "fdb_capacity_per_port",
+    "poll_idle_us",
+    "require_sealed_memory",
+    "ports",
+];
+
+const MODES: &[(&str, Mode)] = &[
+    ("bridge", Mode::Bridge),
+    ("private", Mode::Private),
+    ("vepa", Mode::Vepa),
+    ("passthrough", Mode::Passthrough),
+];
+
+/// Smallest MTU of IPv4 (RFC 791, 3.2).
+const SMALLEST_MTU: u16 = 68;
+/// As IEEE 802.1Q has it at most (8.8.3); shorter than its 10 s at least is of use in tests.
+const AGEING: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(1_000_000));
+const LARGEST_FDB: usize = 65536;
+/// A thread that polls longer than this is busy, not idle.
+const LONGEST_POLL_US: u32 = 10_000;
+
+/// All networks of the file.
+pub(super) fn read_all(
+    top: &mut Section<'_, '_, '_>,
+    runtime_dir: &Path,
+    control_socket: &Path,
+) -> Vec<NetworkConfig> {
+    let mut claims = Claims::new(control_socket);
+    let tables = top.tables("networks");
+    tables
+        .into_iter()
+        .map(|network| read(&network, top, runtime_dir, &mut claims))
+        .collect()
+}
+
+fn read(
+    network: &Named<'_, '_>,
+    top: &mut Section<'_, '_, '_>,
+    runtime_dir: &Path,
+    claims: &mut Claims,
+) -> NetworkConfig {
+    let offset = network.span.start;
+    if let Err(wrong) = name::check(&network.name) {
+        top.diagnostics.add(offset, network.path.clone(), wrong);
+    }
+    let mut section = Section::new(&network.path, offset, network.table, KEYS, top.diagnostics);
+    let mut config = NetworkConfig::new(&*network.name);
+    read_settings(&mut section, &mut config);
+    claims.enter_network();
+    for table in section.tables("ports") {
+        let port = port::read(&table, &mut section, (&network.name, runtime_dir), claims);
+        config.ports.extend(port);
+    }
+    check_roles(&mut section, &config);
+    config
+}
+
+fn read_settings(section: &mut Section<'_, '_, '_>, config: &mut NetworkConfig) {
+    set(&mut config.mode, section.get("mode", mode));
+    let mtu = section.get("mtu", value::integer(SMALLEST_MTU, u16::MAX));
+    set(&mut config.mtu, mtu);
+    let ageing = section.get("ageing", value::duration(AGEING.0, AGEING.1));
+    set(&mut config.ageing, ageing);
+    let capacity = section.get("fdb_capacity_per_port", value::integer(1, LARGEST_FDB));
+    set(&mut config.fdb_capacity_per_port, capacity);
+    let poll = section.get("poll_idle_us", value::integer(0, LONGEST_POLL_US));
+    let poll = poll.map(|us| Duration::from_micros(us.into()));
+    set(&mut config.poll_idle, poll);
+    let sealed = section.get("require_sealed_memory", value::boolean);
+    set(&mut config.require_sealed_memory, sealed);
+}
+
+fn set<T>(setting: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *setting = value;
+    }
+}
+
+fn mode(reading: &value::Reading<'_, '_>) -> Result<Mode, Wrong> {
+    if reading.value.as_str() == Some("nat") {
+        return Err(Wrong::new(
+            "mode \"nat\" is not in this version yet",
+            "choose \"bridge\", and give it an uplink tap to reach other networks",
+        ));
+    }
+    value::word(MODES)(reading)
+}
+
+/// How many guests and uplinks the mode takes.
+fn check_roles(section: &mut Section<'_, '_, '_>, config: &NetworkConfig) {
+    let names = |role: Role| -> Vec<&str> {
+        let ports = config.ports.iter().filter(|port| port.role == role);
+        ports.map(|port: &PortConfig| port.name.as_str()).collect()
+    };
+    let (guests, uplinks) = (names(Role::Guest), names(Role::Uplink));
+    if uplinks.len() > 1 {
+        let wrong = Wrong::new(
+            format!("several ports have uplink = true: {}", uplinks.join(", ")),
+            "a network has one way out: leave uplink = true at one port",
+        );
+        section.problem("ports", wrong);
+    }
+    match config.mode {
+        Mode::Passthrough if uplinks.is_empty() => {
+            let wrong = Wrong::new(
+                "a passthrough network needs an uplink",
+                "give one of its ports uplink = true",
+            );
+            section.problem("mode", wrong);
+        }
+        Mode::Passthrough if guests.len() > 1 => {
+            let wrong = Wrong::new(
+                format!(
+                    "a passthrough network takes one guest, not {}",
+                    guests.join(", ")
+                ),
+                "keep one port without uplink = true, or choose another mode",
+            );
+            section.problem("mode", wrong);
+        }
+        Mode::Private | Mode::Vepa if uplinks.is_empty() => {
+            let wrong = Wrong::new(
+                format!(
+                    "a {} network without an uplink carries no frames",
+                    config.mode
+                ),
+                "give one of its ports uplink = true, or choose mode = \"bridge\"",
+            );
+            section.warning("mode", wrong);
+        }
+        _ => {}
+    }
+}

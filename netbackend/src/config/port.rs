@@ -1,0 +1,197 @@
+//! The sections `[networks.NAME.ports.PORT]`.
+use super::{
+    DEFAULT_QUEUE_PAIRS, PortConfig, TransportConfig, default_port_socket, name,
+    section::{Named, Section},
+    value::{self, Wrong},
+};
+use crate::network::MAX_QUEUE_PAIRS;
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    path::{Path, PathBuf},
+};
+use switch::{MacAddr, Role};
+
+const COMMON: &[&str] = &["kind", "mac", "queue_pairs", "uplink"];
+const OF_VHOST_USER: &[&str] = &["socket"];
+const OF_TAP: &[&str] = &["interface", "netns"];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    VhostUser,
+    Tap,
+}
+
+const KINDS: &[(&str, Kind)] = &[("vhost-user", Kind::VhostUser), ("tap", Kind::Tap)];
+
+/// What ports have taken so far, each with where: nothing may be taken twice.
+#[derive(Debug)]
+pub(super) struct Claims {
+    sockets: HashMap<PathBuf, String>,
+    /// Namespace and interface.
+    interfaces: HashMap<(Option<String>, String), String>,
+    /// Of the current network.
+    macs: HashMap<MacAddr, String>,
+}
+
+impl Claims {
+    pub(super) fn new(control_socket: &Path) -> Self {
+        Self {
+            sockets: HashMap::from([(control_socket.to_owned(), "the control socket".into())]),
+            interfaces: HashMap::new(),
+            macs: HashMap::new(),
+        }
+    }
+
+    /// Addresses are unique per network only.
+    pub(super) fn enter_network(&mut self) {
+        self.macs.clear();
+    }
+}
+
+/// One port; `None` if it lacks what it needs (which is noted).
+pub(super) fn read(
+    port: &Named<'_, '_>,
+    network: &mut Section<'_, '_, '_>,
+    (network_name, runtime_dir): (&str, &Path),
+    claims: &mut Claims,
+) -> Option<PortConfig> {
+    let offset = port.span.start;
+    if let Err(wrong) = name::check(&port.name) {
+        network.diagnostics.add(offset, port.path.clone(), wrong);
+    }
+    let kind = kind_of(port);
+    let (own, foreign) = match kind {
+        Kind::VhostUser => (OF_VHOST_USER, OF_TAP),
+        Kind::Tap => (OF_TAP, OF_VHOST_USER),
+    };
+    // Keys of the other kind are told apart from unknown ones below.
+    let misplaced = foreign.iter().filter(|key| port.table.contains_key(**key));
+    let misplaced: Vec<&str> = misplaced.copied().collect();
+    let known = [COMMON, own, &misplaced].concat();
+    let mut section = Section::new(&port.path, offset, port.table, &known, network.diagnostics);
+    for key in misplaced {
+        section.problem(key, of_other_kind(kind));
+    }
+    section.get("kind", value::word(KINDS));
+    let uplink = section.get("uplink", value::boolean).unwrap_or(false);
+    let mac = section.get("mac", value::station_mac);
+    if uplink && mac.is_some() {
+        let wrong = Wrong::new(
+            "an uplink leads to many addresses and has none of its own",
+            "remove mac or uplink",
+        );
+        section.problem("mac", wrong);
+    }
+    if let Some(mac) = mac {
+        claim(&mut claims.macs, mac, &mut section, "mac", || {
+            mac.to_string()
+        });
+    }
+    let queue_pairs = section.get("queue_pairs", value::integer(1, MAX_QUEUE_PAIRS));
+    let transport = match kind {
+        Kind::VhostUser => {
+            let default = default_port_socket(runtime_dir, network_name, &port.name);
+            vhost_user(&mut section, default, claims)
+        }
+        Kind::Tap => tap(&mut section, claims)?,
+    };
+    Some(PortConfig {
+        name: port.name.clone(),
+        role: if uplink { Role::Uplink } else { Role::Guest },
+        mac,
+        queue_pairs: queue_pairs.unwrap_or(match kind {
+            Kind::VhostUser => DEFAULT_QUEUE_PAIRS,
+            Kind::Tap => 1,
+        }),
+        transport,
+    })
+}
+
+fn of_other_kind(kind: Kind) -> Wrong {
+    let (this, other) = match kind {
+        Kind::VhostUser => ("vhost-user", "tap"),
+        Kind::Tap => ("tap", "vhost-user"),
+    };
+    Wrong::new(
+        format!("this is a {this} port (kind), and the key is of {other} ports"),
+        format!("set kind = \"{other}\", or remove the key"),
+    )
+}
+
+/// The kind decides which keys are known, so it is looked up before the section is opened.
+fn kind_of(port: &Named<'_, '_>) -> Kind {
+    let Some(kind) = port.table.get("kind") else {
+        return Kind::VhostUser;
+    };
+    let word = kind.get_ref().as_str();
+    match KINDS.iter().find(|(known, _)| Some(*known) == word) {
+        Some((_, kind)) => *kind,
+        // One message about a wrong kind is enough: go by what else is there.
+        None if port.table.contains_key("interface") => Kind::Tap,
+        None => Kind::VhostUser,
+    }
+}
+
+fn vhost_user(
+    section: &mut Section<'_, '_, '_>,
+    default: PathBuf,
+    claims: &mut Claims,
+) -> TransportConfig {
+    let socket = section.get("socket", value::socket_path);
+    let socket = socket.unwrap_or(default);
+    if !section.has("socket")
+        && let Err(wrong) = value::check_socket_length(&socket)
+    {
+        section.problem("socket", wrong);
+    }
+    claim(
+        &mut claims.sockets,
+        socket.clone(),
+        section,
+        "socket",
+        || socket.display().to_string(),
+    );
+    TransportConfig::VhostUser { socket }
+}
+
+fn tap(section: &mut Section<'_, '_, '_>, claims: &mut Claims) -> Option<TransportConfig> {
+    if !section.has("interface") {
+        let wrong = Wrong::new(
+            "a tap port needs the name of its interface",
+            "add interface = \"NAME\"; the daemon creates it",
+        );
+        section.problem("interface", wrong);
+    }
+    let netns = section.get("netns", value::netns);
+    let interface = section.get("interface", value::interface)?;
+    let claimed = (netns.clone(), interface.clone());
+    claim(
+        &mut claims.interfaces,
+        claimed,
+        section,
+        "interface",
+        || interface.clone(),
+    );
+    Some(TransportConfig::Tap { interface, netns })
+}
+
+/// Takes `what` for the port of `section`, which nobody else may have.
+fn claim<T: Eq + Hash>(
+    taken: &mut HashMap<T, String>,
+    what: T,
+    section: &mut Section<'_, '_, '_>,
+    key: &str,
+    shown: impl FnOnce() -> String,
+) {
+    let place = format!("line {}", section.line_of(key));
+    if let Some(owner) = taken.get(&what) {
+        let wrong = Wrong::new(
+            format!("{} is taken already by {owner}", shown()),
+            format!("choose another {key} for one of them"),
+        );
+        section.problem(key, wrong);
+    } else {
+        taken.insert(what, place);
+    }
+}

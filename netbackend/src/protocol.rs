@@ -1,0 +1,147 @@
+//! What the supervisor and a worker say to each other.
+//!
+//! One JSON [`Envelope`] per `SOCK_SEQPACKET` message, descriptors beside it (`SCM_RIGHTS`). The
+//! supervisor asks, the worker answers every request once, with the request's id; only a report may
+//! be spread over several answers. Both ends are the same binary, so there is no version.
+use crate::{
+    config::{NetworkConfig, PortConfig, TransportConfig},
+    network::{NetworkSpec, PortSpec},
+};
+use control::PortStatus;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use switch::{MacAddr, Role};
+
+/// Ports in one answer: keeps a report far below [`crate::channel::MAX_MESSAGE`].
+pub(crate) const PORTS_PER_REPORT: usize = 16;
+
+/// A message and the request it belongs to.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Envelope<T> {
+    pub(crate) id: u64,
+    pub(crate) body: T,
+}
+
+/// A request.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ToWorker {
+    /// First of all: start the datapath.
+    Configure(NetworkSettings),
+    /// With one listening socket, or with one tap file per queue pair.
+    AddPort(PortSettings),
+    /// Answered when the port is closed.
+    RemovePort(String),
+    /// State and counters of all ports.
+    Report,
+    /// Close all ports, answer, exit.
+    Stop,
+}
+
+/// An answer.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum FromWorker {
+    /// It is done.
+    Done,
+    /// It was not done, and this is why.
+    Error(String),
+    /// Some ports; `more`: another answer to the same request follows.
+    Report { ports: Vec<PortStatus>, more: bool },
+}
+
+/// A network, as it goes to its worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NetworkSettings {
+    pub(crate) name: String,
+    pub(crate) mode: control::Mode,
+    pub(crate) mtu: u16,
+    pub(crate) ageing: Duration,
+    pub(crate) fdb_capacity_per_port: usize,
+    pub(crate) poll_idle: Duration,
+    pub(crate) require_sealed_memory: bool,
+}
+
+/// A port, as it goes to its worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PortSettings {
+    pub(crate) name: String,
+    pub(crate) uplink: bool,
+    pub(crate) mac: Option<[u8; 6]>,
+    pub(crate) queue_pairs: u16,
+    pub(crate) carrier: Carrier,
+}
+
+/// What the descriptors beside the message are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Carrier {
+    ListeningSocket,
+    TapQueues,
+}
+
+impl From<&NetworkConfig> for NetworkSettings {
+    fn from(config: &NetworkConfig) -> Self {
+        Self {
+            name: config.name.clone(),
+            mode: config.mode,
+            mtu: config.mtu,
+            ageing: config.ageing,
+            fdb_capacity_per_port: config.fdb_capacity_per_port,
+            poll_idle: config.poll_idle,
+            require_sealed_memory: config.require_sealed_memory,
+        }
+    }
+}
+
+impl TryFrom<NetworkSettings> for NetworkSpec {
+    type Error = &'static str;
+
+    fn try_from(settings: NetworkSettings) -> Result<Self, Self::Error> {
+        Ok(Self {
+            mode: match settings.mode {
+                control::Mode::Bridge => switch::Mode::Bridge,
+                control::Mode::Private => switch::Mode::Private,
+                control::Mode::Vepa => switch::Mode::Vepa,
+                control::Mode::Passthrough => switch::Mode::Passthrough,
+                control::Mode::Nat => return Err("mode nat is not in this version yet"),
+            },
+            name: settings.name,
+            mtu: settings.mtu,
+            ageing: settings.ageing,
+            fdb_capacity_per_port: settings.fdb_capacity_per_port,
+            poll_idle: settings.poll_idle,
+            require_sealed_memory: settings.require_sealed_memory,
+        })
+    }
+}
+
+impl From<&PortConfig> for PortSettings {
+    fn from(config: &PortConfig) -> Self {
+        Self {
+            name: config.name.clone(),
+            uplink: config.role == Role::Uplink,
+            mac: config.mac.map(|mac| mac.0),
+            queue_pairs: config.queue_pairs,
+            carrier: match config.transport {
+                TransportConfig::VhostUser { .. } => Carrier::ListeningSocket,
+                TransportConfig::Tap { .. } => Carrier::TapQueues,
+            },
+        }
+    }
+}
+
+impl From<PortSettings> for PortSpec {
+    fn from(settings: PortSettings) -> Self {
+        Self {
+            name: settings.name,
+            role: if settings.uplink {
+                Role::Uplink
+            } else {
+                Role::Guest
+            },
+            mac: settings.mac.map(MacAddr),
+            queue_pairs: settings.queue_pairs,
+        }
+    }
+}

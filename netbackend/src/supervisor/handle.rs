@@ -1,0 +1,158 @@
+//! How others talk to a network's task.
+use super::lease::Lessee;
+use control::{ApiError, NetworkState, NetworkStatus, PortRequest, PortStatus};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::{Notify, mpsc, oneshot, watch},
+    time,
+};
+
+/// Requests that may wait for a task; the API serves fewer connections than that at once.
+const QUEUE: usize = 128;
+/// How long a worker may take for its part of a status.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a change of ports may take: its peer is given 5 s for a reply at most.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a network's task is asked for.
+#[derive(Debug)]
+pub(super) enum Command {
+    Report(oneshot::Sender<NetworkStatus>),
+    AddPort {
+        request: PortRequest,
+        lessee: Option<Lessee>,
+        reply: oneshot::Sender<Result<PortStatus, ApiError>>,
+    },
+    RemovePort {
+        port: String,
+        reply: oneshot::Sender<Result<(), ApiError>>,
+    },
+    /// Remove the port if it is still the one with this serial number.
+    EndLease {
+        port: String,
+        serial: u64,
+    },
+}
+
+/// The side of the task.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) status: watch::Sender<NetworkStatus>,
+    pub(super) stop: Arc<Notify>,
+}
+
+/// A network, as seen by the rest of the supervisor.
+#[derive(Debug, Clone)]
+pub(crate) struct NetworkHandle {
+    name: Arc<str>,
+    commands: mpsc::Sender<Command>,
+    /// What is known without asking the worker.
+    status: watch::Receiver<NetworkStatus>,
+    stop: Arc<Notify>,
+}
+
+impl NetworkHandle {
+    pub(super) fn new(status: NetworkStatus) -> (Mailbox, Self) {
+        let name = status.name.as_str().into();
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let (publisher, status) = watch::channel(status);
+        let stop = Arc::new(Notify::new());
+        let mailbox = Mailbox {
+            commands: receiver,
+            status: publisher,
+            stop: Arc::clone(&stop),
+        };
+        let handle = Self {
+            name,
+            commands: sender,
+            status,
+            stop,
+        };
+        (mailbox, handle)
+    }
+
+    /// Name of the network.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Waits until the first worker runs or has failed, but not for long.
+    pub(super) async fn settled(&self) {
+        let mut status = self.status.clone();
+        let settled = status.wait_for(|status| status.state != NetworkState::Starting);
+        drop(time::timeout(REPORT_TIMEOUT, settled).await);
+    }
+
+    /// State and counters. A worker that does not answer costs the counters, not the status.
+    pub(crate) async fn status(&self) -> NetworkStatus {
+        let (reply, answer) = oneshot::channel();
+        let ask = async {
+            self.commands.send(Command::Report(reply)).await.ok()?;
+            answer.await.ok()
+        };
+        match time::timeout(REPORT_TIMEOUT, ask).await {
+            Ok(Some(status)) => status,
+            _ => self.status.borrow().clone(),
+        }
+    }
+
+    /// Adds a port, leased to a process or for good.
+    pub(crate) async fn add_port(
+        &self,
+        request: PortRequest,
+        lessee: Option<Lessee>,
+    ) -> Result<PortStatus, ApiError> {
+        self.change(|reply| Command::AddPort {
+            request,
+            lessee,
+            reply,
+        })
+        .await
+    }
+
+    /// Removes a port; it is closed when this returns.
+    pub(crate) async fn remove_port(&self, port: String) -> Result<(), ApiError> {
+        self.change(|reply| Command::RemovePort { port, reply })
+            .await
+    }
+
+    async fn change<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, ApiError>>) -> Command,
+    ) -> Result<T, ApiError> {
+        let (reply, answer) = oneshot::channel();
+        let ask = async {
+            self.commands.send(command(reply)).await.ok()?;
+            answer.await.ok()
+        };
+        match time::timeout(CHANGE_TIMEOUT, ask).await {
+            Ok(Some(result)) => result,
+            Ok(None) => Err(unavailable(format!("network {} is stopping", self.name))),
+            Err(_) => Err(unavailable(format!(
+                "the worker of network {} did not answer in time",
+                self.name
+            ))),
+        }
+    }
+
+    /// Removes the port `port` if it is still the one with this serial number.
+    pub(super) async fn end_lease(&self, port: String, serial: u64) {
+        // Fails only if the network is gone, and its ports with it.
+        drop(self.commands.send(Command::EndLease { port, serial }).await);
+    }
+
+    /// Tells the task to stop the worker and to end.
+    pub(super) fn stop(&self) {
+        self.stop.notify_one();
+    }
+}
+
+/// The daemon cannot do it now.
+pub(super) fn unavailable(message: String) -> ApiError {
+    ApiError {
+        code: "unavailable".into(),
+        message,
+        remedy: Some("try again; see the log of netbackend".into()),
+    }
+}

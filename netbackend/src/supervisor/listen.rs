@@ -1,0 +1,169 @@
+//! Listening sockets, taken without stealing them.
+use super::parent;
+use nix::{
+    errno::Errno,
+    sys::socket::{
+        AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket,
+        sockopt::PeerCredentials,
+    },
+};
+use std::{
+    fs::{self, Permissions},
+    io,
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd},
+        unix::{
+            fs::{FileTypeExt, MetadataExt, PermissionsExt},
+            net::UnixListener,
+        },
+    },
+    path::{Path, PathBuf},
+};
+use tracing::info;
+
+/// Owner and group may connect.
+const MODE: u32 = 0o660;
+
+/// Why there is no socket.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ListenError {
+    #[error("{} is already in use by {owner} (stop that process, or choose another path)", path.display())]
+    InUse { path: PathBuf, owner: String },
+    #[error("{} exists and is not a socket (remove it, or choose another path)", path.display())]
+    NotASocket { path: PathBuf },
+    #[error("the directory {} does not exist (make it, or choose another path)", dir.display())]
+    NoDirectory { dir: PathBuf },
+    #[error("no permission to make {} (choose another path, or change the directory's mode)", path.display())]
+    NotPermitted { path: PathBuf },
+    #[error("{operation} {}: {source}", path.display())]
+    Io {
+        operation: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+}
+
+/// A listening socket; its file is removed with it.
+#[derive(Debug)]
+pub(super) struct BoundSocket {
+    listener: UnixListener,
+    path: PathBuf,
+    /// Device and inode of the file, to remove only our own.
+    identity: (u64, u64),
+}
+
+impl BoundSocket {
+    /// Listens on `path`; a file that a dead process left behind is replaced.
+    pub(super) fn bind(path: &Path) -> Result<Self, ListenError> {
+        remove_stale(path)?;
+        let listener = UnixListener::bind(path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => ListenError::NoDirectory {
+                dir: parent(path).to_owned(),
+            },
+            io::ErrorKind::PermissionDenied => ListenError::NotPermitted {
+                path: path.to_owned(),
+            },
+            // Somebody was faster.
+            io::ErrorKind::AddrInUse => ListenError::InUse {
+                path: path.to_owned(),
+                owner: "another process".into(),
+            },
+            _ => io_error("listen on", path, source),
+        })?;
+        let identity = fs::set_permissions(path, Permissions::from_mode(MODE))
+            .and_then(|()| identity(path))
+            .map_err(|source| io_error("set the mode of", path, source))?;
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+            identity,
+        })
+    }
+
+    /// The socket, for the runtime.
+    pub(super) fn listener(&self) -> io::Result<tokio::net::UnixListener> {
+        let listener = self.listener.try_clone()?;
+        listener.set_nonblocking(true)?;
+        tokio::net::UnixListener::from_std(listener)
+    }
+}
+
+impl AsFd for BoundSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+}
+
+impl Drop for BoundSocket {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|found| found == self.identity) {
+            // If it cannot be removed now, the next daemon takes it for stale.
+            drop(fs::remove_file(&self.path));
+        }
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let found = fs::symlink_metadata(path)?;
+    Ok((found.dev(), found.ino()))
+}
+
+/// Makes way for a socket: only a socket on which nobody listens is removed.
+fn remove_stale(path: &Path) -> Result<(), ListenError> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            return Err(ListenError::NotPermitted {
+                path: path.to_owned(),
+            });
+        }
+        Err(source) => return Err(io_error("look at", path, source)),
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(ListenError::NotASocket {
+                path: path.to_owned(),
+            });
+        }
+        Ok(_) => {}
+    }
+    if let Some(owner) = listening(path).map_err(|source| io_error("probe", path, source))? {
+        return Err(ListenError::InUse {
+            path: path.to_owned(),
+            owner,
+        });
+    }
+    info!(
+        "replacing {}, left behind by a process that is gone",
+        path.display()
+    );
+    fs::remove_file(path).map_err(|source| io_error("remove", path, source))
+}
+
+/// Who listens on the socket at `path`, if anybody does.
+fn listening(path: &Path) -> io::Result<Option<String>> {
+    // Must not block: a listener whose backlog is full is alive, if not well.
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let probe = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    match connect(probe.as_raw_fd(), &UnixAddr::new(path)?) {
+        Ok(()) => {
+            // The peer of a connection to a listener is whoever called listen() (unix(7)).
+            let owner = getsockopt(&probe, PeerCredentials)?;
+            Ok(Some(format!("process {}", owner.pid())))
+        }
+        Err(Errno::ECONNREFUSED | Errno::ENOENT) => Ok(None),
+        // EPROTOTYPE: a socket of another type, bound and alive.
+        Err(Errno::EAGAIN | Errno::EPROTOTYPE) => Ok(Some("another process".into())),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn io_error(operation: &'static str, path: &Path, source: io::Error) -> ListenError {
+    ListenError::Io {
+        operation,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+#[cfg(test)]
+#[path = "listen_test.rs"]
+mod tests;

@@ -1,0 +1,91 @@
+use super::*;
+use std::os::unix::net::{UnixDatagram, UnixStream};
+
+fn path(dir: &tempfile::TempDir) -> PathBuf {
+    dir.path().join("s.sock")
+}
+
+#[test]
+fn stale_socket_is_replaced_and_ours_removed_at_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = path(&dir);
+    drop(UnixListener::bind(&path).unwrap());
+    assert!(path.exists());
+    let bound = BoundSocket::bind(&path).unwrap();
+    UnixStream::connect(&path).unwrap();
+    let mode = fs::metadata(&path).unwrap().mode();
+    assert_eq!(mode & 0o777, MODE);
+    drop(bound);
+    assert!(!path.exists());
+}
+
+#[test]
+fn live_socket_is_left_alone_and_its_owner_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = path(&dir);
+    let _listener = UnixListener::bind(&path).unwrap();
+    let error = BoundSocket::bind(&path).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains(&format!("in use by process {}", std::process::id())),
+        "{text}"
+    );
+    UnixStream::connect(&path).unwrap();
+}
+
+#[test]
+fn listener_with_a_full_backlog_is_alive() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = path(&dir);
+    let listener = UnixListener::bind(&path).unwrap();
+    nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
+    let _first = UnixStream::connect(&path).unwrap();
+    let error = BoundSocket::bind(&path).unwrap_err();
+    assert!(matches!(error, ListenError::InUse { .. }), "{error}");
+}
+
+#[test]
+fn socket_of_another_type_is_alive() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = path(&dir);
+    let _socket = UnixDatagram::bind(&path).unwrap();
+    let error = BoundSocket::bind(&path).unwrap_err();
+    assert!(matches!(error, ListenError::InUse { .. }), "{error}");
+}
+
+#[test]
+fn other_files_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = path(&dir);
+    fs::write(&path, "precious").unwrap();
+    let error = BoundSocket::bind(&path).unwrap_err();
+    assert!(matches!(error, ListenError::NotASocket { .. }), "{error}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    let error = BoundSocket::bind(&link).unwrap_err();
+    assert!(matches!(error, ListenError::NotASocket { .. }), "{error}");
+}
+
+#[test]
+fn missing_directory_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("missing");
+    let error = BoundSocket::bind(&missing.join("s.sock")).unwrap_err();
+    assert!(
+        error.to_string().contains(&missing.display().to_string()),
+        "{error}"
+    );
+}
+
+#[test]
+fn file_of_a_successor_is_not_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = path(&dir);
+    let first = BoundSocket::bind(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    // An inode number may be used again, so the successor is made before ours is gone.
+    let _second = UnixListener::bind(&path).unwrap();
+    drop(first);
+    assert!(path.exists());
+}

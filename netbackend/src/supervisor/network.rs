@@ -1,0 +1,365 @@
+//! The task of one network: its ports, and the worker that serves them.
+use super::{
+    backoff::Backoff,
+    handle::{Command, Mailbox, NetworkHandle, unavailable},
+    lease::{Lease, Lessee},
+    port::Port,
+    requests::{Outcome, Requests, Waiting},
+    worker::{Event, Worker},
+};
+use crate::{
+    config::{NetworkConfig, PortConfig},
+    protocol::ToWorker,
+};
+use control::{ApiError, NetworkState, NetworkStatus, PortRequest, PortStatus};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    os::fd::BorrowedFd,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+use tokio::{sync::oneshot, time};
+use tracing::{error, info, warn};
+
+/// A network and everything that belongs to it.
+#[derive(Debug)]
+pub(super) struct NetworkTask {
+    pub(super) config: NetworkConfig,
+    pub(super) runtime_dir: PathBuf,
+    /// Filter for the worker's log.
+    log: String,
+    pub(super) ports: BTreeMap<String, Entry>,
+    /// Names that a worker is still taking down.
+    pub(super) removing: BTreeSet<String>,
+    next_serial: u64,
+    mailbox: Mailbox,
+    /// For leases.
+    handle: NetworkHandle,
+    worker: Life,
+    restarts: u64,
+    backoff: Backoff,
+    requests: Requests,
+}
+
+/// A port that there is.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// Tells a port from a later one of the same name.
+    serial: u64,
+    pub(super) port: Port,
+}
+
+#[derive(Debug)]
+enum Life {
+    Running(Box<Worker>),
+    /// To be started then.
+    Due(time::Instant),
+}
+
+impl NetworkTask {
+    /// The task of a network with its open ports, and the handle for others.
+    pub(super) fn new(
+        config: &NetworkConfig,
+        ports: Vec<Port>,
+        runtime_dir: &Path,
+        log: &str,
+    ) -> (Self, NetworkHandle) {
+        let ports: BTreeMap<String, Entry> = (0..)
+            .zip(ports)
+            .map(|(serial, port)| (port.config.name.clone(), Entry { serial, port }))
+            .collect();
+        let (mailbox, handle) = NetworkHandle::new(NetworkStatus {
+            name: config.name.clone(),
+            mode: config.mode,
+            mtu: config.mtu,
+            state: NetworkState::Starting,
+            worker_pid: None,
+            restarts: 0,
+            ports: ports.values().map(|entry| entry.port.status()).collect(),
+        });
+        let task = Self {
+            config: config.clone(),
+            runtime_dir: runtime_dir.to_owned(),
+            log: log.to_owned(),
+            next_serial: ports.len() as u64,
+            ports,
+            removing: BTreeSet::new(),
+            mailbox,
+            handle: handle.clone(),
+            worker: Life::Due(time::Instant::now()),
+            restarts: 0,
+            backoff: Backoff::default(),
+            requests: Requests::default(),
+        };
+        (task, handle)
+    }
+
+    /// Serves the network until it is told to stop.
+    pub(super) async fn run(mut self) {
+        loop {
+            let worker = &mut self.worker;
+            let event = async move {
+                match worker {
+                    Life::Running(worker) => Some(worker.event().await),
+                    Life::Due(due) => {
+                        time::sleep_until(*due).await;
+                        None
+                    }
+                }
+            };
+            tokio::select! {
+                () = self.mailbox.stop.notified() => break,
+                Some(command) = self.mailbox.commands.recv() => self.command(command),
+                event = event => match event {
+                    None => self.start().await,
+                    Some(Event::Answer(answer)) => {
+                        let outcome = self.requests.answer(answer.id, answer.body);
+                        self.settle(outcome);
+                    }
+                    Some(Event::Gone(why)) => self.worker_died(&why),
+                },
+            }
+        }
+        if let Life::Running(worker) = self.worker {
+            worker.stop().await;
+        }
+        // The ports close, and their sockets' files go, when `self` does.
+    }
+
+    /// Starts a worker and gives it the ports.
+    async fn start(&mut self) {
+        self.backoff.started(Instant::now());
+        match self.start_worker().await {
+            Ok(worker) => {
+                let (network, pid) = (&self.config.name, worker.pid());
+                info!(network, pid, ports = self.ports.len(), "worker runs");
+                self.worker = Life::Running(Box::new(worker));
+                self.publish(NetworkState::Running);
+            }
+            Err(why) => self.worker_died(&why),
+        }
+    }
+
+    async fn start_worker(&mut self) -> Result<Worker, String> {
+        let mut worker = Worker::spawn(&self.config.name, &self.log)
+            .map_err(|error| format!("it cannot be started: {error}"))?;
+        let settings = (&self.config).into();
+        worker.call(ToWorker::Configure(settings), &[]).await?;
+        for (name, entry) in &mut self.ports {
+            let port = &mut entry.port;
+            let message = ToWorker::AddPort(port.settings());
+            port.fault = worker.call(message, &port.descriptors()).await.err();
+            if let Some(fault) = &port.fault {
+                error!(
+                    network = self.config.name,
+                    port = name,
+                    fault,
+                    "port does not work"
+                );
+            }
+        }
+        Ok(worker)
+    }
+
+    fn worker_died(&mut self, why: &str) {
+        self.requests.worker_gone();
+        self.removing.clear();
+        let pause = self.backoff.died(Instant::now());
+        self.restarts += 1;
+        warn!(
+            network = self.config.name,
+            ?pause,
+            "worker died ({why}), starting it again"
+        );
+        self.worker = Life::Due(time::Instant::now() + pause);
+        self.publish(if pause.is_zero() {
+            NetworkState::Starting
+        } else {
+            NetworkState::Failed
+        });
+    }
+
+    /// What is known of the network without its worker.
+    fn status(&self) -> NetworkStatus {
+        let status = self.mailbox.status.borrow().clone();
+        let ports = self.ports.values().map(|entry| entry.port.status());
+        NetworkStatus {
+            ports: ports.collect(),
+            ..status
+        }
+    }
+
+    fn publish(&self, state: NetworkState) {
+        let status = NetworkStatus {
+            state,
+            worker_pid: match &self.worker {
+                Life::Running(worker) => Some(worker.pid()),
+                Life::Due(_) => None,
+            },
+            restarts: self.restarts,
+            ..self.status()
+        };
+        self.mailbox.status.send_replace(status);
+    }
+
+    fn publish_ports(&self) {
+        self.mailbox.status.send_replace(self.status());
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Report(reply) => self.report(reply),
+            Command::AddPort {
+                request,
+                lessee,
+                reply,
+            } => self.add_port(&request, lessee, reply),
+            Command::RemovePort { port, reply } => self.remove_port(port, Some(reply)),
+            Command::EndLease { port, serial } => {
+                if self
+                    .ports
+                    .get(&port)
+                    .is_some_and(|entry| entry.serial == serial)
+                {
+                    self.remove_port(port, None);
+                }
+            }
+        }
+    }
+
+    fn report(&mut self, reply: oneshot::Sender<NetworkStatus>) {
+        let status = self.status();
+        match self.post(ToWorker::Report, &[]) {
+            Some(id) => self.requests.insert(id, Waiting::Report { status, reply }),
+            None => drop(reply.send(status)),
+        }
+    }
+
+    fn add_port(
+        &mut self,
+        request: &PortRequest,
+        lessee: Option<Lessee>,
+        reply: oneshot::Sender<Result<PortStatus, ApiError>>,
+    ) {
+        let opened = self
+            .plan_port(request)
+            .and_then(|config| self.open_port(&config, lessee));
+        let entry = match opened {
+            Ok(entry) => entry,
+            Err(error) => return drop(reply.send(Err(error))),
+        };
+        let (port, serial) = (entry.port.config.name.clone(), entry.serial);
+        let status = Box::new(entry.port.status());
+        info!(network = self.config.name, port, "port added");
+        let message = ToWorker::AddPort(entry.port.settings());
+        let sent = match &mut self.worker {
+            Life::Running(worker) => Some(worker.post(message, &entry.port.descriptors())),
+            // The worker gets it when it starts; a front-end may connect before.
+            Life::Due(_) => None,
+        };
+        self.ports.insert(port.clone(), entry);
+        match sent {
+            Some(Ok(id)) => self.requests.insert(
+                id,
+                Waiting::AddPort {
+                    port,
+                    serial,
+                    status,
+                    reply,
+                },
+            ),
+            Some(Err(error)) => {
+                self.ports.remove(&port);
+                let message = format!("give the port to its worker: {error}");
+                drop(reply.send(Err(unavailable(message))));
+            }
+            None => drop(reply.send(Ok(*status))),
+        }
+        self.publish_ports();
+    }
+
+    fn open_port(
+        &mut self,
+        config: &PortConfig,
+        lessee: Option<Lessee>,
+    ) -> Result<Entry, ApiError> {
+        let mut port = Port::open(config, self.config.mtu)
+            .map_err(|error| unavailable(format!("open port {}: {error:#}", config.name)))?;
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        if let Some(lessee) = lessee {
+            let lease = Lease::start(lessee, self.handle.clone(), config.name.clone(), serial);
+            port.lease = Some(lease.map_err(|error| {
+                unavailable(format!(
+                    "watch the process of port {}: {error}",
+                    config.name
+                ))
+            })?);
+        }
+        Ok(Entry { serial, port })
+    }
+
+    fn remove_port(&mut self, port: String, reply: Option<oneshot::Sender<Result<(), ApiError>>>) {
+        // Closes our descriptors and unlinks the socket: nobody new can connect.
+        if self.ports.remove(&port).is_none() {
+            if let Some(reply) = reply {
+                drop(reply.send(Err(no_such_port(&self.config.name, &port))));
+            }
+            return;
+        }
+        info!(network = self.config.name, port, "port removed");
+        self.publish_ports();
+        if let Some(id) = self.post(ToWorker::RemovePort(port.clone()), &[]) {
+            self.removing.insert(port.clone());
+            self.requests
+                .insert(id, Waiting::RemovePort { port, reply });
+            return;
+        }
+        if let Some(reply) = reply {
+            drop(reply.send(Ok(())));
+        }
+        if let Life::Running(_) = self.worker {
+            // It hangs, and has a port that must be gone: a new one will not have it.
+            self.worker_died("it takes no requests");
+        }
+    }
+
+    /// Sends a request if there is a worker that takes it.
+    fn post(&mut self, message: ToWorker, fds: &[BorrowedFd<'_>]) -> Option<u64> {
+        let Life::Running(worker) = &mut self.worker else {
+            return None;
+        };
+        let sent = worker.post(message, fds);
+        if let Err(error) = &sent {
+            warn!(network = self.config.name, %error, "worker takes no request");
+        }
+        sent.ok()
+    }
+
+    fn settle(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Nothing => {}
+            Outcome::Removed { port } => {
+                self.removing.remove(&port);
+            }
+            Outcome::Refused { port, serial } => {
+                if self
+                    .ports
+                    .get(&port)
+                    .is_some_and(|entry| entry.serial == serial)
+                {
+                    self.ports.remove(&port);
+                    self.publish_ports();
+                }
+            }
+        }
+    }
+}
+
+fn no_such_port(network: &str, port: &str) -> ApiError {
+    ApiError {
+        code: "no-such-port".into(),
+        message: format!("network {network} has no port {port:?}"),
+        remedy: Some("see `netbackend status`".into()),
+    }
+}

@@ -1,0 +1,132 @@
+//! What a worker has been asked and has not answered yet.
+use super::handle::unavailable;
+use crate::protocol::FromWorker;
+use control::{ApiError, NetworkStatus, PortStatus};
+use std::collections::HashMap;
+use tokio::sync::oneshot;
+
+/// Who waits for an answer.
+#[derive(Debug)]
+pub(super) enum Waiting {
+    /// `status` is completed by what the worker says.
+    Report {
+        status: NetworkStatus,
+        reply: oneshot::Sender<NetworkStatus>,
+    },
+    AddPort {
+        port: String,
+        serial: u64,
+        status: Box<PortStatus>,
+        reply: oneshot::Sender<Result<PortStatus, ApiError>>,
+    },
+    RemovePort {
+        port: String,
+        reply: Option<oneshot::Sender<Result<(), ApiError>>>,
+    },
+}
+
+/// What an answer means for the network.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Nothing,
+    /// The port with this serial number was not taken.
+    Refused {
+        port: String,
+        serial: u64,
+    },
+    /// The name of the port is free again.
+    Removed {
+        port: String,
+    },
+}
+
+/// Requests in flight, by id.
+#[derive(Debug, Default)]
+pub(super) struct Requests(HashMap<u64, Waiting>);
+
+impl Requests {
+    pub(super) fn insert(&mut self, id: u64, waiting: Waiting) {
+        self.0.insert(id, waiting);
+    }
+
+    /// Passes an answer on to who waits for it. Whoever no longer waits has its reply dropped.
+    pub(super) fn answer(&mut self, id: u64, answer: FromWorker) -> Outcome {
+        match (self.0.remove(&id), answer) {
+            (Some(Waiting::Report { mut status, reply }), FromWorker::Report { ports, more }) => {
+                merge(&mut status.ports, ports);
+                if more {
+                    self.insert(id, Waiting::Report { status, reply });
+                } else {
+                    drop(reply.send(status));
+                }
+                Outcome::Nothing
+            }
+            (Some(Waiting::AddPort { status, reply, .. }), FromWorker::Done) => {
+                drop(reply.send(Ok(*status)));
+                Outcome::Nothing
+            }
+            (
+                Some(Waiting::AddPort {
+                    port,
+                    serial,
+                    reply,
+                    ..
+                }),
+                FromWorker::Error(why),
+            ) => {
+                drop(reply.send(Err(ApiError {
+                    code: "conflict".into(),
+                    message: why,
+                    remedy: None,
+                })));
+                Outcome::Refused { port, serial }
+            }
+            (Some(Waiting::RemovePort { port, reply }), FromWorker::Done) => {
+                finish_removal(reply, Ok(()));
+                Outcome::Removed { port }
+            }
+            (Some(Waiting::RemovePort { port, reply }), FromWorker::Error(why)) => {
+                finish_removal(reply, Err(unavailable(why)));
+                Outcome::Removed { port }
+            }
+            // An answer of the wrong kind is a bug; whoever waits is told by the dropped reply.
+            (Some(_) | None, _) => Outcome::Nothing,
+        }
+    }
+
+    /// The worker is gone, and its ports with it: what was added will be given to the next worker,
+    /// what was to be removed is.
+    pub(super) fn worker_gone(&mut self) {
+        for (_, waiting) in self.0.drain() {
+            match waiting {
+                Waiting::Report { status, reply } => drop(reply.send(status)),
+                Waiting::AddPort { status, reply, .. } => drop(reply.send(Ok(*status))),
+                Waiting::RemovePort { reply, .. } => finish_removal(reply, Ok(())),
+            }
+        }
+    }
+}
+
+fn finish_removal(
+    reply: Option<oneshot::Sender<Result<(), ApiError>>>,
+    result: Result<(), ApiError>,
+) {
+    if let Some(reply) = reply {
+        drop(reply.send(result));
+    }
+}
+
+/// Completes what the supervisor knows of its ports by what the worker says of them.
+fn merge(known: &mut [PortStatus], reported: Vec<PortStatus>) {
+    for report in reported {
+        // Ports that are being removed are the worker's only.
+        if let Some(port) = known.iter_mut().find(|port| port.name == report.name) {
+            let kind = port.kind.clone();
+            *port = PortStatus { kind, ..report };
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "requests_test.rs"]
+mod tests;

@@ -1,0 +1,105 @@
+use super::*;
+use control::{Mode, NetworkState, PortCounters, PortKind, PortState};
+
+fn port(name: &str, socket: &str, tx_frames: u64) -> PortStatus {
+    PortStatus {
+        name: name.into(),
+        kind: PortKind::VhostUser {
+            socket: socket.into(),
+        },
+        uplink: false,
+        mac: None,
+        state: PortState::Listening,
+        features: Vec::new(),
+        queue_pairs: 0,
+        fault: None,
+        counters: PortCounters {
+            tx_frames,
+            ..PortCounters::default()
+        },
+    }
+}
+
+fn network(ports: Vec<PortStatus>) -> NetworkStatus {
+    NetworkStatus {
+        name: "n".into(),
+        mode: Mode::Bridge,
+        mtu: 1500,
+        state: NetworkState::Running,
+        worker_pid: Some(1),
+        restarts: 0,
+        ports,
+    }
+}
+
+#[test]
+fn report_in_parts_is_merged_into_what_is_known() {
+    let mut requests = Requests::default();
+    let (reply, mut answer) = oneshot::channel();
+    let status = network(vec![port("a", "/a", 0), port("b", "/b", 0)]);
+    requests.insert(7, Waiting::Report { status, reply });
+    let part = |ports, more| FromWorker::Report { ports, more };
+    // "gone" is being removed: only the worker still has it.
+    let first = part(vec![port("gone", "", 9), port("b", "", 2)], true);
+    assert_eq!(requests.answer(7, first), Outcome::Nothing);
+    assert!(answer.try_recv().is_err());
+    requests.answer(7, part(vec![port("a", "", 1)], false));
+    let expected = network(vec![port("a", "/a", 1), port("b", "/b", 2)]);
+    assert_eq!(answer.try_recv(), Ok(expected));
+}
+
+#[test]
+fn refused_port_is_told_to_both_sides() {
+    let mut requests = Requests::default();
+    let (reply, mut answer) = oneshot::channel();
+    let waiting = Waiting::AddPort {
+        port: "a".into(),
+        serial: 3,
+        status: Box::new(port("a", "/a", 0)),
+        reply,
+    };
+    requests.insert(0, waiting);
+    let outcome = requests.answer(0, FromWorker::Error("no room".into()));
+    let refused = Outcome::Refused {
+        port: "a".into(),
+        serial: 3,
+    };
+    assert_eq!(outcome, refused);
+    let error = answer.try_recv().unwrap().unwrap_err();
+    assert_eq!(error.message, "no room");
+}
+
+#[test]
+fn death_of_the_worker_completes_what_was_asked() {
+    let mut requests = Requests::default();
+    let (report, mut reported) = oneshot::channel();
+    let status = network(vec![port("a", "/a", 0)]);
+    requests.insert(
+        0,
+        Waiting::Report {
+            status: status.clone(),
+            reply: report,
+        },
+    );
+    let (remove, mut removed) = oneshot::channel();
+    let waiting = Waiting::RemovePort {
+        port: "a".into(),
+        reply: Some(remove),
+    };
+    requests.insert(1, waiting);
+    requests.worker_gone();
+    assert_eq!(reported.try_recv(), Ok(status));
+    assert_eq!(removed.try_recv(), Ok(Ok(())));
+    // Its late answers mean nothing.
+    assert_eq!(requests.answer(1, FromWorker::Done), Outcome::Nothing);
+}
+
+#[test]
+fn answer_of_the_wrong_kind_is_told_by_a_dropped_reply() {
+    let mut requests = Requests::default();
+    let (reply, mut answer) = oneshot::channel::<NetworkStatus>();
+    let status = network(Vec::new());
+    requests.insert(0, Waiting::Report { status, reply });
+    assert_eq!(requests.answer(0, FromWorker::Done), Outcome::Nothing);
+    assert_eq!(answer.try_recv(), Err(oneshot::error::TryRecvError::Closed));
+}

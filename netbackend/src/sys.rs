@@ -1,0 +1,66 @@
+//! Thin wrappers of what has no safe form elsewhere.
+#![expect(
+    unsafe_code,
+    reason = "owning a received descriptor, and the tap ioctls, have no safe form"
+)]
+use nix::{errno::Errno, libc};
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
+};
+use tokio::io::{Interest, unix::AsyncFd};
+
+// linux/if_tun.h
+nix::ioctl_write_ptr_bad!(tun_set_iff, 0x4004_54ca, libc::ifreq);
+nix::ioctl_write_ptr_bad!(tun_set_vnet_hdr_size, 0x4004_54d8, libc::c_int);
+nix::ioctl_write_int_bad!(tun_set_offload, 0x4004_54d0);
+
+/// Takes ownership of a descriptor that `recvmsg` has just put into this process.
+pub(crate) fn own_received(fd: RawFd) -> OwnedFd {
+    // SAFETY: the kernel has made this descriptor for the caller's recvmsg; nobody else knows it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// TUNSETIFF: attaches a file of /dev/net/tun to the interface `name` (at most 15 bytes).
+pub(crate) fn attach_tap(file: impl AsFd, name: &str, flags: libc::c_int) -> Result<(), Errno> {
+    // SAFETY: `ifreq` is plain data; all bits zero are a valid value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    let room = request.ifr_name.len() - 1;
+    if name.len() > room {
+        return Err(Errno::ENAMETOOLONG);
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from.cast_signed();
+    }
+    request.ifr_ifru.ifru_flags = flags.try_into().map_err(|_| Errno::EINVAL)?;
+    // SAFETY: the kernel reads and writes the whole, living `ifreq` during the call.
+    unsafe { tun_set_iff(file.as_fd().as_raw_fd(), &raw const request) }.map(drop)
+}
+
+/// TUNSETVNETHDRSZ: bytes of virtio-net header before each frame.
+pub(crate) fn set_tap_header_size(file: impl AsFd, bytes: libc::c_int) -> Result<(), Errno> {
+    // SAFETY: the kernel reads the int during the call.
+    unsafe { tun_set_vnet_hdr_size(file.as_fd().as_raw_fd(), &raw const bytes) }.map(drop)
+}
+
+/// TUNSETOFFLOAD: what the kernel may leave undone in frames that it hands to the tap's reader.
+pub(crate) fn set_tap_offloads(file: impl AsFd, offloads: libc::c_int) -> Result<(), Errno> {
+    // SAFETY: the argument is passed by value.
+    unsafe { tun_set_offload(file.as_fd().as_raw_fd(), offloads) }.map(drop)
+}
+
+/// `pidfd_open(2)`: a descriptor that gets readable when the process ends; it closes on exec.
+pub(crate) fn pidfd_open(pid: libc::pid_t) -> Result<OwnedFd, Errno> {
+    // SAFETY: the call takes two integers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    let fd = RawFd::try_from(Errno::result(fd)?).map_err(|_| Errno::EBADF)?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Registers a descriptor with the runtime, to wait until it is readable.
+pub(crate) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` always gives the same open descriptor, and closes it only when dropped,
+    // which the `AsyncFd` that owns it does after it has taken it from the runtime.
+    Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
+}

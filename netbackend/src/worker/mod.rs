@@ -1,0 +1,156 @@
+//! The worker process: runs one network for the supervisor, and nothing else.
+//!
+//! Standard input is the socket to the supervisor. When it ends, the worker does.
+mod sandbox;
+
+use crate::{
+    channel,
+    network::{Network, NetworkSpec, PortTransport},
+    protocol::{Carrier, Envelope, FromWorker, PORTS_PER_REPORT, PortSettings, ToWorker},
+};
+use anyhow::{Context, bail};
+use nix::{
+    sys::{prctl, signal::Signal},
+    unistd::dup2_stdin,
+};
+use std::{
+    ffi::CString,
+    fs::File,
+    io,
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+    thread,
+};
+use tracing::{debug, warn};
+
+/// Serves the supervisor behind standard input until it says stop or is gone.
+///
+/// # Errors
+/// Standard input is no supervisor's socket, or the protocol is violated.
+pub(crate) fn run(name: &str) -> anyhow::Result<()> {
+    let socket = take_stdin().context("take the supervisor's socket from standard input")?;
+    // Should the supervisor be killed, its sockets must not stay open in here. It may be dead
+    // already: then the socket's end says so.
+    prctl::set_pdeathsig(Signal::SIGKILL).context("ask to die with the supervisor")?;
+    // Shown by ps and top; 15 bytes at most.
+    prctl::set_name(&CString::new(format!("nb-{name}"))?).context("name the process")?;
+    sandbox::enter().context("give up privileges")?;
+    let network = match configure(&socket)? {
+        Some(network) => Arc::new(network),
+        None => return Ok(()),
+    };
+    serve(&socket, network)
+}
+
+/// Moves the socket away from standard input, where everybody could read it.
+fn take_stdin() -> io::Result<OwnedFd> {
+    let socket = io::stdin().as_fd().try_clone_to_owned()?;
+    dup2_stdin(File::open("/dev/null")?)?;
+    Ok(socket)
+}
+
+/// Starts the network that the first message describes; `None`: there will be none.
+fn configure(socket: &OwnedFd) -> anyhow::Result<Option<Network>> {
+    let message = channel::receive(socket);
+    let message =
+        message.context("receive the configuration (a worker is started by netbackend)")?;
+    let Some((Envelope { id, body }, _)) = message else {
+        return Ok(None);
+    };
+    let ToWorker::Configure(settings) = body else {
+        bail!("the first message is no configuration: {body:?}");
+    };
+    let spec = NetworkSpec::try_from(settings).map_err(anyhow::Error::msg)?;
+    let network = Network::start(spec);
+    let answer = match &network {
+        Ok(_) => FromWorker::Done,
+        Err(error) => FromWorker::Error(format!("{error:#}")),
+    };
+    reply(socket, id, answer)?;
+    network.map(Some)
+}
+
+fn serve(socket: &OwnedFd, network: Arc<Network>) -> anyhow::Result<()> {
+    loop {
+        let message = channel::receive(socket).context("receive a request")?;
+        let Some((Envelope { id, body }, fds)) = message else {
+            debug!("the supervisor is gone");
+            return Ok(());
+        };
+        match body {
+            ToWorker::Configure(_) => bail!("configured twice"),
+            ToWorker::AddPort(port) => {
+                let answer = match add_port(&network, port, fds) {
+                    Ok(()) => FromWorker::Done,
+                    Err(error) => FromWorker::Error(format!("{error:#}")),
+                };
+                reply(socket, id, answer)?;
+            }
+            ToWorker::RemovePort(port) => remove_port(socket, id, &network, port)?,
+            ToWorker::Report => report(socket, id, &network)?,
+            ToWorker::Stop => {
+                // Stops it, unless a removal is under way: that one ends with the process.
+                drop(network);
+                return reply(socket, id, FromWorker::Done);
+            }
+        }
+    }
+}
+
+fn add_port(network: &Network, port: PortSettings, fds: Vec<OwnedFd>) -> anyhow::Result<()> {
+    let transport = match port.carrier {
+        Carrier::ListeningSocket => {
+            let socket = <[OwnedFd; 1]>::try_from(fds)
+                .ok()
+                .context("a listening socket is one descriptor")?;
+            let [socket] = socket;
+            PortTransport::VhostUser(socket.into())
+        }
+        Carrier::TapQueues if fds.len() == usize::from(port.queue_pairs) => {
+            PortTransport::Tap(fds.into_iter().map(File::from).collect())
+        }
+        Carrier::TapQueues => bail!("a tap has one descriptor per queue pair"),
+    };
+    network.add_port(port.into(), transport)
+}
+
+/// Removes a port on a thread of its own: the peer of the port decides how long that takes, and the
+/// other ports must not wait for it.
+fn remove_port(
+    socket: &OwnedFd,
+    id: u64,
+    network: &Arc<Network>,
+    port: String,
+) -> anyhow::Result<()> {
+    let socket = socket.try_clone().context("clone the socket")?;
+    let network = Arc::clone(network);
+    let thread = thread::Builder::new().name(format!("rm-{port}"));
+    let remove = move || {
+        let answer = match network.remove_port(&port) {
+            Ok(true) => FromWorker::Done,
+            Ok(false) => FromWorker::Error(format!("there is no port {port}")),
+            Err(error) => FromWorker::Error(format!("{error:#}")),
+        };
+        if let Err(error) = reply(&socket, id, answer) {
+            warn!(port, %error, "answer the removal");
+        }
+    };
+    thread.spawn(remove).context("start a thread").map(drop)
+}
+
+fn report(socket: &OwnedFd, id: u64, network: &Network) -> anyhow::Result<()> {
+    let mut ports = network.report();
+    loop {
+        let rest = ports.split_off(ports.len().min(PORTS_PER_REPORT));
+        let more = !rest.is_empty();
+        reply(socket, id, FromWorker::Report { ports, more })?;
+        if !more {
+            return Ok(());
+        }
+        ports = rest;
+    }
+}
+
+fn reply(socket: &OwnedFd, id: u64, body: FromWorker) -> anyhow::Result<()> {
+    channel::send(socket, &Envelope { id, body }, &[]).context("answer the supervisor")
+}
