@@ -1,0 +1,87 @@
+# Functions for scenarios. A scenario is a POSIX shell script (dash, busybox) that runs as root in a lab host of its
+# own (nested), or in fresh namespaces on a machine with real virtualization. It finds:
+#
+#   $LAB        this directory, with guest/vmlinuz, guest/initrd.img, jobs/
+#   $LAB_LOGS   where its logs go
+#   $PATH       our programs and the usual tools
+#
+# It prints `LAB-STEP …` to say what it does and `RESULT …` for what it found; its exit code is the verdict.
+set -u
+started=""
+
+step() { echo "LAB-STEP $*"; }
+result() { echo "RESULT $*"; }
+
+# fail TEXT [LOG…]: ends the scenario; shows the ends of the logs.
+fail() {
+    echo "RESULT fail $1"
+    shift
+    for log in "$@"; do
+        [ -s "$log" ] && echo "--- ${log##*/}" && tail -n 15 "$log"
+    done
+    exit 1
+}
+
+# await SECONDS COMMAND…: polls until COMMAND succeeds.
+await() {
+    left=$1
+    shift
+    until "$@"; do
+        left=$((left - 1))
+        [ $left -gt 0 ] || return 1
+        sleep 1
+    done
+}
+
+# Ends what the scenario started, and nothing else.
+cleanup() {
+    for pid in $started; do kill "$pid" 2>/dev/null; done
+    for pid in $started; do wait "$pid" 2>/dev/null; done
+}
+trap cleanup EXIT
+
+# start NAME COMMAND…: in the background, output to $LAB_LOGS/NAME.log, its pid in $pid.
+start() {
+    log=$LAB_LOGS/$1.log
+    shift
+    "$@" >"$log" 2>&1 </dev/null &
+    pid=$!
+    started="$started $pid"
+}
+
+daemon_answers() { netbackend status >/dev/null 2>&1; }
+
+# start_daemon [ARGS…]: netbackend, ready to answer.
+start_daemon() {
+    start netbackend netbackend "$@"
+    daemon=$pid
+    await 60 daemon_answers || fail "netbackend does not answer" "$LAB_LOGS/netbackend.log"
+}
+
+# start_guest NAME "CMDLINE" VMM-ARGS…: a vmm guest with the stock kernel and the lab's initramfs.
+start_guest() {
+    name=$1 cmdline=$2
+    shift 2
+    start "$name" vmm run --kernel "$LAB/guest/vmlinuz" --initrd "$LAB/guest/initrd.img" \
+        --cmdline "console=ttyS0 quiet panic=-1 $cmdline" "$@"
+}
+
+alive() { kill -0 "$1" 2>/dev/null; }
+
+# await_result NAME PID SECONDS PATTERN: until the guest says PATTERN; fails at once when it dies first.
+await_result() {
+    left=$3
+    until grep -q "RESULT $4" "$LAB_LOGS/$1.log"; do
+        left=$((left - 1))
+        alive "$2" || grep -q "RESULT $4" "$LAB_LOGS/$1.log" || fail "$1 ended before '$4'" "$LAB_LOGS/$1.log"
+        [ $left -gt 0 ] || fail "$1: no '$4' within $3 s" "$LAB_LOGS/$1.log" "$LAB_LOGS/netbackend.log"
+        sleep 1
+    done
+}
+
+# report NAME EXPECTED: shows the guest's results; its checks must be EXPECTED many, none failed.
+report() {
+    tr -d '\r' <"$LAB_LOGS/$1.log" | grep '^RESULT' | grep -v '^RESULT job' | sed "s/^RESULT/RESULT $1/"
+    tr -d '\r' <"$LAB_LOGS/$1.log" | grep -q "^RESULT checks passed=$2 failed=0$" ||
+        fail "$1: not all of $2 checks passed" "$LAB_LOGS/$1.log"
+}

@@ -1,0 +1,40 @@
+#!/bin/sh
+# title: two vmm guests over netbackend: ping, iperf3, 100 MB both ways, MTU 1500 and 9000
+# timeout: 900
+. "$LAB/lib.sh"
+cpus=${cpus:-1} pairs=${pairs:-1}
+
+cat >/run/netbackend.toml <<TOML
+[networks.lan]
+mode = "bridge"
+
+[networks.jumbo]
+mode = "bridge"
+mtu = 9000
+TOML
+
+step "start netbackend"
+start_daemon --config /run/netbackend.toml
+
+step "boot two guests with $cpus vCPU and $pairs queue pairs"
+nets="--net network=lan,queue_pairs=$pairs --net network=jumbo,queue_pairs=$pairs"
+common="mtu1=9000 file_mib=100 pairs0=$pairs pairs1=$pairs"
+start_guest agent "job=agent addr0=10.1.0.1/24 addr1=10.2.0.1/24 $common" \
+    --memory 512M --cpus "$cpus" $nets
+agent=$pid
+start_guest driver "job=checks addr0=10.1.0.2/24 addr1=10.2.0.2/24 $common \
+streams=$pairs want_pairs=$pairs peers=10.1.0.1/1500,10.2.0.1/9000 self=10.1.0.2,10.2.0.2" \
+    --memory 512M --cpus "$cpus" $nets
+driver=$pid
+await_result agent "$agent" 240 "agent ready"
+
+step "guest checks: ping, iperf3, files"
+await_result driver "$driver" 600 "checks passed"
+netbackend status >"$LAB_LOGS/status.log" 2>&1
+report driver 13
+wait "$driver" || fail "the driver's vmm ended with $?" "$LAB_LOGS/driver.log"
+wait "$agent" || fail "the agent's vmm ended with $?" "$LAB_LOGS/agent.log"
+
+step "stop netbackend"
+kill "$daemon"
+wait "$daemon" || fail "netbackend ended with $? on SIGTERM" "$LAB_LOGS/netbackend.log"

@@ -1,0 +1,7 @@
+//! What `cargo xtask` can do, one file per command.
+pub mod bench;
+pub mod build;
+pub mod demo;
+pub mod lab;
+pub mod lint;
+pub mod test;

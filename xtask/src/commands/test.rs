@@ -1,0 +1,51 @@
+//! `cargo xtask test`: everything CI runs.
+use super::build::{self, Profile, cargo};
+use crate::exec;
+use crate::setup::{self, kernels};
+use crate::ui::Ui;
+use anyhow::Result;
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// Arguments of `test`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Leave out the end-to-end tests (package `tests`)
+    #[arg(long)]
+    quick: bool,
+    /// Passed on to `cargo test` (a filter, `-- --nocapture`, …)
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    cargo: Vec<String>,
+}
+
+/// Sets up, builds, and runs the tests; the exit code is cargo's.
+pub fn run(ui: &Ui, args: &Args) -> Result<ExitCode> {
+    let started = Instant::now();
+    setup::install_tools(ui)?;
+    kernels::kernel(ui, kernels::Flavour::Cloud)?;
+    let programs = build::programs(ui, Profile::Dev)?;
+    let mut test = cargo();
+    test.args(["test", "--workspace", "--no-fail-fast"]);
+    if args.quick {
+        test.args(["--exclude", "tests"]);
+    }
+    test.args(&args.cargo);
+    for (variable, program) in ["NETBACKEND_BIN", "VMM_BIN", "STOCK_BACKEND_BIN"]
+        .iter()
+        .zip(&programs)
+    {
+        test.env(variable, program);
+    }
+    ui.heading("cargo test --workspace");
+    let passed = exec::run_visible(&mut test)?;
+    let word = if passed { "passed" } else { "FAILED" };
+    ui.note(&format!(
+        "tests {word} after {:.0} s",
+        started.elapsed().as_secs_f64()
+    ));
+    Ok(if passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,80 @@
+//! Running external programs with errors a person can act on.
+use anyhow::{Context, Result, bail};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+/// How many lines of a failed program's output are worth showing.
+const TAIL_LINES: usize = 30;
+
+/// The path of `program` in `PATH` or the system directories.
+pub fn find_program(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // Debian keeps administration tools out of an ordinary user's PATH.
+    let system = ["/usr/sbin", "/sbin"].map(PathBuf::from);
+    std::env::split_paths(&path)
+        .chain(system)
+        .map(|directory| directory.join(program))
+        .find(|candidate| candidate.is_file())
+}
+
+/// The command line as one would type it.
+pub fn describe(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn spawn_error(command: &Command) -> String {
+    format!("cannot start `{}`", describe(command))
+}
+
+/// Runs `command` silently; its output appears only in the error.
+pub fn run(command: &mut Command) -> Result<Output> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| spawn_error(command))?;
+    if !output.status.success() {
+        bail!(
+            "`{}` failed ({})\n{}",
+            describe(command),
+            output.status,
+            tail(&output)
+        );
+    }
+    Ok(output)
+}
+
+/// Standard output of `command`, as text.
+pub fn stdout(command: &mut Command) -> Result<String> {
+    Ok(String::from_utf8_lossy(&run(command)?.stdout).into_owned())
+}
+
+/// Runs `command` on our own terminal; returns whether it succeeded.
+pub fn run_visible(command: &mut Command) -> Result<bool> {
+    let status = command.status().with_context(|| spawn_error(command))?;
+    Ok(status.success())
+}
+
+/// The last lines of `text`.
+pub fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let skip = lines.len().saturating_sub(count);
+    lines
+        .iter()
+        .skip(skip)
+        .copied()
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn tail(output: &Output) -> String {
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    last_lines(&text, TAIL_LINES)
+}

@@ -1,0 +1,46 @@
+//! The guest's initramfs: busybox, network tools, virtio drivers, and the jobs of `tests/lab/guest`.
+use super::{Tree, modules};
+use crate::exec::find_program;
+use crate::repo;
+use crate::setup::kernels::Kernel;
+use anyhow::{Context, Result};
+use std::path::PathBuf;
+
+/// Drivers that a guest may need for what our VMM and QEMU offer it.
+const MODULES: &[&str] = &["virtio_pci", "virtio_net", "virtio_blk", "virtio_rng"];
+const PROGRAMS: &[&str] = &["iperf3", "openssl", "ethtool"];
+
+/// The guest's initramfs for `kernel`, from the cache if nothing in it changed.
+pub fn build(kernel: &Kernel) -> Result<PathBuf> {
+    let mut tree = Tree::new();
+    add_system(&mut tree)?;
+    for program in PROGRAMS {
+        add_program(&mut tree, program)?;
+    }
+    modules::add(&mut tree, &kernel.modules, MODULES)?;
+    let sources = repo::lab_sources().join("guest");
+    tree.copy("init", &sources.join("init"), 0o755);
+    tree.scripts("jobs", &sources.join("jobs"))?;
+    tree.write(&repo::lab_cache().join("images"), "guest")
+}
+
+/// Busybox, a shell, and the directories that an init expects.
+///
+/// The shell is dash: busybox's own prefers its applets to programs of the same name, and its `ip` has
+/// no namespaces.
+pub(super) fn add_system(tree: &mut Tree) -> Result<()> {
+    add_program(tree, "busybox")?;
+    add_program(tree, "dash")?;
+    for directory in ["proc", "sys", "dev", "run", "tmp", "etc", "bin"] {
+        tree.directory(directory);
+    }
+    tree.symlink("bin/sh", "/usr/bin/dash");
+    Ok(())
+}
+
+pub(super) fn add_program(tree: &mut Tree, name: &str) -> Result<()> {
+    let path = find_program(name).with_context(|| {
+        format!("{name} is not installed; run `cargo xtask test` or `demo` once")
+    })?;
+    tree.program(&path)
+}

@@ -1,0 +1,195 @@
+//! Runs a scenario where guests can have real KVM, and brings back its verdict.
+//!
+//! Without `svm`/`vmx` on the machine, QEMU emulates a host that has them (AMD SVM with nested
+//! paging): correct, slow, good for ratios between two systems in the same boot. With them the same
+//! script runs here, in fresh namespaces.
+mod direct;
+mod nested;
+mod scenario;
+
+pub use scenario::Scenario;
+
+use crate::image::{guest, host};
+use crate::machine;
+use crate::repo;
+use crate::setup::kernels::{self, Flavour};
+use crate::ui::{Step, Ui};
+use anyhow::{Context, Result};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+/// Runs whose logs are kept.
+const KEPT_RUNS: usize = 20;
+
+/// How to run a scenario.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// CPUs of the nested host.
+    pub cpus: u32,
+    /// Memory of the nested host, MiB.
+    pub memory_mib: u32,
+    /// Programs under test, put into the host's `PATH`.
+    pub programs: Vec<PathBuf>,
+    /// Use the nested host even where this machine could run guests itself.
+    pub force_nested: bool,
+    /// Show everything the host prints, not only steps and results.
+    pub verbose: bool,
+}
+
+impl Options {
+    /// The usual lab with these programs.
+    pub fn new(programs: Vec<PathBuf>) -> Self {
+        Self {
+            cpus: 2,
+            memory_mib: 3072,
+            programs,
+            force_nested: false,
+            verbose: false,
+        }
+    }
+}
+
+/// What a scenario said.
+#[derive(Debug, Clone)]
+pub struct Verdict {
+    /// Exit code of the scenario's script.
+    pub code: i32,
+    /// Its `RESULT` lines, without that word.
+    pub results: Vec<String>,
+    /// Everything the host printed.
+    pub console: PathBuf,
+    /// Directory with the logs of each program.
+    pub logs: PathBuf,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+impl Verdict {
+    /// Whether the scenario passed.
+    pub fn passed(&self) -> bool {
+        self.code == 0
+    }
+}
+
+/// Where one run's files go.
+#[derive(Debug, Clone)]
+struct RunDirectory {
+    console: PathBuf,
+    logs: PathBuf,
+    root: PathBuf,
+}
+
+impl RunDirectory {
+    fn create(scenario: &str) -> Result<Self> {
+        let runs = repo::lab_cache().join("runs");
+        fs::create_dir_all(&runs)?;
+        prune(&runs);
+        let stamp = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
+        let root = runs.join(format!("{scenario}-{stamp}-{}", std::process::id()));
+        let logs = root.join("logs");
+        fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
+        Ok(Self {
+            console: root.join("console.log"),
+            logs,
+            root,
+        })
+    }
+}
+
+fn prune(runs: &Path) {
+    let Ok(entries) = fs::read_dir(runs) else {
+        return;
+    };
+    let mut old: Vec<_> = entries
+        .flatten()
+        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+        .collect();
+    old.sort();
+    let surplus = old.len().saturating_sub(KEPT_RUNS);
+    for (_, path) in old.iter().take(surplus) {
+        let _ = fs::remove_dir_all(path);
+    }
+}
+
+/// Runs `scenario`; an `Err` means that there is no verdict (the host crashed, took too long, …).
+pub fn run(ui: &Ui, scenario: &Scenario, options: &Options) -> Result<Verdict> {
+    let directory = RunDirectory::create(&scenario.name)?;
+    let started = Instant::now();
+    let direct = machine::has_virtualization() && !options.force_nested;
+    let files = prepare(ui, options, direct)?;
+    let place = if direct {
+        "on this machine"
+    } else {
+        "in a nested host"
+    };
+    let title = format!("scenario {} {place}: {}", scenario.name, scenario.title);
+    let mut results = Vec::new();
+    let code = ui.step(&title, |step| {
+        let mut sink = |line: &str| show(step, line, options.verbose, &mut results);
+        if direct {
+            direct::run(scenario, options, &files, &directory, &mut sink)
+        } else {
+            nested::run(scenario, options, &files, &directory, &mut sink)
+        }
+        .with_context(|| format!("its console: {}", repo::display(&directory.console)))
+    })?;
+    Ok(Verdict {
+        code,
+        results,
+        console: directory.console,
+        logs: directory.logs,
+        elapsed: started.elapsed(),
+    })
+}
+
+/// An interactive shell in the lab host.
+pub fn shell(ui: &Ui, options: &Options) -> Result<()> {
+    let files = prepare(ui, options, false)?;
+    nested::shell(options, &files)
+}
+
+/// The images that a run needs.
+#[derive(Debug, Clone)]
+struct Files {
+    host_kernel: PathBuf,
+    /// Absent where the scenario runs on the machine itself.
+    host_initrd: Option<PathBuf>,
+    guest_kernel: PathBuf,
+    guest_initrd: PathBuf,
+}
+
+fn prepare(ui: &Ui, options: &Options, direct: bool) -> Result<Files> {
+    let kernel = kernels::kernel(ui, Flavour::Cloud)?;
+    let guest_initrd = guest::build(&kernel)?;
+    let host_initrd = if direct {
+        None
+    } else {
+        Some(host::build(&host::Contents {
+            host_kernel: kernel.clone(),
+            guest_kernel: kernel.image.clone(),
+            guest_initrd: guest_initrd.clone(),
+            programs: options.programs.iter().map(|p| host::stripped(p)).collect(),
+        })?)
+    };
+    Ok(Files {
+        host_kernel: kernel.image.clone(),
+        host_initrd,
+        guest_kernel: kernel.image,
+        guest_initrd,
+    })
+}
+
+fn show(step: &Step, line: &str, verbose: bool, results: &mut Vec<String>) {
+    if let Some(text) = line.strip_prefix("LAB-STEP ") {
+        step.progress(text);
+    } else if let Some(text) = line.strip_prefix("RESULT ") {
+        results.push(text.to_owned());
+        step.line(text);
+    } else if verbose {
+        step.line(line);
+    }
+}

@@ -1,0 +1,150 @@
+//! The nested host: QEMU emulating a CPU with SVM, our initramfs as its system.
+use super::{Files, Options, RunDirectory, Scenario};
+use crate::exec;
+use anyhow::{Context, Result, bail};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Until the host's init runs: 5 s on an idle machine, much more on a busy one.
+const BOOT_TIME: Duration = Duration::from_secs(120);
+/// Size of the disk that carries the logs home.
+const LOG_DISK_BYTES: u64 = 64 << 20;
+
+/// Kills QEMU when we leave early.
+struct Qemu(Child);
+
+impl Drop for Qemu {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+pub(super) fn run(
+    scenario: &Scenario,
+    options: &Options,
+    files: &Files,
+    directory: &RunDirectory,
+    sink: &mut dyn FnMut(&str),
+) -> Result<i32> {
+    let disk = directory.root.join("logs.img");
+    File::create(&disk)?.set_len(LOG_DISK_BYTES)?;
+    let parameters = format!(
+        "quiet loglevel=3 scenario={} timeout_s={}",
+        scenario.name,
+        scenario.timeout.as_secs()
+    );
+    let mut command = qemu(options, files, &parameters)?;
+    command
+        .args(["-display", "none", "-monitor", "none", "-serial", "stdio"])
+        .arg("-drive")
+        .arg(format!("file={},format=raw,if=virtio", disk.display()))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(File::create(directory.root.join("qemu.log"))?);
+    let mut qemu = Qemu(command.spawn().context("cannot start qemu-system-x86_64")?);
+    let stdout = qemu
+        .0
+        .stdout
+        .take()
+        .context("QEMU has no standard output")?;
+    let lines = read_lines(stdout);
+    let mut console = File::create(&directory.console)?;
+    let deadline = Instant::now() + BOOT_TIME + scenario.timeout;
+    let mut last_words = Vec::new();
+    let mut verdict = None;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match lines.recv_timeout(left) {
+            Ok(line) => {
+                writeln!(console, "{line}")?;
+                if let Some(code) = line.strip_prefix("LAB-VERDICT ") {
+                    verdict = code.trim().parse().ok();
+                } else if line.contains("Kernel panic") {
+                    bail!("the lab host's kernel panicked: {line}");
+                }
+                sink(&line);
+                last_words.push(line);
+            }
+            Err(RecvTimeoutError::Timeout) => bail!(
+                "no verdict within {} s; the last it said:\n{}",
+                (BOOT_TIME + scenario.timeout).as_secs(),
+                tail(&last_words)
+            ),
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    extract(&disk, directory);
+    verdict.with_context(|| {
+        let qemu_log = fs::read_to_string(directory.root.join("qemu.log")).unwrap_or_default();
+        format!(
+            "the lab host stopped without a verdict; the last it said:\n{}\n{qemu_log}",
+            tail(&last_words)
+        )
+    })
+}
+
+pub(super) fn shell(options: &Options, files: &Files) -> Result<()> {
+    let mut command = qemu(options, files, "quiet scenario=shell timeout_s=0")?;
+    command.args(["-display", "none", "-serial", "mon:stdio"]);
+    exec::run_visible(&mut command)?;
+    Ok(())
+}
+
+fn qemu(options: &Options, files: &Files, parameters: &str) -> Result<Command> {
+    let initrd = files
+        .host_initrd
+        .as_ref()
+        .context("the lab host's image was not built")?;
+    let mut command = Command::new("qemu-system-x86_64");
+    command
+        .args(["-nodefaults", "-no-reboot", "-cpu", "max"])
+        .args(["-machine", "q35,accel=tcg"])
+        .args(["-smp", &options.cpus.to_string()])
+        .args(["-m", &options.memory_mib.to_string()])
+        .arg("-kernel")
+        .arg(&files.host_kernel)
+        .arg("-initrd")
+        .arg(initrd)
+        .arg("-append")
+        .arg(format!("console=ttyS0 panic=-1 {parameters}"));
+    Ok(command)
+}
+
+fn read_lines(stdout: impl std::io::Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut reader = BufReader::new(stdout);
+        let mut line = Vec::new();
+        // Serial consoles are not always UTF-8 (a guest's first bytes are noise).
+        while matches!(reader.read_until(b'\n', &mut line), Ok(n) if n > 0) {
+            let text = String::from_utf8_lossy(&line);
+            let text = text.trim_end_matches(['\r', '\n']).trim_start_matches('\r');
+            if sender.send(text.to_owned()).is_err() {
+                return;
+            }
+            line.clear();
+        }
+    });
+    receiver
+}
+
+fn extract(disk: &std::path::Path, directory: &RunDirectory) {
+    // A host that died early left an empty disk: then the console is all there is.
+    let _ = exec::run(
+        Command::new("tar")
+            .args(["--extract", "--ignore-zeros", "--no-same-owner", "--file"])
+            .arg(disk)
+            .arg("-C")
+            .arg(&directory.logs),
+    );
+    let _ = fs::remove_file(disk);
+}
+
+fn tail(lines: &[String]) -> String {
+    exec::last_lines(&lines.join("\n"), 15)
+}

@@ -1,0 +1,72 @@
+//! What the lab needs on this machine: programs from packages, stock kernels.
+pub mod apt;
+pub mod kernels;
+
+use crate::exec::{self, find_program};
+use crate::machine;
+use crate::ui::Ui;
+use anyhow::{Result, bail};
+use std::process::Command;
+
+/// A program and the Debian package it comes from.
+#[derive(Debug, Clone, Copy)]
+pub struct Tool {
+    /// Name of the program.
+    pub program: &'static str,
+    /// Name of the package.
+    pub package: &'static str,
+}
+
+const fn tool(program: &'static str, package: &'static str) -> Tool {
+    Tool { program, package }
+}
+
+/// Everything that the lab and the end-to-end tests call.
+pub const TOOLS: &[Tool] = &[
+    tool("qemu-system-x86_64", "qemu-system-x86"),
+    tool("busybox", "busybox-static"),
+    tool("dash", "dash"),
+    tool("iperf3", "iperf3"),
+    tool("ip", "iproute2"),
+    tool("ping", "iputils-ping"),
+    tool("ethtool", "ethtool"),
+    tool("tcpdump", "tcpdump"),
+    tool("depmod", "kmod"),
+    tool("openssl", "openssl"),
+    tool("ldd", "libc-bin"),
+    tool("tar", "tar"),
+    tool("unshare", "util-linux"),
+];
+
+/// The tools that are not installed.
+pub fn missing() -> Vec<Tool> {
+    let absent = |tool: &&Tool| match tool.program {
+        // Debian's package `busybox` has a smaller one without a web server.
+        "busybox" => !busybox_serves_http(),
+        program => find_program(program).is_none(),
+    };
+    TOOLS.iter().filter(absent).copied().collect()
+}
+
+fn busybox_serves_http() -> bool {
+    exec::stdout(Command::new("busybox").arg("--list"))
+        .is_ok_and(|list| list.lines().any(|applet| applet == "httpd"))
+}
+
+/// Installs what is missing, or says what to install where we cannot.
+pub fn install_tools(ui: &Ui) -> Result<()> {
+    let missing = missing();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !machine::is_debian() {
+        let names: Vec<_> = missing.iter().map(|tool| tool.program).collect();
+        bail!(
+            "these programs are missing: {}; this is not a Debian system, so install them with its own package manager",
+            names.join(", ")
+        );
+    }
+    let packages: Vec<_> = missing.iter().map(|tool| tool.package).collect();
+    let title = format!("install {}", packages.join(" "));
+    ui.step(&title, |step| apt::install(step, &packages))
+}
