@@ -62,7 +62,7 @@ start_daemon() {
 start_guest() {
     name=$1 cmdline=$2
     shift 2
-    start "$name" vmm run --kernel "$LAB/guest/vmlinuz" --initrd "$LAB/guest/initrd.img" \
+    start "$name" vmm run --name "$name" --kernel "$LAB/guest/vmlinuz" --initrd "$LAB/guest/initrd.img" \
         --cmdline "console=ttyS0 quiet panic=-1 $cmdline" "$@"
 }
 

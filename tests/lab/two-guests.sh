@@ -17,7 +17,7 @@ step "start netbackend"
 start_daemon --config /run/netbackend.toml
 
 step "boot two guests with $cpus vCPU and $pairs queue pairs"
-nets="--net network=lan,queue_pairs=$pairs --net network=jumbo,queue_pairs=$pairs"
+nets="--net network=lan,queues=$pairs --net network=jumbo,queues=$pairs"
 common="mtu1=9000 file_mib=100 pairs0=$pairs pairs1=$pairs"
 start_guest agent "job=agent addr0=10.1.0.1/24 addr1=10.2.0.1/24 $common" \
     --memory 512M --cpus "$cpus" $nets

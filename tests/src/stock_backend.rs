@@ -214,10 +214,12 @@ fn serve_port(socket: &Path, own: &SharedReceiver, other: &SharedReceiver) -> Re
         };
         let name = socket.display().to_string();
         let port = Arc::new(Mutex::new(port));
-        VhostUserDaemon::new(name, port, memory)
-            .and_then(|mut daemon| daemon.serve(socket))
+        let mut daemon = VhostUserDaemon::new(name, port, memory)
             .map_err(|error| anyhow::anyhow!("{error}"))
-            .with_context(|| format!("serving {}", socket.display()))?;
+            .with_context(|| format!("preparing {}", socket.display()))?;
+        if let Err(error) = daemon.serve(socket) {
+            eprintln!("{}: connection ended: {error}", socket.display());
+        }
         *lock(own) = Receiver::default();
     }
 }
