@@ -33,11 +33,11 @@ enum Command {
 fn main() -> ExitCode {
     let ui = Ui::new();
     let outcome = match Cli::parse().command {
-        Command::Demo(args) => demo::run(&ui, &args),
-        Command::Test(args) => test::run(&ui, &args),
-        Command::Lint => lint::run(&ui),
-        Command::Bench(args) => bench::run(&ui, &args),
-        Command::Lab(args) => lab::run(&ui, &args),
+        Command::Demo(args) => demo::run(ui, &args),
+        Command::Test(args) => test::run(ui, &args),
+        Command::Lint => lint::run(ui),
+        Command::Bench(args) => bench::run(ui, &args),
+        Command::Lab(args) => lab::run(ui, &args),
     };
     match outcome {
         Ok(code) => code,

@@ -25,7 +25,7 @@ impl Ui {
     }
 
     /// Runs one external step and shows its title, what it is doing, and the time it took.
-    pub fn step<T>(&self, title: &str, work: impl FnOnce(&Step) -> Result<T>) -> Result<T> {
+    pub fn step<T>(self, title: &str, work: impl FnOnce(&Step) -> Result<T>) -> Result<T> {
         let step = Step::start(title, self.terminal);
         let result = work(&step);
         step.finish(result.is_ok());
@@ -33,7 +33,7 @@ impl Ui {
     }
 
     /// Says that a step with its own output begins (cargo, a shell).
-    pub fn heading(&self, title: &str) {
+    pub fn heading(self, title: &str) {
         if self.terminal {
             eprintln!("\x1b[1m▶ {title}\x1b[0m");
         } else {
@@ -42,7 +42,7 @@ impl Ui {
     }
 
     /// One line of information.
-    pub fn note(&self, text: &str) {
+    pub fn note(self, text: &str) {
         eprintln!("  {text}");
     }
 }

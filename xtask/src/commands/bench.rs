@@ -14,7 +14,7 @@ pub struct Args {
 }
 
 /// Runs the benchmarks of `virtqueue`.
-pub fn run(ui: &Ui, args: &Args) -> Result<ExitCode> {
+pub fn run(ui: Ui, args: &Args) -> Result<ExitCode> {
     ui.heading("cargo bench (virtqueue)");
     let ok = exec::run_visible(
         cargo()

@@ -41,7 +41,7 @@ const PROGRAMS: &[(&str, &str)] = &[
 ];
 
 /// Builds the programs that go into the lab and returns their paths.
-pub fn programs(ui: &Ui, profile: Profile) -> Result<Vec<PathBuf>> {
+pub fn programs(ui: Ui, profile: Profile) -> Result<Vec<PathBuf>> {
     ui.heading(&format!("cargo build ({})", profile.directory()));
     let mut command = cargo();
     command.arg("build");

@@ -17,7 +17,7 @@ pub struct Args {
 }
 
 /// From a fresh machine to two guests that talk.
-pub fn run(ui: &Ui, args: &Args) -> Result<ExitCode> {
+pub fn run(ui: Ui, args: &Args) -> Result<ExitCode> {
     println!("Two stock Linux guests in `vmm`, on KVM, connected by `netbackend`.\n");
     setup::install_tools(ui)?;
     let mut options = Options::new(build::programs(ui, Profile::Release)?);

@@ -50,7 +50,7 @@ struct Host {
 }
 
 /// Does what `args` ask for.
-pub fn run(ui: &Ui, args: &Args) -> Result<ExitCode> {
+pub fn run(ui: Ui, args: &Args) -> Result<ExitCode> {
     match &args.action {
         Action::List => {
             for scenario in Scenario::all()? {
@@ -72,7 +72,7 @@ pub fn run(ui: &Ui, args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn prepare(ui: &Ui, host: &Host) -> Result<Options> {
+fn prepare(ui: Ui, host: &Host) -> Result<Options> {
     setup::install_tools(ui)?;
     let profile = if host.release {
         Profile::Release
@@ -86,7 +86,7 @@ fn prepare(ui: &Ui, host: &Host) -> Result<Options> {
     Ok(options)
 }
 
-fn run_scenario(ui: &Ui, scenario: &Scenario, options: &Options) -> Result<ExitCode> {
+fn run_scenario(ui: Ui, scenario: &Scenario, options: &Options) -> Result<ExitCode> {
     let verdict = lab::run(ui, scenario, options)?;
     let word = if verdict.passed() { "passed" } else { "FAILED" };
     println!(

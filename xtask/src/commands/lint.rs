@@ -6,7 +6,7 @@ use anyhow::Result;
 use std::process::ExitCode;
 
 /// Runs every check even if one fails, so that one run shows everything.
-pub fn run(ui: &Ui) -> Result<ExitCode> {
+pub fn run(ui: Ui) -> Result<ExitCode> {
     let mut failed = Vec::new();
     for (name, arguments) in [
         ("fmt", &["fmt", "--all", "--check"][..]),

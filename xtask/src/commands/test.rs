@@ -19,7 +19,7 @@ pub struct Args {
 }
 
 /// Sets up, builds, and runs the tests; the exit code is cargo's.
-pub fn run(ui: &Ui, args: &Args) -> Result<ExitCode> {
+pub fn run(ui: Ui, args: &Args) -> Result<ExitCode> {
     let started = Instant::now();
     setup::install_tools(ui)?;
     kernels::kernel(ui, kernels::Flavour::Cloud)?;

@@ -2,7 +2,7 @@
 use super::cpio;
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::BufWriter;
@@ -24,7 +24,7 @@ enum Entry {
 #[derive(Debug, Default)]
 pub struct Tree {
     entries: BTreeMap<String, Entry>,
-    directories: BTreeMap<String, ()>,
+    directories: BTreeSet<String>,
 }
 
 impl Tree {
@@ -35,7 +35,7 @@ impl Tree {
 
     /// An empty directory.
     pub fn directory(&mut self, path: &str) {
-        self.directories.insert(path.to_owned(), ());
+        self.directories.insert(path.to_owned());
         self.parents(path);
     }
 
@@ -117,14 +117,14 @@ impl Tree {
     fn parents(&mut self, path: &str) {
         let mut rest = path;
         while let Some((parent, _)) = rest.rsplit_once('/') {
-            self.directories.insert(parent.to_owned(), ());
+            self.directories.insert(parent.to_owned());
             rest = parent;
         }
     }
 
     fn digest(&self) -> Result<String> {
         let mut hash = Sha256::new();
-        for directory in self.directories.keys() {
+        for directory in &self.directories {
             hash.update(format!("d {directory}\n"));
         }
         for (path, entry) in &self.entries {
@@ -151,7 +151,7 @@ impl Tree {
 
     fn write_archive(&self, path: &Path) -> Result<()> {
         let mut archive = cpio::Writer::new(BufWriter::new(File::create(path)?));
-        for directory in self.directories.keys() {
+        for directory in &self.directories {
             archive.directory(directory)?;
         }
         for (name, entry) in &self.entries {

@@ -116,7 +116,7 @@ fn prune(runs: &Path) {
 }
 
 /// Runs `scenario`; an `Err` means that there is no verdict (the host crashed, took too long, …).
-pub fn run(ui: &Ui, scenario: &Scenario, options: &Options) -> Result<Verdict> {
+pub fn run(ui: Ui, scenario: &Scenario, options: &Options) -> Result<Verdict> {
     let directory = RunDirectory::create(&scenario.name)?;
     let started = Instant::now();
     let direct = machine::has_virtualization() && !options.force_nested;
@@ -147,7 +147,7 @@ pub fn run(ui: &Ui, scenario: &Scenario, options: &Options) -> Result<Verdict> {
 }
 
 /// An interactive shell in the lab host.
-pub fn shell(ui: &Ui, options: &Options) -> Result<()> {
+pub fn shell(ui: Ui, options: &Options) -> Result<()> {
     let files = prepare(ui, options, false)?;
     nested::shell(options, &files)
 }
@@ -162,7 +162,7 @@ struct Files {
     guest_initrd: PathBuf,
 }
 
-fn prepare(ui: &Ui, options: &Options, direct: bool) -> Result<Files> {
+fn prepare(ui: Ui, options: &Options, direct: bool) -> Result<Files> {
     let kernel = kernels::kernel(ui, Flavour::Cloud)?;
     let guest_initrd = guest::build(&kernel)?;
     let host_initrd = if direct {

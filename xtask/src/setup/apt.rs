@@ -40,12 +40,11 @@ pub fn install(step: &Step, packages: &[&str]) -> Result<()> {
 
 /// Downloads the package that `metapackage` depends on into `directory`; returns its name.
 pub fn download_dependency(metapackage: &str, directory: &Path) -> Result<String> {
-    let package = match first_dependency(metapackage) {
-        Ok(package) => package,
-        Err(_) => {
-            update()?;
-            first_dependency(metapackage)?
-        }
+    let package = if let Ok(package) = first_dependency(metapackage) {
+        package
+    } else {
+        update()?;
+        first_dependency(metapackage)?
     };
     fs::create_dir_all(directory)?;
     let download = || {

@@ -41,7 +41,7 @@ pub struct Kernel {
 }
 
 /// The kernel of `flavour`, from the cache or from Debian's mirror.
-pub fn kernel(ui: &Ui, flavour: Flavour) -> Result<Kernel> {
+pub fn kernel(ui: Ui, flavour: Flavour) -> Result<Kernel> {
     let directory = flavour.directory();
     if let Ok(kernel) = locate(&directory) {
         return Ok(kernel);
@@ -67,7 +67,7 @@ pub fn kernel(ui: &Ui, flavour: Flavour) -> Result<Kernel> {
 }
 
 fn unpack(directory: &Path) -> Result<()> {
-    let package = first_entry(directory, |name| name.ends_with(".deb"))?;
+    let package = first_entry(directory, |name| name.starts_with("linux-image-"))?;
     exec::run(Command::new("dpkg").arg("-x").arg(&package).arg(directory))?;
     fs::remove_file(&package)?;
     let modules = first_entry(&directory.join("lib/modules"), |_| true)?;

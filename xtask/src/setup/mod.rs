@@ -54,7 +54,7 @@ fn busybox_serves_http() -> bool {
 }
 
 /// Installs what is missing, or says what to install where we cannot.
-pub fn install_tools(ui: &Ui) -> Result<()> {
+pub fn install_tools(ui: Ui) -> Result<()> {
     let missing = missing();
     if missing.is_empty() {
         return Ok(());
