@@ -11,10 +11,10 @@ use std::{io, path, path::PathBuf};
 ///
 /// Exit codes: 0 done, 1 failed, 2 wrong command line or configuration.
 #[derive(Debug, Parser)]
-#[command(name = "netbackend", version, args_conflicts_with_subcommands = false)]
+#[command(name = "netbackend", version)]
 pub(super) struct Args {
-    /// Configuration file of the daemon (TOML; see docs/config.md)
-    #[arg(long, value_name = "FILE", env = "NETBACKEND_CONFIG")]
+    /// Configuration file (TOML; see docs/config.md); commands find the daemon's socket in it
+    #[arg(long, value_name = "FILE", env = "NETBACKEND_CONFIG", global = true)]
     pub(super) config: Option<PathBuf>,
 
     /// Directory for sockets [default: /run/netbackend for root, else $XDG_RUNTIME_DIR/netbackend]

@@ -6,7 +6,10 @@ mod port;
 mod status;
 mod table;
 
-use crate::{config::Config, supervisor, worker};
+use crate::{
+    config::{Config, Overrides},
+    supervisor, worker,
+};
 use args::{Args, Command};
 use clap::Parser;
 use control::Client;
@@ -80,7 +83,8 @@ fn run(args: Args) -> Result<(), Failure> {
             Ok(check::explain(&mut io::stdout().lock(), &file, &config)?)
         }
         Some(Command::Status { json }) => {
-            let status = client(&overrides).status().map_err(Failure::at_run_time)?;
+            let client = client(args.config.as_deref(), &overrides)?;
+            let status = client.status().map_err(Failure::at_run_time)?;
             let mut out = io::stdout().lock();
             if json {
                 print_json(&mut out, &status)?;
@@ -89,11 +93,14 @@ fn run(args: Args) -> Result<(), Failure> {
             }
             Ok(())
         }
-        Some(Command::Port { command }) => port::run(&client(&overrides), command),
+        Some(Command::Port { command }) => {
+            let client = client(args.config.as_deref(), &overrides)?;
+            port::run(&client, command)
+        }
     }
 }
 
-fn load(file: Option<&Path>, overrides: &crate::config::Overrides) -> Result<Config, Failure> {
+fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Config, Failure> {
     match file {
         Some(file) => Config::load(file, overrides),
         None => Config::built_in(overrides),
@@ -101,12 +108,9 @@ fn load(file: Option<&Path>, overrides: &crate::config::Overrides) -> Result<Con
     .map_err(Failure::usage)
 }
 
-fn client(overrides: &crate::config::Overrides) -> Client {
-    let socket = overrides.control_socket.clone().unwrap_or_else(|| {
-        let runtime_dir = overrides.runtime_dir.clone();
-        control::default_socket(&runtime_dir.unwrap_or_else(control::default_runtime_dir))
-    });
-    Client::new(socket)
+/// A client of the daemon that runs with this command line's configuration.
+fn client(file: Option<&Path>, overrides: &Overrides) -> Result<Client, Failure> {
+    Ok(Client::new(load(file, overrides)?.control_socket))
 }
 
 fn print_json(out: &mut impl Write, value: &impl serde::Serialize) -> io::Result<()> {

@@ -4,7 +4,7 @@ use super::{
     handle::{Command, Mailbox, NetworkHandle, unavailable},
     lease::{Lease, Lessee},
     port::Port,
-    requests::{Outcome, Requests, Waiting},
+    requests::{Adding, Outcome, Requests, Waiting},
     worker::{Event, Worker},
 };
 use crate::{
@@ -162,7 +162,7 @@ impl NetworkTask {
     }
 
     fn worker_died(&mut self, why: &str) {
-        self.requests.worker_gone();
+        let outcomes = self.requests.worker_gone();
         self.removing.clear();
         let pause = self.backoff.died(Instant::now());
         self.restarts += 1;
@@ -177,6 +177,9 @@ impl NetworkTask {
         } else {
             NetworkState::Failed
         });
+        for outcome in outcomes {
+            self.settle(outcome);
+        }
     }
 
     /// What is known of the network without its worker.
@@ -215,15 +218,7 @@ impl NetworkTask {
                 reply,
             } => self.add_port(&request, lessee, reply),
             Command::RemovePort { port, reply } => self.remove_port(port, Some(reply)),
-            Command::EndLease { port, serial } => {
-                if self
-                    .ports
-                    .get(&port)
-                    .is_some_and(|entry| entry.serial == serial)
-                {
-                    self.remove_port(port, None);
-                }
-            }
+            Command::EndLease { port, serial } => self.remove_exactly(port, serial),
         }
     }
 
@@ -248,8 +243,13 @@ impl NetworkTask {
             Ok(entry) => entry,
             Err(error) => return drop(reply.send(Err(error))),
         };
-        let (port, serial) = (entry.port.config.name.clone(), entry.serial);
-        let status = Box::new(entry.port.status());
+        let adding = Adding {
+            port: entry.port.config.name.clone(),
+            serial: entry.serial,
+            status: entry.port.status(),
+            reply,
+        };
+        let port = adding.port.clone();
         info!(network = self.config.name, port, "port added");
         let message = ToWorker::AddPort(entry.port.settings());
         let sent = match &mut self.worker {
@@ -259,21 +259,13 @@ impl NetworkTask {
         };
         self.ports.insert(port.clone(), entry);
         match sent {
-            Some(Ok(id)) => self.requests.insert(
-                id,
-                Waiting::AddPort {
-                    port,
-                    serial,
-                    status,
-                    reply,
-                },
-            ),
+            Some(Ok(id)) => self.requests.insert(id, Waiting::AddPort(adding)),
             Some(Err(error)) => {
                 self.ports.remove(&port);
                 let message = format!("give the port to its worker: {error}");
-                drop(reply.send(Err(unavailable(message))));
+                drop(adding.reply.send(Err(unavailable(message))));
             }
-            None => drop(reply.send(Ok(*status))),
+            None => self.settle(adding.done()),
         }
         self.publish_ports();
     }
@@ -342,17 +334,26 @@ impl NetworkTask {
             Outcome::Removed { port } => {
                 self.removing.remove(&port);
             }
+            Outcome::Abandoned { port, serial } => self.remove_exactly(port, serial),
             Outcome::Refused { port, serial } => {
-                if self
-                    .ports
-                    .get(&port)
-                    .is_some_and(|entry| entry.serial == serial)
-                {
+                if self.has(&port, serial) {
                     self.ports.remove(&port);
                     self.publish_ports();
                 }
             }
         }
+    }
+
+    /// Removes the port unless it is another one by now.
+    fn remove_exactly(&mut self, port: String, serial: u64) {
+        if self.has(&port, serial) {
+            self.remove_port(port, None);
+        }
+    }
+
+    fn has(&self, port: &str, serial: u64) -> bool {
+        let entry = self.ports.get(port);
+        entry.is_some_and(|entry| entry.serial == serial)
     }
 }
 

@@ -13,16 +13,45 @@ pub(super) enum Waiting {
         status: NetworkStatus,
         reply: oneshot::Sender<NetworkStatus>,
     },
-    AddPort {
-        port: String,
-        serial: u64,
-        status: Box<PortStatus>,
-        reply: oneshot::Sender<Result<PortStatus, ApiError>>,
-    },
+    AddPort(Adding),
     RemovePort {
         port: String,
         reply: Option<oneshot::Sender<Result<(), ApiError>>>,
     },
+}
+
+/// A port that is being added.
+#[derive(Debug)]
+pub(super) struct Adding {
+    pub(super) port: String,
+    pub(super) serial: u64,
+    pub(super) status: PortStatus,
+    pub(super) reply: oneshot::Sender<Result<PortStatus, ApiError>>,
+}
+
+impl Adding {
+    /// The port is there: for whoever asked for it.
+    pub(super) fn done(self) -> Outcome {
+        match self.reply.send(Ok(self.status)) {
+            Ok(()) => Outcome::Nothing,
+            Err(_) => Outcome::Abandoned {
+                port: self.port,
+                serial: self.serial,
+            },
+        }
+    }
+
+    fn refused(self, why: String) -> Outcome {
+        drop(self.reply.send(Err(ApiError {
+            code: "conflict".into(),
+            message: why,
+            remedy: None,
+        })));
+        Outcome::Refused {
+            port: self.port,
+            serial: self.serial,
+        }
+    }
 }
 
 /// What an answer means for the network.
@@ -31,6 +60,11 @@ pub(super) enum Outcome {
     Nothing,
     /// The port with this serial number was not taken.
     Refused {
+        port: String,
+        serial: u64,
+    },
+    /// The port is there, but whoever asked for it has given up, and does not know its name.
+    Abandoned {
         port: String,
         serial: u64,
     },
@@ -61,26 +95,8 @@ impl Requests {
                 }
                 Outcome::Nothing
             }
-            (Some(Waiting::AddPort { status, reply, .. }), FromWorker::Done) => {
-                drop(reply.send(Ok(*status)));
-                Outcome::Nothing
-            }
-            (
-                Some(Waiting::AddPort {
-                    port,
-                    serial,
-                    reply,
-                    ..
-                }),
-                FromWorker::Error(why),
-            ) => {
-                drop(reply.send(Err(ApiError {
-                    code: "conflict".into(),
-                    message: why,
-                    remedy: None,
-                })));
-                Outcome::Refused { port, serial }
-            }
+            (Some(Waiting::AddPort(adding)), FromWorker::Done) => adding.done(),
+            (Some(Waiting::AddPort(adding)), FromWorker::Error(why)) => adding.refused(why),
             (Some(Waiting::RemovePort { port, reply }), FromWorker::Done) => {
                 finish_removal(reply, Ok(()));
                 Outcome::Removed { port }
@@ -96,14 +112,17 @@ impl Requests {
 
     /// The worker is gone, and its ports with it: what was added will be given to the next worker,
     /// what was to be removed is.
-    pub(super) fn worker_gone(&mut self) {
+    #[must_use]
+    pub(super) fn worker_gone(&mut self) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
         for (_, waiting) in self.0.drain() {
             match waiting {
                 Waiting::Report { status, reply } => drop(reply.send(status)),
-                Waiting::AddPort { status, reply, .. } => drop(reply.send(Ok(*status))),
+                Waiting::AddPort(adding) => outcomes.push(adding.done()),
                 Waiting::RemovePort { reply, .. } => finish_removal(reply, Ok(())),
             }
         }
+        outcomes
     }
 }
 

@@ -48,17 +48,20 @@ fn report_in_parts_is_merged_into_what_is_known() {
     assert_eq!(answer.try_recv(), Ok(expected));
 }
 
+fn adding(reply: oneshot::Sender<Result<PortStatus, ApiError>>) -> Waiting {
+    Waiting::AddPort(Adding {
+        port: "a".into(),
+        serial: 3,
+        status: port("a", "/a", 0),
+        reply,
+    })
+}
+
 #[test]
 fn refused_port_is_told_to_both_sides() {
     let mut requests = Requests::default();
     let (reply, mut answer) = oneshot::channel();
-    let waiting = Waiting::AddPort {
-        port: "a".into(),
-        serial: 3,
-        status: Box::new(port("a", "/a", 0)),
-        reply,
-    };
-    requests.insert(0, waiting);
+    requests.insert(0, adding(reply));
     let outcome = requests.answer(0, FromWorker::Error("no room".into()));
     let refused = Outcome::Refused {
         port: "a".into(),
@@ -67,6 +70,23 @@ fn refused_port_is_told_to_both_sides() {
     assert_eq!(outcome, refused);
     let error = answer.try_recv().unwrap().unwrap_err();
     assert_eq!(error.message, "no room");
+}
+
+#[test]
+fn port_that_nobody_waits_for_any_more_is_not_kept() {
+    let abandoned = || Outcome::Abandoned {
+        port: "a".into(),
+        serial: 3,
+    };
+    let mut requests = Requests::default();
+    let (reply, gone) = oneshot::channel();
+    drop(gone);
+    requests.insert(0, adding(reply));
+    assert_eq!(requests.answer(0, FromWorker::Done), abandoned());
+    let (reply, gone) = oneshot::channel();
+    drop(gone);
+    requests.insert(1, adding(reply));
+    assert_eq!(requests.worker_gone(), [abandoned()]);
 }
 
 #[test]
@@ -87,7 +107,7 @@ fn death_of_the_worker_completes_what_was_asked() {
         reply: Some(remove),
     };
     requests.insert(1, waiting);
-    requests.worker_gone();
+    assert_eq!(requests.worker_gone(), []);
     assert_eq!(reported.try_recv(), Ok(status));
     assert_eq!(removed.try_recv(), Ok(Ok(())));
     // Its late answers mean nothing.
