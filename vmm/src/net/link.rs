@@ -2,11 +2,11 @@
 //!
 //! # Theory of operation
 //! Everything agreed with the guest is in a [`LinkRecord`]. Changes go to the record first and then
-//! to the session, if there is one; a session that fails is dropped and the link is down. A monitor
-//! thread waits for the end of the session and then retries the whole handshake, not only the
-//! connection: a back-end that accepts and dies must not count as reached. On success it replays
-//! the record, with each ring resumed at its used index, and signals kicks and calls once, because
-//! the dead back-end may have owed either.
+//! to the session, if there is one; a session that fails is dropped. A monitor thread waits for the
+//! end of the session and then retries the whole handshake, not only the connection: a back-end that
+//! accepts and dies must not count as reached. On success it replays the record, with each ring
+//! resumed at its used index, and signals kicks and calls once, because the dead back-end may have
+//! owed either. Only a back-end that stays away takes the guest's link down.
 use super::{
     record::LinkRecord,
     session::{Session, SessionError, Start},
@@ -25,12 +25,16 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 /// First and last pause between attempts to reconnect.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+/// How long a back-end may be away before the guest sees the link go down. A guest without a link
+/// drops its frames; until then they wait in the rings, and a back-end that is merely restarted
+/// costs none.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// A link that lives as long as its NIC.
 #[derive(Debug)]
@@ -62,6 +66,7 @@ struct Shared {
 struct State {
     session: Option<Session>,
     record: Option<LinkRecord>,
+    grace: Duration,
 }
 
 impl Link {
@@ -82,6 +87,7 @@ impl Link {
             state: Mutex::new(State {
                 session: Some(session),
                 record: None,
+                grace: GRACE,
             }),
             wake: EventFd::new(EFD_NONBLOCK).map_err(resources)?,
             stop: EventFd::new(EFD_NONBLOCK).map_err(resources)?,
@@ -106,7 +112,12 @@ impl Link {
         self.shared.features
     }
 
-    /// A back-end is connected.
+    /// How long a back-end may be away before the guest is told; three seconds by default.
+    pub fn set_grace(&self, grace: Duration) {
+        self.shared.lock().grace = grace;
+    }
+
+    /// The link that the guest sees: a back-end is connected, or was until a moment ago.
     pub fn is_up(&self) -> bool {
         self.shared.up.load(Ordering::Acquire)
     }
@@ -147,6 +158,7 @@ impl Link {
         let State {
             session,
             record: Some(record),
+            ..
         } = &mut *state
         else {
             return;
@@ -186,6 +198,7 @@ impl LinkHandle {
         let State {
             session,
             record: Some(record),
+            ..
         } = &mut *state
         else {
             return;
@@ -208,9 +221,8 @@ impl Shared {
     /// Drops a session that failed, and has the monitor find another.
     fn check(&self, state: &mut State, result: Result<(), SessionError>) {
         if let Err(error) = result {
-            self.warn(&error, "vhost-user back-end failed; the link is down");
+            self.warn(&error, "vhost-user back-end failed; reconnecting");
             state.session = None;
-            self.set_up(false);
             let _ = self.wake.write(1);
         }
     }
@@ -259,16 +271,19 @@ impl Shared {
         let mut state = self.lock();
         let session = state.session.as_ref();
         if session.is_some_and(|session| Arc::ptr_eq(&session.stream(), stream)) {
-            tracing::warn!(socket = %self.path.display(), "vhost-user back-end is gone; the link is down");
+            tracing::warn!(socket = %self.path.display(), "vhost-user back-end is gone; reconnecting");
             state.session = None;
-            self.set_up(false);
         }
     }
 
     /// Tries until there is a session; false: told to stop.
     fn reconnect(&self) -> io::Result<bool> {
         let mut pause = BACKOFF.0;
+        let lost = Instant::now();
         loop {
+            if lost.elapsed() >= self.lock().grace {
+                self.set_up(false);
+            }
             if wait(&[&self.stop], Some(pause))? != 0 {
                 return Ok(false);
             }
@@ -295,7 +310,7 @@ impl Shared {
         }
         state.session = Some(session);
         self.set_up(true);
-        tracing::info!(socket = %self.path.display(), "vhost-user back-end is connected again; the link is up");
+        tracing::info!(socket = %self.path.display(), "vhost-user back-end is connected again");
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use crate::{
         testing::{Driver, TestMachine, eventually, readable, writable},
     },
 };
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 use virtqueue::DriverQueue;
 
 const MAC: MacAddress = MacAddress([0x52, 0x54, 0, 1, 2, 3]);
@@ -21,6 +21,15 @@ struct Lab {
 
 impl Lab {
     fn new(traits: Traits, pairs: u16) -> (Self, EchoBackend) {
+        Self::build(traits, pairs, None)
+    }
+
+    /// One queue pair, and a link that goes down this long after its back-end.
+    fn with_grace(grace: Duration) -> (Self, EchoBackend) {
+        Self::build(Traits::default(), 1, Some(grace))
+    }
+
+    fn build(traits: Traits, pairs: u16, grace: Option<Duration>) -> (Self, EchoBackend) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
         let backend = EchoBackend::start(&path, traits);
@@ -31,6 +40,9 @@ impl Lab {
             lease: None,
         };
         let net = Net::connect(&attachment, MAC, pairs, &machine.ram).unwrap();
+        if let Some(grace) = grace {
+            net.link.set_grace(grace);
+        }
         let slot = machine.attach(net);
         let lab = Self {
             machine,
@@ -262,18 +274,12 @@ fn nothing_is_lost_when_the_back_end_dies_and_comes_back() {
     };
     let before = generation(&guest);
     drop(backend);
-    eventually("the link goes down", || lab.link_status(&guest.driver) == 0);
-    guest.driver.wait_vector(0);
-    assert_ne!(generation(&guest), before);
     // The guest goes on meanwhile.
     let buffers = [guest.send(0), guest.send(0), guest.send(1)];
     assert_eq!(guest.control(4, &[4, 0, 3, 0]), 1);
     assert_eq!(guest.control(4, &[4, 0, 2, 0]), 0);
 
     let backend = EchoBackend::start(&lab.path, Traits::default());
-    eventually("the link comes up", || {
-        lab.link_status(&guest.driver) == LINK_UP
-    });
     let sent = guest.sent;
     guest.receive(0, buffers[0], sent - 2);
     guest.receive(0, buffers[1], sent - 1);
@@ -283,6 +289,30 @@ fn nothing_is_lost_when_the_back_end_dies_and_comes_back() {
     assert!(backend.asked("SET_VRING_ENABLE 3 true"));
     guest.echo(0);
     guest.echo(1);
+    assert_eq!(generation(&guest), before, "the guest did not notice");
+}
+
+#[test]
+fn a_back_end_that_stays_away_takes_the_link_down() {
+    let (lab, backend) = Lab::with_grace(Duration::ZERO);
+    let mut guest = Guest::start(&lab, features::STATUS, 1);
+    guest.echo(0);
+    let generation = |guest: &Guest<'_>| {
+        lab.machine
+            .read::<1>(guest.driver.common(common::CONFIG_GENERATION))[0]
+    };
+    for _ in 0..2 {
+        let before = generation(&guest);
+        assert_eq!(lab.link_status(&guest.driver), LINK_UP);
+        backend.disconnect();
+        eventually("the link goes down and up", || {
+            generation(&guest) == before.wrapping_add(2)
+        });
+        guest.driver.wait_vector(0);
+    }
+    drop(backend);
+    eventually("the link goes down", || lab.link_status(&guest.driver) == 0);
+    guest.driver.wait_vector(0);
 }
 
 #[test]
@@ -303,7 +333,7 @@ fn a_lost_connection_alone_is_mended() {
 
 #[test]
 fn a_back_end_that_can_do_less_does_not_get_the_guest() {
-    let (lab, backend) = Lab::new(Traits::default(), 1);
+    let (lab, backend) = Lab::with_grace(Duration::ZERO);
     let mut guest = Guest::start(&lab, features::CSUM, 1);
     guest.echo(0);
     drop(backend);
@@ -324,7 +354,7 @@ fn a_back_end_that_can_do_less_does_not_get_the_guest() {
 
 #[test]
 fn a_driver_may_stop_and_start_while_the_back_end_is_gone() {
-    let (lab, backend) = Lab::new(Traits::default(), 1);
+    let (lab, backend) = Lab::with_grace(Duration::ZERO);
     let mut guest = Guest::start(&lab, 0, 1);
     guest.echo(0);
     drop(backend);
