@@ -29,8 +29,11 @@ use std::{
 };
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-/// First and last pause between attempts to reconnect.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+/// Pause between attempts to reconnect while the guest still has its link: short, because the
+/// guests of a back-end that restarts should be back together, or they send to nobody.
+const PAUSE: Duration = Duration::from_millis(20);
+/// Pause between attempts after that.
+const LONG_PAUSE: Duration = Duration::from_secs(1);
 /// How long a back-end may be away before the guest sees the link go down. A guest without a link
 /// drops its frames; until then they wait in the rings, and a back-end that is merely restarted
 /// costs none.
@@ -278,11 +281,13 @@ impl Shared {
 
     /// Tries until there is a session; false: told to stop.
     fn reconnect(&self) -> io::Result<bool> {
-        let mut pause = BACKOFF.0;
         let lost = Instant::now();
         loop {
-            if lost.elapsed() >= self.lock().grace {
+            let grace = self.lock().grace;
+            let mut pause = PAUSE;
+            if lost.elapsed() >= grace {
                 self.set_up(false);
+                pause = LONG_PAUSE.min(lost.elapsed() / 2).max(PAUSE);
             }
             if wait(&[&self.stop], Some(pause))? != 0 {
                 return Ok(false);
@@ -293,7 +298,6 @@ impl Shared {
                     tracing::debug!(%error, socket = %self.path.display(), "reconnecting failed");
                 }
             }
-            pause = (pause * 2).min(BACKOFF.1);
         }
     }
 

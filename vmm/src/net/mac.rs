@@ -22,8 +22,9 @@ impl MacAddress {
         let hash = bytes.fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
-        // The high half of an FNV hash is the better mixed one.
-        let [.., a, b, c] = (hash >> 24).to_be_bytes();
+        // FNV hardly mixes its last byte: finish like MurmurHash3, and take the best mixed bits.
+        let mixed = (hash ^ hash >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
+        let [a, b, c, ..] = mixed.to_be_bytes();
         Self([0x52, 0x54, 0x00, a, b, c])
     }
 }
@@ -42,9 +43,9 @@ mod tests {
     #[test]
     fn derived_addresses_differ_by_vm_and_index() {
         let macs: std::collections::HashSet<_> = (0..32)
-            .flat_map(|index| [("a", index), ("b", index), ("vm1", index)])
-            .map(|(vm, index)| MacAddress::derive(vm, index))
+            .flat_map(|index| (0..32).map(move |vm| (format!("vm{vm}"), index)))
+            .map(|(vm, index)| MacAddress::derive(&vm, index))
             .collect();
-        assert_eq!(macs.len(), 96);
+        assert_eq!(macs.len(), 1024);
     }
 }

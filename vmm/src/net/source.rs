@@ -10,15 +10,10 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum SourceError {
     /// A call of the control API failed.
-    #[error(
-        "network `{network}`: {error} (control socket {}; is netbackend running? `netbackend status` lists its networks)",
-        control.display()
-    )]
+    #[error("network `{network}`: {error}")]
     Control {
         /// The network asked for.
         network: String,
-        /// The daemon's control socket.
-        control: PathBuf,
         /// What happened.
         error: ClientError,
     },
@@ -81,7 +76,6 @@ fn lease(
 ) -> Result<Attachment, SourceError> {
     let failed = |error| SourceError::Control {
         network: network.into(),
-        control: control.into(),
         error,
     };
     let client = Client::new(control);
