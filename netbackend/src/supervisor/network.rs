@@ -31,6 +31,8 @@ pub(super) struct NetworkTask {
     pub(super) ports: BTreeMap<String, Entry>,
     /// Names that a worker is still taking down.
     pub(super) removing: BTreeSet<String>,
+    /// Requests for ports of such names.
+    parked: Vec<Command>,
     next_serial: u64,
     mailbox: Mailbox,
     /// For leases.
@@ -84,6 +86,7 @@ impl NetworkTask {
             next_serial: ports.len() as u64,
             ports,
             removing: BTreeSet::new(),
+            parked: Vec::new(),
             mailbox,
             handle: handle.clone(),
             worker: Life::Due(time::Instant::now()),
@@ -180,6 +183,7 @@ impl NetworkTask {
         for outcome in outcomes {
             self.settle(outcome);
         }
+        self.unpark();
     }
 
     /// What is known of the network without its worker.
@@ -212,6 +216,13 @@ impl NetworkTask {
     fn command(&mut self, command: Command) {
         match command {
             Command::Report(reply) => self.report(reply),
+            // Whoever restarts a guest with the name of its port need not know that the old port is
+            // still being closed.
+            Command::AddPort { ref request, .. } if self.is_being_removed(request) => {
+                self.parked.push(command);
+            }
+            // A parked one may have been given up.
+            Command::AddPort { reply, .. } if reply.is_closed() => {}
             Command::AddPort {
                 request,
                 lessee,
@@ -219,6 +230,18 @@ impl NetworkTask {
             } => self.add_port(&request, lessee, reply),
             Command::RemovePort { port, reply } => self.remove_port(port, Some(reply)),
             Command::EndLease { port, serial } => self.remove_exactly(port, serial),
+        }
+    }
+
+    fn is_being_removed(&self, request: &PortRequest) -> bool {
+        let name = request.name.as_ref();
+        name.is_some_and(|name| self.removing.contains(name))
+    }
+
+    /// Takes up the parked requests; those that must still wait are parked again.
+    fn unpark(&mut self) {
+        for command in std::mem::take(&mut self.parked) {
+            self.command(command);
         }
     }
 
@@ -333,6 +356,7 @@ impl NetworkTask {
             Outcome::Nothing => {}
             Outcome::Removed { port } => {
                 self.removing.remove(&port);
+                self.unpark();
             }
             Outcome::Abandoned { port, serial } => self.remove_exactly(port, serial),
             Outcome::Refused { port, serial } => {

@@ -1,11 +1,14 @@
 //! Ports at run time: names, conflicts, leases.
-use crate::common::{Daemon, wait_for};
+use crate::common::{Daemon, send, wait_for};
 use control::{ApiError, Client, ClientError, PortKind, PortRequest, PortStatus};
+use nix::sys::signal::Signal;
 use std::{
     io::{BufRead, BufReader, Write},
     os::unix::net::UnixStream,
     path::PathBuf,
     process::{Command, Stdio},
+    thread,
+    time::Duration,
 };
 
 fn named(name: &str) -> PortRequest {
@@ -70,6 +73,32 @@ fn removed_port_cuts_its_front_end_off() {
     let mut byte = [0];
     let end = std::io::Read::read(&mut &front_end, &mut byte);
     assert!(matches!(end, Ok(0)), "{end:?}");
+}
+
+#[test]
+fn new_port_waits_for_the_old_one_of_its_name_to_close() {
+    let daemon = Daemon::start("");
+    let old = daemon.client.add_port("default", &named("x")).unwrap();
+    let worker = daemon.worker("default");
+    send(worker, Signal::SIGSTOP);
+    let client = daemon.client.clone();
+    let remove = thread::spawn(move || client.remove_port("default", "x"));
+    wait_for("the removal to begin", || {
+        (!socket(&old).exists()).then_some(())
+    });
+    // It is not refused; and as it was given up, it is not made later.
+    let impatient = daemon
+        .client
+        .clone()
+        .with_timeout(Duration::from_millis(100));
+    let error = impatient.add_port("default", &named("x")).unwrap_err();
+    assert!(matches!(error, ClientError::TimedOut { .. }), "{error}");
+    send(worker, Signal::SIGCONT);
+    remove.join().unwrap().unwrap();
+    let add = || daemon.client.add_port("default", &named("x")).ok();
+    let new = wait_for("the new port", add);
+    UnixStream::connect(socket(&new)).unwrap();
+    assert_eq!(names(&daemon, "default"), ["x"]);
 }
 
 #[test]
