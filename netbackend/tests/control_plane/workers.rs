@@ -132,20 +132,13 @@ fn worker_names_its_network_and_has_no_privileges() {
 
 #[test]
 fn tap_port_is_made_survives_its_worker_and_goes_with_the_daemon() {
-    let netns = format!("nb-daemon-{}", std::process::id());
-    let ip = |args: &[&str]| {
-        let output = Command::new("ip").args(args).output().unwrap();
-        (
-            output.status.success(),
-            String::from_utf8_lossy(&output.stdout).into_owned(),
-        )
-    };
-    assert!(ip(&["netns", "add", &netns]).0);
+    let namespace = Namespace::new();
+    let netns = &namespace.0;
     let config = format!(
         "[networks.n]\nmtu = 1400\n[networks.n.ports.t]\nkind = \"tap\"\ninterface = \"nbtap\"\nnetns = {netns:?}\nmac = \"52:54:00:00:00:09\"\n"
     );
     let mut daemon = Daemon::start(&config);
-    let shown = ip(&["-n", &netns, "link", "show", "nbtap"]).1;
+    let shown = ip(&["-n", netns, "link", "show", "nbtap"]).1;
     assert!(
         shown.contains("mtu 1400") && shown.contains("52:54:00:00:00:09"),
         "{shown}"
@@ -158,9 +151,32 @@ fn tap_port_is_made_survives_its_worker_and_goes_with_the_daemon() {
         let new = network.worker_pid.is_some_and(|pid| pid != worker);
         (new && port.state == PortState::Running).then_some(())
     });
-    assert!(ip(&["-n", &netns, "link", "show", "nbtap"]).0);
+    assert!(ip(&["-n", netns, "link", "show", "nbtap"]).0);
     daemon.signal(Signal::SIGTERM);
     assert_eq!(daemon.wait().code(), Some(0));
-    assert!(!ip(&["-n", &netns, "link", "show", "nbtap"]).0);
-    assert!(ip(&["netns", "del", &netns]).0);
+    assert!(!ip(&["-n", netns, "link", "show", "nbtap"]).0);
+}
+
+/// A named network namespace, removed at the end.
+struct Namespace(String);
+
+impl Namespace {
+    fn new() -> Self {
+        let name = format!("nb-daemon-{}", std::process::id());
+        assert!(ip(&["netns", "add", &name]).0);
+        Self(name)
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        ip(&["netns", "del", &self.0]);
+    }
+}
+
+/// Runs ip(8): whether it succeeded, and its output.
+fn ip(args: &[&str]) -> (bool, String) {
+    let output = Command::new("ip").args(args).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    (output.status.success(), text)
 }
