@@ -59,6 +59,9 @@ struct Shared {
     features: u64,
     notifier: OnceLock<Notifier>,
     up: AtomicBool,
+    /// A back-end may come and go as fast as it likes.
+    warnings: RateLimit,
+    news: RateLimit,
     state: Mutex<State>,
     /// The monitor must look at the state.
     wake: EventFd,
@@ -87,6 +90,8 @@ impl Link {
             features: session.features(),
             notifier: OnceLock::new(),
             up: AtomicBool::new(true),
+            warnings: RateLimit::new(),
+            news: RateLimit::new(),
             state: Mutex::new(State {
                 session: Some(session),
                 record: None,
@@ -231,8 +236,7 @@ impl Shared {
     }
 
     fn warn(&self, error: &SessionError, message: &str) {
-        static LIMIT: RateLimit = RateLimit::new();
-        if LIMIT.allow() {
+        if self.warnings.allow() {
             tracing::warn!(%error, socket = %self.path.display(), "{message}");
         }
     }
@@ -274,7 +278,9 @@ impl Shared {
         let mut state = self.lock();
         let session = state.session.as_ref();
         if session.is_some_and(|session| Arc::ptr_eq(&session.stream(), stream)) {
-            tracing::warn!(socket = %self.path.display(), "vhost-user back-end is gone; reconnecting");
+            if self.warnings.allow() {
+                tracing::warn!(socket = %self.path.display(), "vhost-user back-end is gone; reconnecting");
+            }
             state.session = None;
         }
     }
@@ -314,7 +320,9 @@ impl Shared {
         }
         state.session = Some(session);
         self.set_up(true);
-        tracing::info!(socket = %self.path.display(), "vhost-user back-end is connected again");
+        if self.news.allow() {
+            tracing::info!(socket = %self.path.display(), "vhost-user back-end is connected again");
+        }
         Ok(())
     }
 }

@@ -102,6 +102,9 @@ pub enum SessionError {
         /// What is wrong with it.
         fault: QueueFault,
     },
+    /// A descriptor could not be had.
+    #[error("vhost-user connection: {0}")]
+    Resources(#[from] io::Error),
     /// A guest memory region has no file, or an address is not in it.
     #[error("guest memory cannot be shared")]
     Memory,
@@ -154,10 +157,10 @@ impl Session {
     fn handshake(stream: &Arc<UnixStream>, pairs: u16) -> Result<Self, SessionError> {
         let rings = 2 * u64::from(pairs);
         let open = || {
-            let stream = stream.try_clone().map_err(|_| SessionError::Memory)?;
-            Ok(Frontend::from_stream(stream, rings))
+            let stream = stream.try_clone()?;
+            Ok::<_, SessionError>(Frontend::from_stream(stream, rings))
         };
-        let mut frontend: Frontend = open()?;
+        let mut frontend = open()?;
         let features = at(FIRST_STEP, frontend.get_features())?;
         if features & crate::virtio::spec::F_VERSION_1 == 0 {
             return Err(SessionError::Legacy);

@@ -19,6 +19,8 @@ pub(super) const DEVICE_LEN: u64 = 0x100;
 pub(super) const NOTIFY: u64 = 0x3000;
 /// Bytes between doorbells.
 pub(super) const NOTIFY_MULTIPLIER: u32 = 4;
+/// End of the doorbells.
+pub(super) const NOTIFY_END: u64 = 0x4000;
 /// Queues that have room for a doorbell.
 pub(super) const MAX_QUEUES: usize = 0x1000 / NOTIFY_MULTIPLIER as usize;
 /// MSI-X table and pending bits.

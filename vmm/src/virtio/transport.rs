@@ -254,7 +254,10 @@ impl VirtioPci {
     fn remove_doorbells(&mut self) {
         for (address, kick) in self.doorbells.drain(..).zip(&self.kicks) {
             if let Err(error) = self.controller.remove_doorbell(address, kick) {
-                tracing::warn!(%error, ?address, "removing a doorbell failed");
+                static LIMIT: RateLimit = RateLimit::new();
+                if LIMIT.allow() {
+                    tracing::warn!(%error, ?address, "removing a doorbell failed");
+                }
             }
         }
     }
@@ -265,7 +268,10 @@ impl VirtioPci {
             let address = DoorbellAddress::Mmio(base + offset);
             if let Err(error) = self.controller.add_doorbell(address, kick) {
                 // The queue still works: its doorbell writes exit to us.
-                tracing::warn!(%error, ?address, "adding a doorbell failed: kicks will be slow");
+                static LIMIT: RateLimit = RateLimit::new();
+                if LIMIT.allow() {
+                    tracing::warn!(%error, ?address, "no doorbell in the kernel: kicks are slow");
+                }
                 break;
             }
             self.doorbells.push(address);
@@ -358,7 +364,7 @@ impl PciDevice for VirtioPci {
         match offset {
             caps::COMMON..caps::ISR => self.write_common(offset - caps::COMMON, data),
             caps::DEVICE..caps::NOTIFY => self.device.write_config(offset - caps::DEVICE, data),
-            caps::NOTIFY..0x4000 => self.notify(offset - caps::NOTIFY),
+            caps::NOTIFY..caps::NOTIFY_END => self.notify(offset - caps::NOTIFY),
             _ => {}
         }
     }
