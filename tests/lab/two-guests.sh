@@ -2,7 +2,8 @@
 # title: two vmm guests over netbackend: ping, iperf3, 100 MB both ways, MTU 1500 and 9000
 # timeout: 900
 . "$LAB/lib.sh"
-cpus=${cpus:-1} pairs=${pairs:-1}
+# What may be set from outside: vCPUs, queue pairs, size of the file (96 MiB are 100.7 MB).
+cpus=${cpus:-1} pairs=${pairs:-1} file_mib=${file_mib:-96}
 
 cat >/run/netbackend.toml <<TOML
 [networks.lan]
@@ -18,7 +19,7 @@ start_daemon --config /run/netbackend.toml
 
 step "boot two guests with $cpus vCPU and $pairs queue pairs"
 nets="--net network=lan,queues=$pairs --net network=jumbo,queues=$pairs"
-common="mtu1=9000 file_mib=100 pairs0=$pairs pairs1=$pairs"
+common="mtu1=9000 file_mib=$file_mib pairs0=$pairs pairs1=$pairs"
 start_guest agent "job=agent addr0=10.1.0.1/24 addr1=10.2.0.1/24 $common" \
     --memory 512M --cpus "$cpus" $nets
 agent=$pid

@@ -25,6 +25,9 @@ enum Action {
         scenario: String,
         #[command(flatten)]
         host: Host,
+        /// A variable for the scenario's script; repeatable
+        #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_setting)]
+        settings: Vec<(String, String)>,
         /// Show everything the host prints
         #[arg(long)]
         verbose: bool,
@@ -41,12 +44,24 @@ struct Host {
     /// Memory of the nested host, MiB
     #[arg(long, default_value_t = 3072)]
     memory: u32,
+    /// CPU model that QEMU emulates for the nested host
+    #[arg(long, default_value = "max,la57=off")]
+    cpu_model: String,
     /// Use the nested host although this machine could run guests itself
     #[arg(long)]
     nested: bool,
     /// Programs from the release profile
     #[arg(long)]
     release: bool,
+}
+
+fn parse_setting(text: &str) -> Result<(String, String), String> {
+    let setting = text
+        .split_once('=')
+        .filter(|_| !text.contains(char::is_whitespace));
+    let (key, value) =
+        setting.ok_or_else(|| format!("`{text}` is not KEY=VALUE without spaces"))?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 /// Does what `args` ask for.
@@ -60,11 +75,13 @@ pub fn run(ui: Ui, args: &Args) -> Result<ExitCode> {
         Action::Run {
             scenario,
             host,
+            settings,
             verbose,
         } => {
             let scenario = Scenario::load(scenario)?;
             let mut options = prepare(ui, host)?;
             options.verbose = *verbose;
+            options.settings.clone_from(settings);
             return run_scenario(ui, &scenario, &options);
         }
         Action::Shell(host) => lab::shell(ui, &prepare(ui, host)?)?,
@@ -82,6 +99,7 @@ fn prepare(ui: Ui, host: &Host) -> Result<Options> {
     let mut options = Options::new(build::programs(ui, profile)?);
     options.cpus = host.cpus;
     options.memory_mib = host.memory;
+    options.cpu_model.clone_from(&host.cpu_model);
     options.force_nested = host.nested;
     Ok(options)
 }

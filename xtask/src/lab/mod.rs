@@ -22,6 +22,9 @@ use std::time::{Duration, Instant, SystemTime};
 /// Runs whose logs are kept.
 const KEPT_RUNS: usize = 20;
 
+/// How often a nested host may crash before that counts (see [`nested::HostPanic`]).
+const ATTEMPTS: usize = 3;
+
 /// How to run a scenario.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -31,6 +34,10 @@ pub struct Options {
     pub memory_mib: u32,
     /// Programs under test, put into the host's `PATH`.
     pub programs: Vec<PathBuf>,
+    /// Variables that the scenario's script finds set: words without spaces.
+    pub settings: Vec<(String, String)>,
+    /// CPU model that QEMU emulates for the nested host.
+    pub cpu_model: String,
     /// Use the nested host even where this machine could run guests itself.
     pub force_nested: bool,
     /// Show everything the host prints, not only steps and results.
@@ -44,6 +51,8 @@ impl Options {
             cpus: 2,
             memory_mib: 3072,
             programs,
+            settings: Vec::new(),
+            cpu_model: nested::CPU_MODEL.to_owned(),
             force_nested: false,
             verbose: false,
         }
@@ -117,10 +126,31 @@ fn prune(runs: &Path) {
 
 /// Runs `scenario`; an `Err` means that there is no verdict (the host crashed, took too long, …).
 pub fn run(ui: Ui, scenario: &Scenario, options: &Options) -> Result<Verdict> {
-    let directory = RunDirectory::create(&scenario.name)?;
-    let started = Instant::now();
     let direct = machine::has_virtualization() && !options.force_nested;
     let files = prepare(ui, options, direct)?;
+    let mut attempt = 1;
+    loop {
+        let verdict = run_once(ui, scenario, options, &files, direct);
+        match &verdict {
+            Err(error) if attempt < ATTEMPTS && error.is::<nested::HostPanic>() => {
+                ui.note(&format!("{error:#}"));
+                ui.note("QEMU's emulation of SVM crashes a host now and then: once more.");
+                attempt += 1;
+            }
+            _ => return verdict,
+        }
+    }
+}
+
+fn run_once(
+    ui: Ui,
+    scenario: &Scenario,
+    options: &Options,
+    files: &Files,
+    direct: bool,
+) -> Result<Verdict> {
+    let directory = RunDirectory::create(&scenario.name)?;
+    let started = Instant::now();
     let place = if direct {
         "on this machine"
     } else {
@@ -131,9 +161,9 @@ pub fn run(ui: Ui, scenario: &Scenario, options: &Options) -> Result<Verdict> {
     let code = ui.step(&title, |step| {
         let mut sink = |line: &str| show(step, line, options.verbose, &mut results);
         if direct {
-            direct::run(scenario, options, &files, &directory, &mut sink)
+            direct::run(scenario, options, files, &directory, &mut sink)
         } else {
-            nested::run(scenario, options, &files, &directory, &mut sink)
+            nested::run(scenario, options, files, &directory, &mut sink)
         }
         .with_context(|| format!("its console: {}", repo::display(&directory.console)))
     })?;
