@@ -1,100 +1,98 @@
-//! A `netbackend` of a test's own.
-
-use std::{
-    fs::{self, File},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
-
-use anyhow::{Context, bail};
-use control::{Client, Status};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+//! netbackend as it is installed, with sockets of its own.
+use crate::{Process, programs, wait_until};
+use control::{Client, NetworkStatus, PortState};
+use nix::sys::signal::Signal;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
 use tempfile::TempDir;
 
-use crate::{programs, until};
+const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A running daemon in a runtime directory of its own.
+/// A running daemon.
 #[derive(Debug)]
 pub struct Daemon {
-    child: Child,
-    dir: TempDir,
+    // Dropped in this order: the process before its directory.
+    process: Process,
+    client: Client,
+    directory: TempDir,
 }
 
 impl Daemon {
-    /// Starts it with `config` and waits until every network runs.
-    pub fn start(config: &str) -> anyhow::Result<Self> {
-        let dir = tempfile::Builder::new().prefix("nb-e2e-").tempdir()?;
-        let path = dir.path().join("netbackend.toml");
-        fs::write(&path, config)?;
-        let log = File::create(dir.path().join("log"))?;
-        let child = Command::new(programs::find("netbackend")?)
-            .arg("--config")
-            .arg(&path)
-            .arg("--runtime-dir")
-            .arg(dir.path())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .context("starting netbackend")?;
-        let daemon = Self { child, dir };
-        let ready = until(Duration::from_mins(1), || {
-            daemon
-                .status()
-                .is_ok_and(|status| status.networks.iter().all(|n| n.worker_pid.is_some()))
+    /// Starts a daemon with this configuration and waits until it answers.
+    #[track_caller]
+    pub fn start(config: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let file = directory.path().join("netbackend.toml");
+        fs::write(&file, config).expect("a temporary file");
+        let runtime = directory.path().join("run");
+        let mut command = Command::new(programs::netbackend());
+        command.arg("--config").arg(&file);
+        command.arg("--runtime-dir").arg(&runtime);
+        let mut process = Process::start("netbackend", directory.path(), &mut command);
+        let client = Client::new(control::default_socket(&runtime));
+        wait_until("the daemon's answer", PATIENCE, || {
+            let ended = process.ended();
+            assert!(ended.is_none(), "the daemon ended: {ended:?}");
+            client.status().ok()
         });
-        if !ready {
-            bail!("netbackend does not answer; its log:\n{}", daemon.log());
+        Self {
+            process,
+            client,
+            directory,
         }
-        Ok(daemon)
     }
 
-    /// What it says of itself.
-    pub fn status(&self) -> anyhow::Result<Status> {
-        Ok(Client::new(control::default_socket(self.dir.path())).status()?)
+    /// Directory for files of the test, gone with the daemon.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
-    /// Socket of a vhost-user port from the configuration.
+    /// The socket of a vhost-user port.
     pub fn socket(&self, network: &str, port: &str) -> PathBuf {
-        self.dir.path().join(network).join(format!("{port}.sock"))
+        let name = format!("{port}.sock");
+        self.directory.path().join("run").join(network).join(name)
     }
 
-    /// What it logged.
+    /// What the daemon says of a network.
+    #[track_caller]
+    pub fn network(&self, name: &str) -> NetworkStatus {
+        self.client.network(name).expect("the daemon answers")
+    }
+
+    /// Waits until a port carries frames.
+    #[track_caller]
+    pub fn wait_running(&self, network: &str, port: &str) {
+        wait_until(&format!("port {port} of {network}"), PATIENCE, || {
+            let ports = self.network(network).ports;
+            let found = ports.iter().find(|status| status.name == port)?;
+            (found.state == PortState::Running).then_some(())
+        });
+    }
+
+    /// Everything it logged.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+        self.process.log()
     }
 
-    /// A directory for the test's own files, removed with the daemon.
-    pub fn dir(&self) -> &Path {
-        self.dir.path()
-    }
-
-    /// Stops it in order; the exit code.
-    pub fn stop(mut self) -> anyhow::Result<Option<i32>> {
-        self.signal(Signal::SIGTERM)?;
-        Ok(self.child.wait()?.code())
-    }
-
-    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
-        Ok(kill(
-            Pid::from_raw(i32::try_from(self.child.id())?),
-            signal,
-        )?)
+    /// SIGTERM, and its exit status.
+    #[track_caller]
+    pub fn stop(mut self) -> ExitStatus {
+        self.process.signal(Signal::SIGTERM);
+        self.process.wait(PATIENCE)
     }
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
-            let _ = self.signal(Signal::SIGTERM);
-            let _ = self.child.wait();
-        }
-        if std::thread::panicking() {
-            eprintln!("--- log of netbackend\n{}", self.log());
+        // In order, so that it takes its workers and taps with it.
+        if self.process.ended().is_none() {
+            self.process.signal(Signal::SIGTERM);
+            let deadline = std::time::Instant::now() + PATIENCE;
+            while self.process.ended().is_none() && std::time::Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(20));
+            }
         }
     }
 }

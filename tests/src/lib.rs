@@ -1,17 +1,28 @@
 //! End-to-end tests: real guests, real kernels, independent peers.
 //!
-//! * [`stock_backend`]: a vhost-user back-end made of crates that are not ours.
-//! * [`Daemon`], [`Namespace`], [`QemuGuest`]: what the tests plug together. Each ends what it started when it is dropped.
+//! The tests themselves are in `tests/e2e`; this library is what they share: the daemon, network
+//! namespaces and QEMU guests as values that clean up after themselves.
+//!
+//! ```
+//! // Waiting is always for a condition, with a deadline, never for a time.
+//! tests::wait_until("the sum", std::time::Duration::from_secs(1), || (1 + 1 == 2).then_some(()));
+//! ```
 #![forbid(unsafe_code)]
 
 mod daemon;
+mod heavy;
 mod namespace;
+mod process;
 pub mod programs;
 mod qemu;
+mod report;
 pub mod stock_backend;
 mod wait;
 
 pub use daemon::Daemon;
+pub use heavy::{Heavy, heavy, needs_root};
 pub use namespace::Namespace;
+pub use process::Process;
 pub use qemu::{Nic, QemuGuest};
-pub use wait::until;
+pub use report::{assert_checks, say};
+pub use wait::wait_until;

@@ -1,82 +1,81 @@
-//! Network namespaces as guests.
+//! A network namespace: a guest with Linux's own TCP/IP at native speed.
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use std::{
-    process::{Child, Command, Output, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
-};
+static NEXT: AtomicU32 = AtomicU32::new(0);
 
-use anyhow::{Context, ensure};
-
-/// A network namespace of a test's own.
+/// Deleted when dropped, with every process still in it.
 #[derive(Debug)]
 pub struct Namespace {
     name: String,
 }
 
 impl Namespace {
-    /// Makes one, with its loopback up.
-    pub fn new() -> anyhow::Result<Self> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
+    /// A new namespace with `lo` up.
+    #[track_caller]
+    pub fn new(purpose: &str) -> Self {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("nbe2e-{}-{number}", std::process::id());
-        let output = Command::new("ip")
-            .args(["netns", "add", &name])
-            .output()
-            .context("running ip")?;
-        ensure!(
-            output.status.success(),
-            "ip netns add: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let name = format!("e2e-{}-{number}-{purpose}", std::process::id());
+        run(Command::new("ip").args(["netns", "add", &name]));
         let namespace = Self { name };
-        namespace.run(&["ip", "link", "set", "lo", "up"])?;
-        Ok(namespace)
+        namespace.run("ip link set lo up");
+        namespace
     }
 
-    /// Its name, for the daemon's configuration.
+    /// Its name, as in `/run/netns`.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// A command that will run inside.
-    pub fn command(&self, words: &[&str]) -> Command {
+    /// A command that runs inside; `program` is looked up in `PATH`.
+    pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name]).args(words);
+        command.args(["netns", "exec", &self.name, program]);
         command
     }
 
-    /// Runs a command inside that must succeed.
-    pub fn run(&self, words: &[&str]) -> anyhow::Result<Output> {
-        let output = self.command(words).output()?;
-        ensure!(
-            output.status.success(),
-            "{words:?} in a namespace: {output:?}"
-        );
-        Ok(output)
+    /// Runs a line of words inside; it must succeed.
+    #[track_caller]
+    pub fn run(&self, line: &str) -> Output {
+        let mut words = line.split_whitespace();
+        let program = words.next().expect("a program");
+        run(self.command(program).args(words))
     }
 
-    /// Starts a command inside; its standard output is kept.
-    pub fn start(&self, words: &[&str]) -> anyhow::Result<Child> {
-        let mut command = self.command(words);
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        Ok(command.spawn()?)
-    }
-
-    /// Gives an interface an address and switches it on.
-    pub fn address(&self, interface: &str, address: &str) -> anyhow::Result<()> {
-        self.run(&["ip", "addr", "add", address, "dev", interface])?;
-        self.run(&["ip", "link", "set", interface, "up"])?;
-        Ok(())
+    /// Gives `interface` an address and takes it up.
+    #[track_caller]
+    pub fn configure(&self, interface: &str, address: &str) {
+        self.run(&format!("ip addr add {address} dev {interface}"));
+        self.run(&format!("ip link set {interface} up"));
     }
 }
 
 impl Drop for Namespace {
     fn drop(&mut self) {
+        let pids = Command::new("ip")
+            .args(["netns", "pids", &self.name])
+            .output();
+        let text = pids.map(|output| output.stdout).unwrap_or_default();
+        for pid in String::from_utf8_lossy(&text).lines() {
+            if let Ok(pid) = pid.trim().parse() {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+        }
         let _ = Command::new("ip")
             .args(["netns", "del", &self.name])
-            .status();
+            .output();
     }
+}
+
+#[track_caller]
+fn run(command: &mut Command) -> Output {
+    let output = command.output().expect("ip starts (package iproute2)");
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
 }

@@ -1,151 +1,85 @@
-//! QEMU guests, emulated on this machine, attached by vhost-user: somebody else's front-end.
+//! QEMU as a vhost-user front-end: a stock kernel under an emulated CPU, on this machine.
+use crate::{Process, say};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use xtask::image::guest;
+use xtask::machine;
+use xtask::setup::kernels::{self, Flavour};
+use xtask::ui::Ui;
 
-use std::{
-    fs::{self, File},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
-
-use anyhow::{Context, bail};
-
-use crate::{programs, until};
-
-/// One NIC of a QEMU guest.
+/// One virtio-net device.
 #[derive(Debug, Clone)]
 pub struct Nic {
-    /// vhost-user socket of its port.
+    /// The back-end's socket.
     pub socket: PathBuf,
-    /// Last byte of its MAC address.
-    pub mac: u8,
+    /// MAC address.
+    pub mac: String,
     /// Queue pairs.
-    pub queues: u16,
-    /// MTU told to the guest.
-    pub mtu: u16,
+    pub queue_pairs: u32,
 }
 
-impl Nic {
-    /// QEMU's options for the NIC with this number.
-    fn options(&self, number: usize) -> Vec<String> {
-        let Self {
-            socket,
-            mac,
-            queues,
-            mtu,
-        } = self;
-        let multiqueue = if *queues > 1 {
-            format!(",mq=on,vectors={}", 2 * queues + 2)
-        } else {
-            String::new()
-        };
-        vec![
-            "-chardev".into(),
-            format!("socket,id=c{number},path={}", socket.display()),
-            "-netdev".into(),
-            format!("vhost-user,id=n{number},chardev=c{number},queues={queues}"),
-            "-device".into(),
-            format!(
-                "virtio-net-pci,netdev=n{number},mac=52:54:00:e2:e0:{mac:02x},host_mtu={mtu}{multiqueue}"
-            ),
-        ]
-    }
-}
-
-/// A running QEMU guest with the lab's kernel and initramfs.
+/// A guest with the lab's initramfs.
 #[derive(Debug)]
 pub struct QemuGuest {
-    child: Child,
-    console: PathBuf,
+    /// QEMU; its output is the guest's serial console.
+    pub process: Process,
 }
 
 impl QemuGuest {
-    /// Boots one. `job` is the part of the kernel command line that tells its init what to do.
-    pub fn start(
-        dir: &Path,
-        name: &str,
-        cpus: u8,
-        nics: &[Nic],
-        job: &str,
-    ) -> anyhow::Result<Self> {
-        let (kernel, initrd) = programs::guest_image()?;
-        let console = dir.join(format!("{name}.console"));
-        let errors = File::create(dir.join(format!("{name}.stderr")))?;
+    /// Boots a guest that runs `job` (see `tests/lab/guest/init`).
+    #[track_caller]
+    pub fn boot(name: &str, directory: &Path, cpus: u32, nics: &[Nic], job: &str) -> Self {
+        let kernel = kernels::kernel(Ui::new(), Flavour::Cloud).expect("a stock kernel");
+        let initrd = guest::build(&kernel).expect("the guest's initramfs");
         let mut command = Command::new("qemu-system-x86_64");
         command
             .args([
-                "-machine",
-                "q35,accel=tcg,memory-backend=ram",
-                "-cpu",
-                "max",
-                "-m",
-                "512",
-            ])
-            .args([
-                "-smp",
-                &cpus.to_string(),
-                "-nographic",
                 "-nodefaults",
+                "-display",
+                "none",
+                "-monitor",
+                "none",
                 "-no-reboot",
             ])
-            .args(["-object", "memory-backend-memfd,id=ram,size=512M,share=on"])
-            .args(["-serial", &format!("file:{}", console.display())])
-            .arg("-kernel")
-            .arg(kernel)
-            .arg("-initrd")
-            .arg(initrd)
-            .args(["-append", &format!("console=ttyS0 quiet panic=-1 {job}")])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(errors);
-        for (number, nic) in nics.iter().enumerate() {
-            command.args(nic.options(number));
+            .args(["-serial", "stdio", "-cpu", "max", "-m", "512"])
+            .args([
+                "-object",
+                "memory-backend-memfd,id=memory,size=512M,share=on",
+            ])
+            .args(["-machine", "q35,accel=tcg,memory-backend=memory"])
+            .args(["-smp", &cpus.to_string()]);
+        for (index, nic) in nics.iter().enumerate() {
+            add_nic(&mut command, index, nic);
         }
-        let child = command.spawn().context("starting qemu-system-x86_64")?;
-        Ok(Self { child, console })
-    }
-
-    /// The guest's `RESULT` lines so far, without that word.
-    pub fn results(&self) -> Vec<String> {
-        let console = fs::read(&self.console).unwrap_or_default();
-        let console = String::from_utf8_lossy(&console);
-        console
-            .lines()
-            .filter_map(|line| line.trim().strip_prefix("RESULT "))
-            .map(str::to_owned)
-            .collect()
-    }
-
-    /// Waits for a result that starts with `start`.
-    pub fn wait_for(&mut self, start: &str, time: Duration) -> anyhow::Result<String> {
-        let mut found = None;
-        let mut ended = false;
-        until(time, || {
-            ended = matches!(self.child.try_wait(), Ok(Some(_)));
-            found = self
-                .results()
-                .into_iter()
-                .find(|line| line.starts_with(start));
-            found.is_some() || ended
-        });
-        match found {
-            Some(line) => Ok(line),
-            None => bail!(
-                "no result {start:?} ({}); console:\n{}",
-                if ended { "QEMU ended" } else { "time is up" },
-                fs::read_to_string(&self.console).unwrap_or_default()
-            ),
+        command.arg("-kernel").arg(&kernel.image);
+        command.arg("-initrd").arg(initrd);
+        command.args([
+            "-append",
+            &format!("console=ttyS0 quiet panic=-1 mitigations=off {job}"),
+        ]);
+        Self {
+            process: Process::start(name, directory, &mut command),
         }
-    }
-
-    /// Waits until it has switched itself off.
-    pub fn wait(&mut self, time: Duration) -> bool {
-        until(time, || matches!(self.child.try_wait(), Ok(Some(_))))
     }
 }
 
-impl Drop for QemuGuest {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+fn add_nic(command: &mut Command, index: usize, nic: &Nic) {
+    let pairs = nic.queue_pairs;
+    let socket = nic.socket.display();
+    // One vector per queue, one for the control queue, one for configuration changes.
+    let mut device = format!("virtio-net-pci,netdev=n{index},mac={}", nic.mac);
+    if pairs > 1 {
+        device.push_str(&format!(",mq=on,vectors={}", 2 * pairs + 2));
     }
+    if machine::qemu_major().is_some_and(|major| major < 8) {
+        say("QEMU before version 8 crashes with MSI-X over vhost-user: using INTx");
+        device.push_str(",vectors=0");
+    }
+    command
+        .args(["-chardev", &format!("socket,id=c{index},path={socket}")])
+        .args([
+            "-netdev",
+            &format!("vhost-user,id=n{index},chardev=c{index},queues={pairs}"),
+        ])
+        .args(["-device", &device]);
 }

@@ -1,20 +1,29 @@
-//! Waiting for a condition, with a deadline instead of a hope.
+//! Waiting for a condition instead of for a time.
+use std::thread;
+use std::time::{Duration, Instant};
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+const POLL: Duration = Duration::from_millis(20);
 
-/// Polls `condition` until it holds; false: not within `time`.
-pub fn until(time: Duration, mut condition: impl FnMut() -> bool) -> bool {
-    let start = Instant::now();
+/// Polls until `condition` gives a value; panics with `what` after `patience`.
+///
+/// # Panics
+/// The deadline passed.
+#[track_caller]
+pub fn wait_until<T>(
+    what: &str,
+    patience: Duration,
+    mut condition: impl FnMut() -> Option<T>,
+) -> T {
+    let deadline = Instant::now() + patience;
     loop {
-        if condition() {
-            return true;
+        if let Some(value) = condition() {
+            return value;
         }
-        if start.elapsed() > time {
-            return false;
-        }
-        thread::park_timeout(Duration::from_millis(20));
+        assert!(
+            Instant::now() < deadline,
+            "{what}: not within {} s",
+            patience.as_secs()
+        );
+        thread::sleep(POLL);
     }
 }

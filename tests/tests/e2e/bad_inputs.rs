@@ -1,0 +1,1 @@
+//! What people get wrong: each mistake is answered with a message that names it, and a non-zero code.

@@ -1,0 +1,40 @@
+//! Scenarios in the lab: our VMM's guests on real KVM.
+use tests::{heavy, programs, say};
+use xtask::lab::{self, Options, Scenario};
+use xtask::ui::Ui;
+
+fn run(name: &str) {
+    let _turn = heavy();
+    let scenario = Scenario::load(name).unwrap();
+    let options = Options::new(programs::all().to_vec());
+    let verdict = lab::run(Ui::new(), &scenario, &options).unwrap();
+    say(&format!(
+        "{name}: {} ({:.0} s)",
+        scenario.title,
+        verdict.elapsed.as_secs_f64()
+    ));
+    for result in &verdict.results {
+        say(&format!("{name}: {result}"));
+    }
+    let console = std::fs::read_to_string(&verdict.console).unwrap_or_default();
+    assert!(
+        verdict.passed(),
+        "{name} failed, see {}; its console:\n{console}",
+        verdict.logs.display()
+    );
+}
+
+#[test]
+fn lab_two_vmm_guests() {
+    run("two-guests");
+}
+
+#[test]
+fn lab_two_vmm_guests_with_two_cpus_and_queue_pairs() {
+    run("two-guests-multiqueue");
+}
+
+#[test]
+fn lab_two_vmm_guests_over_a_backend_of_stock_crates() {
+    run("two-guests-stock-backend");
+}

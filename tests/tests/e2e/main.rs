@@ -1,0 +1,7 @@
+//! Everything together: the programs as they are shipped, stock kernels, real traffic.
+//!
+//! Run by `cargo xtask test`; each test prints its figures. Tests that boot guests wait for each other.
+mod bad_inputs;
+mod isolation;
+mod lab;
+mod qemu;

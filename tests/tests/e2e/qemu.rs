@@ -1,0 +1,135 @@
+//! QEMU's guests: our back-end under a front-end that is not ours.
+use std::os::unix::fs::symlink;
+use std::process::Command;
+use std::time::Duration;
+use tests::{Daemon, Namespace, Nic, Process, QemuGuest, assert_checks, heavy, needs_root, say};
+use xtask::{exec, repo};
+
+/// Size of the file that travels: 96 MiB are 100.7 MB.
+const FILE_MIB: u32 = 96;
+const BOOT: Duration = Duration::from_mins(2);
+const CHECKS: Duration = Duration::from_mins(6);
+/// ping, iperf3 and the file, each in two variants, on two networks.
+const CHECKS_OF_TWO_NETWORKS: usize = 12;
+
+fn nics(daemon: &Daemon, port: &str, number: u8, queue_pairs: u32) -> Vec<Nic> {
+    ["lan", "jumbo"]
+        .iter()
+        .zip(1..)
+        .map(|(network, index)| Nic {
+            socket: daemon.socket(network, port),
+            mac: format!("52:54:00:0e:{index:02x}:{number:02x}"),
+            queue_pairs,
+        })
+        .collect()
+}
+
+fn two_guests(queue_pairs: u32) {
+    let _turn = heavy();
+    let daemon = Daemon::start(
+        "[networks.lan.ports.a]\n[networks.lan.ports.b]\n\
+         [networks.jumbo]\nmtu = 9000\n[networks.jumbo.ports.a]\n[networks.jumbo.ports.b]\n",
+    );
+    let common = format!("mtu1=9000 file_mib={FILE_MIB} pairs0={queue_pairs} pairs1={queue_pairs}");
+    let boot = |name, number, job: &str| {
+        let nics = nics(&daemon, name, number, queue_pairs);
+        let job = format!("{job} {common}");
+        QemuGuest::boot(name, daemon.directory(), queue_pairs, &nics, &job)
+    };
+    let mut agent = boot("a", 1, "job=agent addr0=10.1.0.1/24 addr1=10.2.0.1/24");
+    let mut driver = boot(
+        "b",
+        2,
+        &format!(
+            "job=checks addr0=10.1.0.2/24 addr1=10.2.0.2/24 peers=10.1.0.1/1500,10.2.0.1/9000 \
+             self=10.1.0.2,10.2.0.2 streams={queue_pairs} want_pairs={queue_pairs}"
+        ),
+    );
+    agent.process.wait_for("RESULT agent ready", BOOT);
+    driver.process.wait_for("RESULT checks passed", CHECKS);
+    let name = format!("QEMU guest to QEMU guest, {queue_pairs} queue pairs");
+    assert_checks(&name, &driver.process.log(), CHECKS_OF_TWO_NETWORKS + 1);
+    assert!(driver.process.wait(BOOT).success());
+    assert!(agent.process.wait(BOOT).success());
+    say_counters(&daemon, "lan");
+    assert!(daemon.stop().success());
+}
+
+/// What the daemon counted; a port with a fault fails the test.
+fn say_counters(daemon: &Daemon, network: &str) {
+    for port in daemon.network(network).ports {
+        let counters = port.counters;
+        say(&format!(
+            "{network}/{}: {} frames sent, {} received, {} and {} dropped, {} software offloads",
+            port.name,
+            counters.tx_frames,
+            counters.rx_frames,
+            counters.tx_dropped,
+            counters.rx_dropped,
+            counters.software_offloads
+        ));
+        assert_eq!(counters.faults, 0, "{:?}", port.fault);
+    }
+}
+
+#[test]
+fn qemu_guests() {
+    two_guests(1);
+}
+
+#[test]
+fn qemu_guests_with_two_cpus_and_queue_pairs() {
+    two_guests(2);
+}
+
+#[test]
+fn qemu_guest_and_namespace() {
+    if !needs_root("qemu_guest_and_namespace") {
+        return;
+    }
+    let _turn = heavy();
+    let namespace = Namespace::new("peer");
+    let netns = namespace.name();
+    let daemon = Daemon::start(&format!(
+        "[networks.lan.ports.a]\n[networks.lan.ports.tap]\nkind = \"tap\"\ninterface = \"lan0\"\nnetns = \"{netns}\"\n\
+         [networks.jumbo]\nmtu = 9000\n[networks.jumbo.ports.a]\n\
+         [networks.jumbo.ports.tap]\nkind = \"tap\"\ninterface = \"jumbo0\"\nnetns = \"{netns}\"\n"
+    ));
+    namespace.configure("lan0", "10.1.0.2/24");
+    namespace.configure("jumbo0", "10.2.0.2/24");
+    let job =
+        format!("job=agent addr0=10.1.0.1/24 addr1=10.2.0.1/24 mtu1=9000 file_mib={FILE_MIB}");
+    let nics = nics(&daemon, "a", 1, 1);
+    let mut agent = QemuGuest::boot("a", daemon.directory(), 1, &nics, &job);
+    agent.process.wait_for("RESULT agent ready", BOOT);
+    let mut driver = checks_in(&namespace, &daemon);
+    driver.wait_for("RESULT checks passed", CHECKS);
+    assert_checks(
+        "namespace to QEMU guest",
+        &driver.log(),
+        CHECKS_OF_TWO_NETWORKS,
+    );
+    assert!(driver.wait(BOOT).success());
+    assert!(agent.process.wait(BOOT).success());
+    say_counters(&daemon, "lan");
+    assert!(daemon.stop().success());
+}
+
+/// The guest's job `checks`, run in a namespace: the same script, the same busybox programs.
+fn checks_in(namespace: &Namespace, daemon: &Daemon) -> Process {
+    let bin = daemon.directory().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    let busybox = exec::find_program("busybox").expect("busybox is installed");
+    for applet in ["wget", "httpd", "ping", "awk"] {
+        symlink(&busybox, bin.join(applet)).unwrap();
+    }
+    let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", bin.display());
+    let mut command: Command = namespace.command("sh");
+    command
+        .arg(repo::lab_sources().join("guest/jobs/checks"))
+        .env("PATH", path)
+        .env("peers", "10.1.0.1/1500,10.2.0.1/9000")
+        .env("self", "10.1.0.2,10.2.0.2")
+        .env("file_mib", FILE_MIB.to_string());
+    Process::start("checks", daemon.directory(), &mut command)
+}
