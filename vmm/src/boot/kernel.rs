@@ -105,6 +105,13 @@ fn load_bzimage(ram: &GuestRam, file: &mut File) -> Result<Kernel, String> {
         return Err("it has no 64-bit entry point".into());
     }
     let start = loaded.kernel_load.raw_value();
+    // `syssize` counts paragraphs of 16 bytes; what is missing at the end would be found out only by the guest's crash.
+    let (size, loaded_size) = (u64::from(header.syssize) * 16, loaded.kernel_end - start);
+    if loaded_size < size {
+        return Err(format!(
+            "it is cut short: {loaded_size} of {size} bytes behind its setup code"
+        ));
+    }
     // The kernel unpacks itself into `init_size` bytes at its preferred address, or where it was loaded if that is higher.
     let runs_at = start.max(header.pref_address);
     Ok(Kernel {
