@@ -67,10 +67,15 @@ fn add_nic(command: &mut Command, index: usize, nic: &Nic) {
     let pairs = nic.queue_pairs;
     let socket = nic.socket.display();
     // One vector per queue, one for the control queue, one for configuration changes.
-    let mut device = format!("virtio-net-pci,netdev=n{index},mac={}", nic.mac);
-    if pairs > 1 {
-        device.push_str(&format!(",mq=on,vectors={}", 2 * pairs + 2));
-    }
+    let vectors = 2 * pairs + 2;
+    let multi_queue = match pairs {
+        1 => String::new(),
+        _ => format!(",mq=on,vectors={vectors}"),
+    };
+    let mut device = format!(
+        "virtio-net-pci,netdev=n{index},mac={}{multi_queue}",
+        nic.mac
+    );
     if machine::qemu_major().is_some_and(|major| major < 8) {
         say("QEMU before version 8 crashes with MSI-X over vhost-user: using INTx");
         device.push_str(",vectors=0");

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 use tests::{Daemon, Namespace, Process, heavy, needs_root, say, wait_until};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A network with a namespace on each of its two taps. All networks use the same addresses: nothing
 /// but the daemon keeps them apart.

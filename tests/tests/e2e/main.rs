@@ -1,6 +1,11 @@
 //! Everything together: the programs as they are shipped, stock kernels, real traffic.
 //!
 //! Run by `cargo xtask test`; each test prints its figures. Tests that boot guests wait for each other.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests, outside of #[test] functions"
+)]
+
 mod bad_inputs;
 mod isolation;
 mod lab;

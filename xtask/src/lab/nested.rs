@@ -2,6 +2,7 @@
 use super::{Files, Options, RunDirectory, Scenario};
 use crate::exec;
 use anyhow::{Context, Result, bail};
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
@@ -56,7 +57,7 @@ pub(super) fn run(
     );
     // The kernel hands words that it does not know to init, as environment.
     for (key, value) in &options.settings {
-        parameters.push_str(&format!(" {key}={value}"));
+        write!(parameters, " {key}={value}")?;
     }
     let mut command = qemu(options, files, &parameters)?;
     command
