@@ -16,6 +16,8 @@ pub struct Nic {
     pub mac: String,
     /// Queue pairs.
     pub queue_pairs: u32,
+    /// MTU offered to the guest (VIRTIO_NET_F_MTU).
+    pub mtu: u16,
 }
 
 /// A guest with the lab's initramfs.

@@ -75,6 +75,13 @@ impl Network {
     }
 }
 
+/// The line of ping's summary that counts.
+fn transmitted(log: &str) -> &str {
+    log.lines()
+        .find(|line| line.contains("transmitted"))
+        .unwrap_or_default()
+}
+
 /// At how many places of `data` four repetitions of `pattern` (hexadecimal) begin: several in each ping.
 fn count(data: &[u8], pattern: &str) -> usize {
     let bytes: Vec<u8> = (0..pattern.len())
@@ -169,14 +176,11 @@ fn a_killed_worker_costs_the_other_networks_no_packet() {
     };
     let first = daemon.network(victim.name).worker_pid.expect("a worker");
     // Numbered and continuous: three seconds, far longer than a restart.
+    let stream = |network: &Network| network.ping(directory, &["-c", "600", "-i", "0.005"]);
+    let mut interrupted = stream(victim);
     let mut streams: Vec<(&Network, Process)> = others
         .iter()
-        .map(|network| {
-            (
-                network,
-                network.ping(directory, &["-c", "600", "-i", "0.005"]),
-            )
-        })
+        .map(|network| (network, stream(network)))
         .collect();
     let before = daemon.network(others[0].name).ports[0].counters.tx_frames;
     wait_until("the streams", PATIENCE, || {
@@ -196,15 +200,21 @@ fn a_killed_worker_costs_the_other_networks_no_packet() {
         assert!(stream.ended().is_none(), "the stream outlasts the restart");
         stream.wait(PATIENCE);
         let log = stream.log();
-        let line = log
-            .lines()
-            .find(|line| line.contains("transmitted"))
-            .unwrap_or_default();
+        let line = transmitted(&log);
         say(&format!("{}: {line}", network.name));
         assert!(line.contains("600 received"), "{log}");
         assert_eq!(daemon.network(network.name).restarts, 0);
     }
-    victim.wait_connected(directory);
+    interrupted.wait(PATIENCE);
+    let log = interrupted.log();
+    let line = transmitted(&log);
+    let answered: u32 = line
+        .split([' ', ','])
+        .zip(line.split([' ', ',']).skip(1))
+        .find_map(|(number, word)| (word == "received").then(|| number.parse().ok())?)
+        .unwrap_or_default();
+    assert!(answered > 300, "{} resumes: {line}", victim.name);
+    say(&format!("{}, whose worker was killed: {line}", victim.name));
     say(&format!(
         "{}: worker {first} killed, {:?} took over",
         victim.name, restarted.worker_pid

@@ -13,15 +13,14 @@ const CHECKS: Duration = Duration::from_mins(6);
 const CHECKS_OF_TWO_NETWORKS: usize = 12;
 
 fn nics(daemon: &Daemon, port: &str, number: u8, queue_pairs: u32) -> Vec<Nic> {
-    ["lan", "jumbo"]
-        .iter()
-        .zip(1..)
-        .map(|(network, index)| Nic {
+    [("lan", 1, 1500), ("jumbo", 2, 9000)]
+        .map(|(network, index, mtu)| Nic {
             socket: daemon.socket(network, port),
-            mac: format!("52:54:00:0e:{index:02x}:{number:02x}"),
+            mac: format!("52:54:00:0e:0{index}:{number:02x}"),
             queue_pairs,
+            mtu,
         })
-        .collect()
+        .to_vec()
 }
 
 fn two_guests(queue_pairs: u32) {
