@@ -196,6 +196,10 @@ fn a_killed_worker_costs_the_other_networks_no_packet() {
             .map(|_| network)
     });
     assert_eq!(restarted.restarts, 1);
+    let outlasted = streams
+        .iter_mut()
+        .all(|(_, stream)| stream.ended().is_none());
+    assert!(outlasted, "the streams flow before, during and after");
     for (network, stream) in &mut streams {
         assert!(stream.ended().is_none(), "the stream outlasts the restart");
         stream.wait(PATIENCE);
