@@ -201,7 +201,6 @@ fn a_killed_worker_costs_the_other_networks_no_packet() {
         .all(|(_, stream)| stream.ended().is_none());
     assert!(outlasted, "the streams flow before, during and after");
     for (network, stream) in &mut streams {
-        assert!(stream.ended().is_none(), "the stream outlasts the restart");
         stream.wait(PATIENCE);
         let log = stream.log();
         let line = transmitted(&log);
