@@ -28,10 +28,6 @@ pub fn run(ui: Ui, args: &Args) -> Result<ExitCode> {
     }
     let verdict = lab::run(ui, &Scenario::load("demo")?, &options)?;
     println!();
-    for result in &verdict.results {
-        println!("  {result}");
-    }
-    println!();
     if verdict.passed() {
         println!(
             "That was it, in {:.0} s; everything is cleaned up.",

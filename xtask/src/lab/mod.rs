@@ -216,7 +216,8 @@ fn prepare(ui: Ui, options: &Options, direct: bool) -> Result<Files> {
 fn show(step: &Step, line: &str, verbose: bool, results: &mut Vec<String>) {
     if let Some(text) = line.strip_prefix("LAB-STEP ") {
         step.progress(text);
-    } else if let Some(text) = line.strip_prefix("RESULT ") {
+    } else if let Some(text) = line.strip_prefix("RESULT") {
+        let text = text.strip_prefix(' ').unwrap_or(text);
         results.push(text.to_owned());
         step.line(text);
     } else if verbose {
