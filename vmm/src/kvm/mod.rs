@@ -1,11 +1,13 @@
 //! KVM: the virtual machine, its interrupts and its vCPUs.
 
 mod cpuid;
+mod exits;
 mod interrupts;
 mod vcpu;
 mod vm;
 
+pub use exits::Exit;
 pub use interrupts::KvmInterrupts;
 pub(crate) use vcpu::BOOT_GDT;
-pub use vcpu::{BootState, Exit, Vcpu};
+pub use vcpu::{BootState, Vcpu};
 pub use vm::{KvmError, Vm};

@@ -1,18 +1,15 @@
-//! One vCPU: its state at start and its exits.
+//! One vCPU and its state at start.
 
 use kvm_bindings::{
     CpuId, Msrs, kvm_fpu, kvm_lapic_state, kvm_msr_entry, kvm_regs, kvm_segment, kvm_sregs,
 };
-use kvm_ioctls::{VcpuExit, VcpuFd};
+use kvm_ioctls::VcpuFd;
 
 use super::{
     cpuid,
     vm::{KvmError, ioctl},
 };
-use crate::{
-    bus::Bus,
-    layout::{BOOT_GDT_ADDR, BOOT_STACK_ADDR, PAGE_TABLES_ADDR},
-};
+use crate::layout::{BOOT_GDT_ADDR, BOOT_STACK_ADDR, PAGE_TABLES_ADDR};
 
 /// Where the first vCPU starts: the 64-bit entry of the Linux boot protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,21 +20,10 @@ pub struct BootState {
     pub zero_page: u64,
 }
 
-/// Why a vCPU came back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Exit {
-    /// An exit was dealt with, or a signal came: look around and run again.
-    Again,
-    /// Triple fault.
-    Shutdown,
-    /// KVM cannot go on.
-    Crash(String),
-}
-
 /// A vCPU.
 #[derive(Debug)]
 pub struct Vcpu {
-    fd: VcpuFd,
+    pub(super) fd: VcpuFd,
     index: u8,
 }
 
@@ -107,39 +93,6 @@ impl Vcpu {
     /// The vCPU's number, which is its APIC id.
     pub fn index(&self) -> u8 {
         self.index
-    }
-
-    /// Runs until the next exit and deals with accesses to ports and devices.
-    pub fn run(&mut self, pio: &Bus, mmio: &Bus) -> Exit {
-        match self.fd.run() {
-            Ok(VcpuExit::IoIn(port, data)) => {
-                pio.read(u64::from(port), data);
-                Exit::Again
-            }
-            Ok(VcpuExit::IoOut(port, data)) => {
-                pio.write(u64::from(port), data);
-                Exit::Again
-            }
-            Ok(VcpuExit::MmioRead(addr, data)) => {
-                mmio.read(addr, data);
-                Exit::Again
-            }
-            Ok(VcpuExit::MmioWrite(addr, data)) => {
-                mmio.write(addr, data);
-                Exit::Again
-            }
-            Ok(VcpuExit::Shutdown) => Exit::Shutdown,
-            Ok(VcpuExit::Hlt | VcpuExit::Intr | VcpuExit::IrqWindowOpen) => Exit::Again,
-            Ok(VcpuExit::InternalError) => Exit::Crash(
-                "KVM cannot emulate an instruction of the guest (KVM_EXIT_INTERNAL_ERROR)".into(),
-            ),
-            Ok(VcpuExit::FailEntry(reason, cpu)) => Exit::Crash(format!(
-                "hardware refused to enter the guest on CPU {cpu}: {reason:#x}"
-            )),
-            Ok(other) => Exit::Crash(format!("unexpected exit {other:?}")),
-            Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => Exit::Again,
-            Err(error) => Exit::Crash(format!("KVM_RUN failed: {error}")),
-        }
     }
 }
 
