@@ -169,7 +169,6 @@ fn capabilities(has: impl Fn(Cap) -> bool) -> Finding {
         (Cap::SetTssAddr, "SET_TSS_ADDR"),
         (Cap::Pit2, "PIT2"),
         (Cap::IrqRouting, "IRQ_ROUTING"),
-        (Cap::ImmediateExit, "IMMEDIATE_EXIT"),
         (Cap::ExtCpuid, "EXT_CPUID"),
     ];
     let missing: Vec<_> = needed

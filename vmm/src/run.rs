@@ -8,8 +8,8 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use crate::{
     cli::RunArgs,
     config::SerialConfig,
-    machine::{Console, Event, EventSender, HostResources, Machine},
-    terminal::RawMode,
+    machine::{Console, Event, HostResources, Machine, Stopper},
+    terminal::{self, RawMode},
 };
 
 /// Exit code of a guest that crashed.
@@ -27,17 +27,17 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     // Before any thread starts: every thread inherits the mask, and only the signal thread takes these.
     let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
     pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&signals), None)?;
+    let stopper = Stopper::default();
+    watch_signals(signals, stopper.clone())?;
 
     let host = HostResources::open(&config, args.control_socket.as_deref())?;
-    let console = Console::default();
-    let current = Current::default();
-    watch_signals(signals, current.clone())?;
+    let console = Console::new(stopper.clone()).context("setting up the console")?;
     let mut terminal = None;
     loop {
         let machine = Machine::build(&config, &host)?;
-        current.set(machine.events());
+        stopper.attach(machine.events());
         if config.serial == SerialConfig::Stdio {
-            console.attach(machine.console(), machine.events());
+            console.attach(machine.console());
             if terminal.is_none() {
                 terminal = Some(RawMode::enter().context("switching the terminal to raw mode")?);
                 console.spawn()?;
@@ -61,45 +61,16 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The machine that is running now: a guest that resets gets a new one.
-#[derive(Debug, Clone, Default)]
-struct Current(std::sync::Arc<std::sync::Mutex<Option<EventSender>>>);
-
-impl Current {
-    fn set(&self, events: EventSender) {
-        *self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(events);
-    }
-
-    /// Asks the running machine to stop; false: there is none yet.
-    fn quit(&self) -> bool {
-        match &*self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-        {
-            Some(events) => {
-                events.send(Event::Quit);
-                true
-            }
-            None => false,
-        }
-    }
-}
-
-fn watch_signals(signals: SigSet, current: Current) -> io::Result<()> {
+fn watch_signals(signals: SigSet, stopper: Stopper) -> io::Result<()> {
     thread::Builder::new()
         .name("signals".into())
         .spawn(move || {
-            let mut asked = false;
             while let Ok(signal) = signals.wait() {
-                // The first signal stops the machine in order; without one, or if that takes too long for somebody, end at once.
-                if asked || !current.quit() {
+                // The first signal stops the machine in order. Without one, or if that takes too long for somebody, end at once.
+                if !stopper.stop() {
+                    terminal::restore();
                     std::process::exit(128 + signal as i32);
                 }
-                asked = true;
             }
         })?;
     Ok(())

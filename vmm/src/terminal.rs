@@ -28,10 +28,10 @@ impl RawMode {
         raw.output_flags = saved.output_flags;
         raw.local_flags.remove(LocalFlags::ISIG);
         raw.input_flags.remove(InputFlags::ICRNL);
-        tcsetattr(stdin.as_fd(), SetArg::TCSANOW, &raw)?;
         if let Ok(mut slot) = SAVED.lock() {
             *slot = Some(saved);
         }
+        tcsetattr(stdin.as_fd(), SetArg::TCSANOW, &raw)?;
         let previous = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             restore();
@@ -47,7 +47,8 @@ impl Drop for RawMode {
     }
 }
 
-fn restore() {
+/// Puts the terminal back as it was, for ends that do not unwind. Harmless when it never was raw.
+pub fn restore() {
     let saved = SAVED.lock().ok().and_then(|mut slot| slot.take());
     if let Some(saved) = saved {
         // Nothing can be done about a terminal that is gone.
@@ -73,8 +74,9 @@ pub struct EscapeFilter {
 const CTRL_A: u8 = 1;
 
 impl EscapeFilter {
-    /// Appends what is meant for the guest to `guest`; returns the first escape met (what follows it is dropped).
-    pub fn feed(&mut self, typed: &[u8], guest: &mut Vec<u8>) -> Option<Escape> {
+    /// Appends what is meant for the guest to `guest`; returns the escapes in between.
+    pub fn feed(&mut self, typed: &[u8], guest: &mut Vec<u8>) -> Vec<Escape> {
+        let mut escapes = Vec::new();
         for &byte in typed {
             if !std::mem::take(&mut self.escaped) {
                 if byte == CTRL_A {
@@ -85,13 +87,13 @@ impl EscapeFilter {
                 continue;
             }
             match byte {
-                b'x' | b'X' => return Some(Escape::Quit),
-                b'h' | b'H' | b'?' => return Some(Escape::Help),
+                b'x' | b'X' => escapes.push(Escape::Quit),
+                b'h' | b'H' | b'?' => escapes.push(Escape::Help),
                 CTRL_A => guest.push(CTRL_A),
                 other => guest.extend([CTRL_A, other]),
             }
         }
-        None
+        escapes
     }
 }
 
@@ -103,10 +105,11 @@ mod tests {
     fn escapes_are_found_even_across_reads() {
         let mut filter = EscapeFilter::default();
         let mut guest = Vec::new();
-        assert_eq!(filter.feed(b"ls\x01", &mut guest), None);
-        assert_eq!(filter.feed(b"\x01\x01c", &mut guest), None);
+        assert_eq!(filter.feed(b"ls\x01", &mut guest), []);
+        assert_eq!(filter.feed(b"\x01\x01c", &mut guest), []);
         assert_eq!(guest, b"ls\x01\x01c");
-        assert_eq!(filter.feed(b"\x01h", &mut guest), Some(Escape::Help));
-        assert_eq!(filter.feed(b"a\x01x", &mut guest), Some(Escape::Quit));
+        let escapes = filter.feed(b"\x01ha\x01x", &mut guest);
+        assert_eq!(escapes, [Escape::Help, Escape::Quit]);
+        assert_eq!(guest, b"ls\x01\x01ca");
     }
 }

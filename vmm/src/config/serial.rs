@@ -1,6 +1,6 @@
 //! `--serial stdio|null|file=PATH`
 
-use std::{path::PathBuf, str::FromStr};
+use std::{fmt, path::PathBuf, str::FromStr};
 
 /// Where the serial console is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -12,6 +12,16 @@ pub enum SerialConfig {
     File(PathBuf),
     /// Nowhere.
     Null,
+}
+
+impl fmt::Display for SerialConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdio => f.write_str("standard output"),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Null => f.write_str("nowhere"),
+        }
+    }
 }
 
 impl FromStr for SerialConfig {

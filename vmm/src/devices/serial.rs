@@ -1,13 +1,14 @@
 //! COM1: a 16550A on the VMM's standard streams or a file.
 
 use std::{
-    io::{self, Write},
-    sync::{Arc, Mutex, PoisonError},
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use vm_superio::{Serial, Trigger, serial::NoEvents};
+use vm_superio::{Serial, Trigger, serial::SerialEvents};
 use vmm_sys_util::eventfd::EventFd;
 
+use super::SerialWriter;
 use crate::bus::BusDevice;
 
 /// Pulses the interrupt line.
@@ -26,10 +27,30 @@ impl Trigger for Line {
     }
 }
 
-/// Where the guest's output goes.
-pub(super) type Output = Box<dyn Write + Send>;
+/// Tells the console's input when the guest has emptied the receive FIFO.
+#[derive(Debug, Default)]
+pub(super) struct Drained(Mutex<Option<Arc<EventFd>>>);
 
-type Uart = Serial<Line, NoEvents, Output>;
+impl Drained {
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<EventFd>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SerialEvents for Drained {
+    fn buffer_read(&self) {}
+    fn out_byte(&self) {}
+    fn tx_lost_byte(&self) {}
+
+    fn in_buffer_empty(&self) {
+        if let Some(event) = &*self.lock() {
+            // A full counter is a wake-up that is still to come.
+            let _ = event.write(1);
+        }
+    }
+}
+
+type Uart = Serial<Line, Arc<Drained>, SerialWriter>;
 
 /// The port as the bus sees it.
 pub struct SerialPort {
@@ -40,6 +61,7 @@ pub struct SerialPort {
 #[derive(Clone)]
 pub struct SerialConsole {
     uart: Arc<Mutex<Uart>>,
+    drained: Arc<Drained>,
 }
 
 impl std::fmt::Debug for SerialPort {
@@ -56,18 +78,25 @@ impl std::fmt::Debug for SerialConsole {
 
 impl SerialPort {
     /// A port that pulses `line` and prints to `output`.
-    pub fn new(line: EventFd, output: Box<dyn Write + Send>) -> (Self, SerialConsole) {
-        let uart = Arc::new(Mutex::new(Serial::new(Line(line), output)));
+    pub fn new(line: EventFd, output: SerialWriter) -> (Self, SerialConsole) {
+        let drained = Arc::new(Drained::default());
+        let uart = Serial::with_events(Line(line), Arc::clone(&drained), output);
+        let uart = Arc::new(Mutex::new(uart));
         (
             Self {
                 uart: Arc::clone(&uart),
             },
-            SerialConsole { uart },
+            SerialConsole { uart, drained },
         )
     }
 }
 
 impl SerialConsole {
+    /// Has `event` signalled whenever the guest has read all that was typed.
+    pub fn tell_when_drained(&self, event: Arc<EventFd>) {
+        *self.drained.lock() = Some(event);
+    }
+
     /// Types `bytes`; returns how many the receive FIFO took (64 bytes at most).
     pub fn type_in(&self, bytes: &[u8]) -> usize {
         let mut uart = self.uart.lock().unwrap_or_else(PoisonError::into_inner);

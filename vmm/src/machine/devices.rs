@@ -10,7 +10,8 @@ use thiserror::Error;
 
 use crate::{
     bus::{Bus, BusError},
-    config::GuestConfig,
+    config::{GuestConfig, SerialConfig},
+    devices::SerialOutput,
     interrupt::InterruptController,
     layout,
     memory::GuestRam,
@@ -30,6 +31,9 @@ pub enum DeviceError {
     /// Two devices at one address.
     #[error(transparent)]
     Bus(#[from] BusError),
+    /// The log of the serial console.
+    #[error("cannot write the serial console to {0}: {1}")]
+    Serial(SerialConfig, io::Error),
     /// A disk image.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -50,6 +54,7 @@ pub enum DeviceError {
 /// What devices need of the host and keep across a reboot of the guest.
 #[derive(Debug, Default)]
 pub struct HostResources {
+    serial: SerialOutput,
     /// Disk images, locked, in the order of the command line.
     disks: Vec<Arc<Image>>,
     /// Back-ends of the NICs and the addresses of the NICs, in the order of the command line.
@@ -57,11 +62,21 @@ pub struct HostResources {
 }
 
 impl HostResources {
-    /// Opens disks and asks for ports.
+    /// Where the serial console's output goes.
+    pub(super) fn serial(&self) -> &SerialOutput {
+        &self.serial
+    }
+
+    /// Opens the console and disks and asks for ports.
     pub fn open(config: &GuestConfig, control_socket: Option<&Path>) -> Result<Self, DeviceError> {
         let default_socket = control::default_socket(&control::default_runtime_dir());
         let control_socket = control_socket.unwrap_or(&default_socket);
-        let mut host = Self::default();
+        let serial = SerialOutput::open(&config.serial)
+            .map_err(|source| DeviceError::Serial(config.serial.clone(), source))?;
+        let mut host = Self {
+            serial,
+            ..Self::default()
+        };
         for disk in &config.disks {
             let image = Image::open(&disk.path, disk.readonly)?;
             host.disks.push(Arc::new(image));

@@ -3,12 +3,12 @@
 mod console;
 mod devices;
 mod events;
+mod stopper;
 mod vcpus;
 
 use std::{
-    fs::File,
     io,
-    sync::{Arc, Mutex, mpsc::Receiver},
+    sync::{Arc, Mutex, atomic::AtomicBool, mpsc::Receiver},
 };
 
 use thiserror::Error;
@@ -18,8 +18,8 @@ pub use events::{Event, EventSender, events};
 use crate::{
     boot::{self, BootError},
     bus::{Bus, BusError},
-    config::{GuestConfig, SerialConfig},
-    devices::{I8042, PowerManagement, Rtc, SerialConsole, SerialPort},
+    config::GuestConfig,
+    devices::{I8042, PowerManagement, Rtc, SerialConsole, SerialPort, SerialWriter},
     kvm::{KvmError, KvmInterrupts, Vm},
     layout::{ACPI_PM_PORT, SERIAL_IRQ, SERIAL_PORT},
     memory::{GuestRam, MemoryError},
@@ -27,6 +27,7 @@ use crate::{
 
 pub use console::Console;
 pub use devices::{DeviceError, HostResources};
+pub use stopper::Stopper;
 
 use vcpus::Vcpus;
 
@@ -48,7 +49,7 @@ pub enum MachineError {
     /// Two devices at one address.
     #[error(transparent)]
     Bus(#[from] BusError),
-    /// Interrupts, threads, the serial log.
+    /// Interrupts and threads.
     #[error("{what}: {source}")]
     Io {
         /// What failed.
@@ -74,6 +75,8 @@ pub struct Machine {
     console: SerialConsole,
     events: EventSender,
     receiver: Receiver<Event>,
+    /// Set when the vCPUs are to stop.
+    stop: Arc<AtomicBool>,
     vcpus: Vec<crate::kvm::Vcpu>,
 }
 
@@ -87,7 +90,9 @@ impl Machine {
             Arc::new(KvmInterrupts::new(vm.fd()).map_err(io_error("setting up interrupt routes"))?);
         let (events, receiver) = events();
         let (pio, mmio) = (Bus::default(), Bus::default());
-        let console = board(config, &pio, &interrupts, &events)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let output = host.serial().writer(Arc::clone(&stop));
+        let console = board(output, &pio, &interrupts, &events)?;
         let devices = devices::plug_in(
             config,
             host,
@@ -111,6 +116,7 @@ impl Machine {
             console,
             events,
             receiver,
+            stop,
             vcpus,
         })
     }
@@ -128,7 +134,7 @@ impl Machine {
     /// Runs the vCPUs until an event ends that; all vCPUs have stopped when this returns.
     pub fn run(mut self) -> Result<Event, MachineError> {
         let vcpus = std::mem::take(&mut self.vcpus);
-        let running = Vcpus::start(vcpus, &self.pio, &self.mmio, &self.events)
+        let running = Vcpus::start(vcpus, &self.stop, &self.pio, &self.mmio, &self.events)
             .map_err(io_error("starting the vCPU threads"))?;
         // The machine itself holds a sender, so the channel cannot be closed.
         let event = self.receiver.recv().unwrap_or(Event::Quit);
@@ -144,7 +150,7 @@ impl Machine {
 
 /// Puts the board's own devices on the port bus.
 fn board(
-    config: &GuestConfig,
+    output: SerialWriter,
     pio: &Bus,
     interrupts: &KvmInterrupts,
     events: &EventSender,
@@ -152,13 +158,6 @@ fn board(
     let line = interrupts
         .edge_line(SERIAL_IRQ)
         .map_err(io_error("wiring the serial port"))?;
-    let output: Box<dyn io::Write + Send> = match &config.serial {
-        SerialConfig::Stdio => Box::new(io::stdout()),
-        SerialConfig::Null => Box::new(io::sink()),
-        SerialConfig::File(path) => Box::new(
-            File::create(path).map_err(io_error(format!("cannot write {}", path.display())))?,
-        ),
-    };
     let (serial, console) = SerialPort::new(line, output);
     pio.insert(u64::from(SERIAL_PORT), 8, Arc::new(Mutex::new(serial)))?;
     pio.insert(
@@ -167,7 +166,7 @@ fn board(
         Arc::new(Mutex::new(PowerManagement::new(events.clone()))),
     )?;
     pio.insert(0x70, 2, Arc::new(Mutex::new(Rtc::default())))?;
-    // 0x61 is KVM's own (speaker), so the two ports of the keyboard controller are two ranges.
+    // Port 0x61 in between is the speaker's: KVM's timer answers it before the bus is asked.
     let keyboard = Arc::new(Mutex::new(I8042::new(events.clone())));
     pio.insert(0x60, 5, keyboard)?;
     Ok(console)

@@ -36,16 +36,17 @@ pub(super) struct Vcpus {
 }
 
 impl Vcpus {
-    /// Starts a thread for each vCPU.
+    /// Starts a thread for each vCPU; they end when `stop` is set, which dropping the result does.
     pub(super) fn start(
         vcpus: Vec<Vcpu>,
+        stop: &Arc<AtomicBool>,
         pio: &Bus,
         mmio: &Bus,
         events: &EventSender,
     ) -> io::Result<Self> {
         install_kick()?;
         let mut running = Self {
-            stop: Arc::new(AtomicBool::new(false)),
+            stop: Arc::clone(stop),
             threads: Vec::new(),
         };
         for vcpu in vcpus {
@@ -77,7 +78,26 @@ impl Drop for Vcpus {
     }
 }
 
+/// Ends the machine if this thread panics: it would wait for its lost vCPU otherwise.
+struct PanicGuard<'a> {
+    events: &'a EventSender,
+    vcpu: u8,
+}
+
+impl Drop for PanicGuard<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let why = format!("the thread of vCPU {} panicked, a defect of vmm", self.vcpu);
+            self.events.send(Event::Crash(why));
+        }
+    }
+}
+
 fn run(mut vcpu: Vcpu, pio: &Bus, mmio: &Bus, events: &EventSender, stop: &AtomicBool) {
+    let _guard = PanicGuard {
+        events,
+        vcpu: vcpu.index(),
+    };
     while !stop.load(Ordering::Acquire) {
         match vcpu.run(pio, mmio) {
             Exit::Again => {}
