@@ -8,7 +8,9 @@ use nix::{
 };
 use thiserror::Error;
 use virtqueue::{MapError, MemoryMap};
-use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion};
+use vm_memory::{
+    FileOffset, GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion, mmap::MmapRegionError,
+};
 
 use crate::layout::{HOLE_END, HOLE_START};
 
@@ -88,8 +90,7 @@ impl GuestRam {
         for (start, len) in ram_ranges(size) {
             let bytes = usize::try_from(len).map_err(|e| failed(e.to_string()))?;
             let backing = FileOffset::from_arc(Arc::clone(&file), offset);
-            let region =
-                MmapRegion::from_file(backing, bytes).map_err(|e| failed(e.to_string()))?;
+            let region = map(backing, bytes, hugepages).map_err(|e| failed(e.to_string()))?;
             let region = GuestRegionMmap::new(region, GuestAddress(start))
                 .ok_or_else(|| failed("the region wraps".to_owned()))?;
             regions.push(region);
@@ -98,6 +99,16 @@ impl GuestRam {
         let mmap = GuestMemoryMmap::from_regions(regions).map_err(|e| failed(e.to_string()))?;
         let map = MemoryMap::from_guest_memory(1, &mmap)?;
         Ok(Self { mmap, map })
+    }
+}
+
+/// Maps hugepages with a reservation: without one, a shortage is a SIGBUS at the first access instead of an error here.
+fn map(backing: FileOffset, bytes: usize, hugepages: bool) -> Result<MmapRegion, MmapRegionError> {
+    if hugepages {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        MmapRegion::build(Some(backing), bytes, access, libc::MAP_SHARED)
+    } else {
+        MmapRegion::from_file(backing, bytes)
     }
 }
 
@@ -136,6 +147,13 @@ mod tests {
         let file = offset.file_offset().unwrap();
         assert_eq!(file.start(), HOLE_START);
         assert!(file.file().set_len(4096).is_err(), "sealed");
+    }
+
+    #[test]
+    fn too_few_hugepages_are_an_error_that_tells_how_to_reserve_them() {
+        // More than any test machine has.
+        let error = GuestRam::new(128 << 30, true).unwrap_err();
+        assert!(error.to_string().contains("nr_hugepages"), "{error}");
     }
 
     #[test]

@@ -94,11 +94,22 @@ fn kernels() {
     bzimage[0x1F1] = 4;
     bzimage[0x202..0x206].copy_from_slice(b"HdrS");
     let truncated_elf = fs::read(kernel(&dir)).unwrap()[..100].to_vec();
+    let mut cut_off = bzimage.clone();
+    cut_off[0x236] = 1; // xloadflags: 64-bit entry
+    cut_off[0x1F4..0x1F8].copy_from_slice(&1000u32.to_le_bytes()); // syssize, in 16 bytes
+    let mut huge = cut_off.clone();
+    huge.resize(32 << 10, 0);
+    huge[0x260..0x264].copy_from_slice(&(600u32 << 20).to_le_bytes()); // init_size
+    let mut arm = fs::read(kernel(&dir)).unwrap();
+    arm[18] = 183;
     for (name, bytes, says) in [
         ("empty", &[][..], "not a bootable"),
         ("text", b"#!/bin/sh\necho no kernel\n", "not a bootable"),
         ("headless", &bzimage, "not a bootable"),
         ("truncated", &truncated_elf, "not a bootable"),
+        ("cut-off", &cut_off, "1536 of 16000 bytes"),
+        ("huge", &huge, "needs 601 MiB of guest memory"),
+        ("arm", &arm, "another processor"),
         ("noise", &vec![0x55; 100_000], "not a bootable"),
     ] {
         let path = write(&dir, name, bytes);
@@ -110,6 +121,11 @@ fn kernels() {
         &["/nonexistent/bzImage", "No such file"],
     );
     refused(&["run", "--kernel", "/"], 1, &["kernel", "directory"]);
+    refused(
+        &["run", "--kernel", "/dev/null"],
+        1,
+        &["/dev/null", "not a regular file"],
+    );
 }
 
 #[test]

@@ -1,19 +1,17 @@
 //! Loading the kernel image and the initramfs.
 
 use std::{
-    fs::File,
-    io::{Read, Seek, SeekFrom},
+    fs::{self, File},
+    io,
+    os::unix::fs::FileExt,
     path::Path,
 };
 
 use linux_loader::loader::{KernelLoader, bootparam::setup_header, bzimage::BzImage, elf::Elf};
-use vm_memory::{Address, Bytes, GuestAddress, GuestMemoryBackend};
+use vm_memory::{Address, ByteValued, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 
 use super::BootError;
-use crate::{
-    layout::{HIGH_RAM_START, HOLE_START},
-    memory::GuestRam,
-};
+use crate::{layout::HIGH_RAM_START, memory::GuestRam};
 
 /// A bzImage's 64-bit entry point lies this far behind its load address (Documentation/arch/x86/boot.rst).
 const BZIMAGE_ENTRY_64: u64 = 0x200;
@@ -21,8 +19,15 @@ const BZIMAGE_ENTRY_64: u64 = 0x200;
 const XLF_KERNEL_64: u16 = 1;
 /// The magic of a setup header, "HdrS", at this offset of the file.
 const SETUP_MAGIC: (u64, [u8; 4]) = (0x202, *b"HdrS");
+/// Offset of the setup header in the file.
+const SETUP_HEADER: u64 = 0x1F1;
+/// Unit of `setup_sects`.
+const SECTOR: u64 = 512;
 /// The magic of an ELF file.
 const ELF_MAGIC: [u8; 4] = *b"\x7fELF";
+/// `e_ident[EI_CLASS]` and `e_machine` of x86-64.
+const ELFCLASS64: u8 = 2;
+const EM_X86_64: u16 = 62;
 /// Command line limit of a kernel that does not tell (ELF): COMMAND_LINE_SIZE of x86 without the final zero.
 const CMDLINE_LIMIT: usize = 2047;
 const PAGE: u64 = 4096;
@@ -42,46 +47,88 @@ pub(super) struct Kernel {
     initrd_addr_max: u64,
 }
 
+/// Why a kernel was refused.
+enum Refusal {
+    /// The file.
+    Bad(String),
+    /// It needs RAM up to this address to start.
+    NeedsRam(u64),
+}
+
+impl<T: Into<String>> From<T> for Refusal {
+    fn from(reason: T) -> Self {
+        Self::Bad(reason.into())
+    }
+}
+
 pub(super) fn load(ram: &GuestRam, path: &Path) -> Result<Kernel, BootError> {
+    let (mut file, len) = open("kernel", path)?;
     let unreadable = |source| BootError::File {
         what: "kernel",
         path: path.into(),
         source,
     };
-    let bad = |reason: String| BootError::Kernel {
+    let loaded = if magic(&file, 0).map_err(unreadable)? == Some(ELF_MAGIC) {
+        load_elf(ram, &mut file)
+    } else if magic(&file, SETUP_MAGIC.0).map_err(unreadable)? == Some(SETUP_MAGIC.1) {
+        load_bzimage(ram, &mut file, len)
+    } else {
+        Err("it has neither an ELF header nor a Linux setup header".into())
+    };
+    loaded.map_err(|refusal| match refusal {
+        Refusal::Bad(reason) => BootError::Kernel {
+            path: path.into(),
+            reason,
+        },
+        Refusal::NeedsRam(end) => BootError::KernelTooBig {
+            path: path.into(),
+            needed: end.div_ceil(1 << 20),
+            present: low_ram(ram) >> 20,
+        },
+    })
+}
+
+/// Opens a file that is read as a whole: a regular one, because others do not tell their length.
+fn open(what: &'static str, path: &Path) -> Result<(File, u64), BootError> {
+    let unreadable = |source| BootError::File {
+        what,
         path: path.into(),
-        reason,
+        source,
     };
-    let mut file = File::open(path).map_err(unreadable)?;
-    if file.metadata().map_err(unreadable)?.is_dir() {
-        return Err(unreadable(std::io::ErrorKind::IsADirectory.into()));
+    // Looked at before it is opened: opening a pipe waits for a writer.
+    let metadata = fs::metadata(path).map_err(unreadable)?;
+    if metadata.is_dir() {
+        return Err(unreadable(io::ErrorKind::IsADirectory.into()));
     }
-    if magic(&mut file, 0).map_err(unreadable)? == Some(ELF_MAGIC) {
-        return load_elf(ram, &mut file).map_err(bad);
+    if !metadata.is_file() {
+        return Err(unreadable(io::Error::other("not a regular file")));
     }
-    if magic(&mut file, SETUP_MAGIC.0).map_err(unreadable)? == Some(SETUP_MAGIC.1) {
-        return load_bzimage(ram, &mut file).map_err(bad);
-    }
-    Err(bad(
-        "it has neither an ELF header nor a Linux setup header".into()
-    ))
+    let file = File::open(path).map_err(unreadable)?;
+    Ok((file, metadata.len()))
 }
 
-fn magic(file: &mut File, offset: u64) -> std::io::Result<Option<[u8; 4]>> {
+fn magic(file: &File, offset: u64) -> io::Result<Option<[u8; 4]>> {
     let mut bytes = [0; 4];
-    file.seek(SeekFrom::Start(offset))?;
-    let found = match file.read_exact(&mut bytes) {
-        Ok(()) => Some(bytes),
-        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => None,
-        Err(error) => return Err(error),
-    };
-    file.seek(SeekFrom::Start(0))?;
-    Ok(found)
+    match file.read_exact_at(&mut bytes, offset) {
+        Ok(()) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
-fn load_elf(ram: &GuestRam, file: &mut File) -> Result<Kernel, String> {
+fn load_elf(ram: &GuestRam, file: &mut File) -> Result<Kernel, Refusal> {
+    let mut ident = [0; 20];
+    file.read_exact_at(&mut ident, 0)
+        .map_err(|_| "its ELF header is cut off")?;
+    let (class, machine) = (ident[4], u16::from_le_bytes([ident[18], ident[19]]));
+    if (class, machine) != (ELFCLASS64, EM_X86_64) {
+        return Err(format!("it is for another processor (ELF machine {machine})").into());
+    }
     let loaded = Elf::load(&ram.mmap, None, file, Some(GuestAddress(HIGH_RAM_START)))
-        .map_err(|e| e.to_string())?;
+        .map_err(|e| format!("{e} (it may be cut off, or need more memory than the guest has)"))?;
+    if loaded.kernel_end > low_ram(ram) {
+        return Err(Refusal::NeedsRam(loaded.kernel_end));
+    }
     let header = setup_header {
         boot_flag: 0xAA55,
         header: u32::from_le_bytes(SETUP_MAGIC.1),
@@ -97,29 +144,31 @@ fn load_elf(ram: &GuestRam, file: &mut File) -> Result<Kernel, String> {
     })
 }
 
-fn load_bzimage(ram: &GuestRam, file: &mut File) -> Result<Kernel, String> {
-    let loaded = BzImage::load(&ram.mmap, None, file, Some(GuestAddress(HIGH_RAM_START)))
-        .map_err(|e| e.to_string())?;
-    let header = loaded.setup_header.ok_or("it has no setup header")?;
+fn load_bzimage(ram: &GuestRam, file: &mut File, len: u64) -> Result<Kernel, Refusal> {
+    let mut header = setup_header::default();
+    file.read_exact_at(header.as_mut_slice(), SETUP_HEADER)
+        .map_err(|_| "its setup header is cut off")?;
     if header.xloadflags & XLF_KERNEL_64 == 0 {
         return Err("it has no 64-bit entry point".into());
     }
-    let start = loaded.kernel_load.raw_value();
-    // `syssize` counts paragraphs of 16 bytes; what is missing at the end would be found out only by the guest's crash.
-    let (size, loaded_size) = (u64::from(header.syssize) * 16, loaded.kernel_end - start);
-    if loaded_size < size {
-        return Err(format!(
-            "it is cut short: {loaded_size} of {size} bytes behind its setup code"
-        ));
+    let setup = (u64::from(header.setup_sects) + 1) * SECTOR;
+    let (code, expected) = (len.saturating_sub(setup), u64::from(header.syssize) * 16);
+    if code + PAGE < expected {
+        return Err(format!("it is cut off: {code} of {expected} bytes of code are there").into());
     }
     // The kernel unpacks itself into `init_size` bytes at its preferred address, or where it was loaded if that is higher.
-    let runs_at = start.max(header.pref_address);
+    let runs_at = HIGH_RAM_START.max(header.pref_address);
+    let end = (HIGH_RAM_START + code).max(runs_at.saturating_add(u64::from(header.init_size)));
+    if end > low_ram(ram) {
+        return Err(Refusal::NeedsRam(end));
+    }
+    let loaded = BzImage::load(&ram.mmap, None, file, Some(GuestAddress(HIGH_RAM_START)))
+        .map_err(|e| e.to_string())?;
+    let start = loaded.kernel_load.raw_value();
     Ok(Kernel {
         entry: start + BZIMAGE_ENTRY_64,
-        end: loaded
-            .kernel_end
-            .max(runs_at.saturating_add(u64::from(header.init_size))),
-        header,
+        end: end.max(loaded.kernel_end),
+        header: loaded.setup_header.unwrap_or(header),
         cmdline_limit: usize::try_from(header.cmdline_size).unwrap_or(CMDLINE_LIMIT),
         initrd_addr_max: u64::from(header.initrd_addr_max),
     })
@@ -131,19 +180,12 @@ pub(super) fn load_initrd(
     path: &Path,
     kernel: &Kernel,
 ) -> Result<(u32, u32), BootError> {
-    let unreadable = |source| BootError::File {
-        what: "initrd",
-        path: path.into(),
-        source,
-    };
-    let mut file = File::open(path).map_err(unreadable)?;
-    let size = file.metadata().map_err(unreadable)?.len();
+    let (mut file, size) = open("initrd", path)?;
     let too_big = || BootError::InitrdTooBig {
         path: path.into(),
         size,
     };
-    let low_ram = ram.mmap.iter().next().map_or(0, low_end).min(HOLE_START);
-    let top = low_ram.min(kernel.initrd_addr_max.saturating_add(1));
+    let top = low_ram(ram).min(kernel.initrd_addr_max.saturating_add(1));
     let addr = top.checked_sub(size).ok_or_else(too_big)? / PAGE * PAGE;
     if addr < kernel.end {
         return Err(too_big());
@@ -151,11 +193,17 @@ pub(super) fn load_initrd(
     let bytes = usize::try_from(size).map_err(|_| too_big())?;
     ram.mmap
         .read_exact_volatile_from(GuestAddress(addr), &mut file, bytes)
-        .map_err(|e| unreadable(std::io::Error::other(e.to_string())))?;
+        .map_err(|e| BootError::File {
+            what: "initrd",
+            path: path.into(),
+            source: io::Error::other(e.to_string()),
+        })?;
     let addr = u32::try_from(addr).map_err(|_| too_big())?;
     Ok((addr, u32::try_from(size).map_err(|_| too_big())?))
 }
 
-fn low_end(region: &impl vm_memory::GuestMemoryRegion) -> u64 {
-    region.start_addr().raw_value() + region.len()
+/// End of the RAM below the 32-bit hole.
+fn low_ram(ram: &GuestRam) -> u64 {
+    let first = ram.mmap.iter().next();
+    first.map_or(0, |region| region.start_addr().raw_value() + region.len())
 }

@@ -45,6 +45,18 @@ pub enum BootError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The kernel does not fit into RAM.
+    #[error(
+        "kernel {path} needs {needed} MiB of guest memory to start, of {present} MiB; give the guest more with --memory"
+    )]
+    KernelTooBig {
+        /// The file.
+        path: PathBuf,
+        /// MiB it needs.
+        needed: u64,
+        /// MiB that there are below the 32-bit hole.
+        present: u64,
+    },
     /// The initrd does not fit behind the kernel.
     #[error(
         "initrd {path} of {size} bytes does not fit into guest memory behind the kernel; give the guest more with --memory"

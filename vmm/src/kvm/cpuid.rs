@@ -7,10 +7,25 @@ const HYPERVISOR: u32 = 1 << 31;
 /// Leaf 1 EDX: several logical processors per package.
 const HTT: u32 = 1 << 28;
 
-/// Fits `cpuid` to vCPU `index` of `count` (APIC id = index, one thread per core, one package).
-pub(super) fn adjust(cpuid: &mut CpuId, index: u8, count: u8) {
-    let apic_id = u32::from(index);
-    let threads = u32::from(count);
+/// Leaf 1 ECX: the local APIC's timer can be set to a TSC value. KVM's own answer leaves it out, because it knows nothing yet of
+/// the in-kernel irqchip that the timer needs.
+const TSC_DEADLINE: u32 = 1 << 24;
+
+/// Who a vCPU is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Identity {
+    /// Its number, which is its APIC id.
+    pub(super) index: u8,
+    /// Number of vCPUs, all in one package, one thread per core.
+    pub(super) count: u8,
+    /// Whether KVM has the TSC deadline timer.
+    pub(super) tsc_deadline: bool,
+}
+
+/// Fits `cpuid` to one vCPU.
+pub(super) fn adjust(cpuid: &mut CpuId, identity: Identity) {
+    let apic_id = u32::from(identity.index);
+    let threads = u32::from(identity.count);
     // Bits of an APIC id below the package number.
     let core_bits = u32::BITS - (threads.max(1) - 1).leading_zeros();
     for entry in cpuid.as_mut_slice() {
@@ -18,6 +33,9 @@ pub(super) fn adjust(cpuid: &mut CpuId, index: u8, count: u8) {
             // SDM volume 2A, CPUID: feature information.
             0x1 => {
                 entry.ecx |= HYPERVISOR;
+                if identity.tsc_deadline {
+                    entry.ecx |= TSC_DEADLINE;
+                }
                 entry.ebx = (entry.ebx & 0x0000_FFFF) | (apic_id << 24) | (threads << 16);
                 if threads > 1 {
                     entry.edx |= HTT;

@@ -6,7 +6,7 @@ use kvm_bindings::{
 use kvm_ioctls::VcpuFd;
 
 use super::{
-    cpuid,
+    cpuid::{self, Identity},
     vm::{KvmError, ioctl},
 };
 use crate::layout::{BOOT_GDT_ADDR, BOOT_STACK_ADDR, PAGE_TABLES_ADDR};
@@ -48,13 +48,8 @@ pub(crate) const BOOT_GDT: [u64; 5] = [
 ];
 
 impl Vcpu {
-    pub(super) fn new(
-        fd: VcpuFd,
-        mut cpuid: CpuId,
-        index: u8,
-        count: u8,
-    ) -> Result<Self, KvmError> {
-        cpuid::adjust(&mut cpuid, index, count);
+    pub(super) fn new(fd: VcpuFd, mut cpuid: CpuId, identity: Identity) -> Result<Self, KvmError> {
+        cpuid::adjust(&mut cpuid, identity);
         fd.set_cpuid2(&cpuid).map_err(ioctl("setting CPUID"))?;
         set_msrs(&fd)?;
         let fpu = kvm_fpu {
@@ -64,7 +59,10 @@ impl Vcpu {
         };
         fd.set_fpu(&fpu).map_err(ioctl("setting the FPU"))?;
         set_local_interrupts(&fd)?;
-        Ok(Self { fd, index })
+        Ok(Self {
+            fd,
+            index: identity.index,
+        })
     }
 
     /// Puts the first vCPU at the kernel's 64-bit entry. The others wait for the kernel's startup IPI.

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use kvm_bindings::{KVM_PIT_SPEAKER_DUMMY, kvm_pit_config, kvm_userspace_memory_region};
-use kvm_ioctls::{Kvm, VmFd};
+use kvm_ioctls::{Cap, Kvm, VmFd};
 use thiserror::Error;
 use vm_memory::{Address, GuestMemoryBackend, GuestMemoryRegion};
 
-use super::Vcpu;
+use super::{Vcpu, cpuid::Identity};
 use crate::{
     layout::{KVM_IDENTITY_MAP_ADDR, KVM_TSS_ADDR},
     memory::GuestRam,
@@ -98,6 +98,11 @@ impl Vm {
             .kvm
             .get_supported_cpuid(kvm_bindings::KVM_MAX_CPUID_ENTRIES)
             .map_err(ioctl("reading CPUID"))?;
-        Vcpu::new(fd, cpuid, index, count)
+        let identity = Identity {
+            index,
+            count,
+            tsc_deadline: self.kvm.check_extension(Cap::TscDeadlineTimer),
+        };
+        Vcpu::new(fd, cpuid, identity)
     }
 }
