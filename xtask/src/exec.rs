@@ -1,6 +1,6 @@
 //! Running external programs with errors a person can act on.
 use anyhow::{Context, Result, bail};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// How many lines of a failed program's output are worth showing.
@@ -19,7 +19,10 @@ pub fn find_program(program: &str) -> Option<PathBuf> {
 
 /// The command line as one would type it.
 pub fn describe(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    // `cargo`, not where rustup keeps it.
+    let program = Path::new(command.get_program());
+    let program = program.file_name().unwrap_or(program.as_os_str());
+    let words = std::iter::once(program).chain(command.get_args());
     words
         .map(|word| word.to_string_lossy().into_owned())
         .collect::<Vec<_>>()

@@ -42,7 +42,6 @@ const PROGRAMS: &[(&str, &str)] = &[
 
 /// Builds the programs that go into the lab and returns their paths.
 pub fn programs(ui: Ui, profile: Profile) -> Result<Vec<PathBuf>> {
-    ui.heading(&format!("cargo build ({})", profile.directory()));
     let mut command = cargo();
     command.arg("build");
     if profile == Profile::Release {
@@ -51,7 +50,23 @@ pub fn programs(ui: Ui, profile: Profile) -> Result<Vec<PathBuf>> {
     for (package, binary) in PROGRAMS {
         command.args(["--package", package, "--bin", binary]);
     }
-    if !exec::run_visible(&mut command)? {
+    build(ui, profile, &mut command)
+}
+
+/// Builds every program and every test, exactly as `cargo test --workspace` wants them, and returns
+/// the paths of the programs that go into the lab.
+///
+/// A build of single packages would choose other features for shared dependencies and make cargo
+/// build half of them twice.
+pub fn workspace(ui: Ui) -> Result<Vec<PathBuf>> {
+    let mut command = cargo();
+    command.args(["build", "--workspace", "--bins", "--tests"]);
+    build(ui, Profile::Dev, &mut command)
+}
+
+fn build(ui: Ui, profile: Profile, command: &mut Command) -> Result<Vec<PathBuf>> {
+    ui.heading(&exec::describe(command));
+    if !exec::run_visible(command)? {
         bail!("the build failed: see the compiler's messages above");
     }
     PROGRAMS

@@ -1,5 +1,5 @@
 //! `cargo xtask test`: everything CI runs.
-use super::build::{self, Profile, cargo};
+use super::build::{self, cargo};
 use crate::exec;
 use crate::setup::{self, kernels};
 use crate::ui::Ui;
@@ -23,7 +23,7 @@ pub fn run(ui: Ui, args: &Args) -> Result<ExitCode> {
     let started = Instant::now();
     setup::install_tools(ui)?;
     kernels::kernel(ui, kernels::Flavour::Cloud)?;
-    let programs = build::programs(ui, Profile::Dev)?;
+    let programs = build::workspace(ui)?;
     let mut test = cargo();
     test.args(["test", "--workspace", "--no-fail-fast"]);
     if args.quick {
