@@ -264,3 +264,7 @@ fn msi_route(gsi: u32, message: MsiMessage) -> kvm_irq_routing_entry {
     entry.u.msi.data = message.data;
     entry
 }
+
+#[cfg(test)]
+#[path = "interrupts_test.rs"]
+mod tests;

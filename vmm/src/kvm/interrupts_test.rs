@@ -1,0 +1,112 @@
+//! Interrupts and doorbells on the KVM of this machine, seen in the registers of its interrupt controllers.
+
+use std::{
+    io::Write as _,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use kvm_bindings::{KVM_MAX_CPUID_ENTRIES, kvm_irqchip, kvm_regs};
+use kvm_ioctls::{Kvm, VcpuFd};
+
+use super::*;
+use crate::{bus::Bus, kvm::Vm, layout::PCI_PIO_START, memory::GuestRam};
+
+const VECTOR: u8 = 0x51;
+const MESSAGE: MsiMessage = MsiMessage {
+    address: 0xFEE0_0000, // to APIC 0
+    data: VECTOR as u32,
+};
+
+struct Machine {
+    vm: Vm,
+    vcpu: VcpuFd,
+    interrupts: KvmInterrupts,
+}
+
+/// `None` where there is no KVM, which is said past the capture of test output.
+fn machine() -> Option<Machine> {
+    if !Path::new("/dev/kvm").exists() {
+        let _ = writeln!(io::stderr(), "NOT RUN: this machine has no /dev/kvm");
+        return None;
+    }
+    let vm = Vm::new(GuestRam::new(32 << 20, false).unwrap()).unwrap();
+    let vcpu = vm.fd().create_vcpu(0).unwrap();
+    let kvm = Kvm::new().unwrap();
+    let cpuid = kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES).unwrap();
+    vcpu.set_cpuid2(&cpuid).unwrap();
+    // A local APIC takes interrupts once bit 8 of its spurious vector register is set (SDM volume 3A, 11.9).
+    let mut lapic = vcpu.get_lapic().unwrap();
+    lapic.regs[0xF1] |= 1;
+    vcpu.set_lapic(&lapic).unwrap();
+    let interrupts = KvmInterrupts::new(vm.fd()).unwrap();
+    Some(Machine {
+        vm,
+        vcpu,
+        interrupts,
+    })
+}
+
+/// Whether `vector` waits in the local APIC's interrupt request register (0x200, 32 vectors in every 16 bytes).
+fn is_requested(vcpu: &VcpuFd, vector: u8) -> bool {
+    let lapic = vcpu.get_lapic().unwrap();
+    let (word, bit) = (usize::from(vector / 32), vector % 32);
+    lapic.regs[0x200 + word * 16 + usize::from(bit / 8)].cast_unsigned() >> (bit % 8) & 1 != 0
+}
+
+fn wait_until(mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !done() {
+        assert!(Instant::now() < deadline, "it did not happen");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn an_event_of_a_masked_vector_waits_for_its_route() {
+    let Some(machine) = machine() else { return };
+    let vector = machine.interrupts.msi_vector().unwrap();
+    vector.eventfd().write(1).unwrap();
+    assert!(!is_requested(&machine.vcpu, VECTOR));
+    vector.set_route(Some(MESSAGE)).unwrap();
+    wait_until(|| is_requested(&machine.vcpu, VECTOR));
+}
+
+#[test]
+fn a_vector_follows_its_route_and_is_silent_once_masked() {
+    let Some(machine) = machine() else { return };
+    let vector = machine.interrupts.msi_vector().unwrap();
+    vector.set_route(Some(MESSAGE)).unwrap();
+    let moved = VECTOR + 1;
+    vector
+        .set_route(Some(MsiMessage {
+            data: moved.into(),
+            ..MESSAGE
+        }))
+        .unwrap();
+    vector.eventfd().write(1).unwrap();
+    wait_until(|| is_requested(&machine.vcpu, moved));
+    assert!(!is_requested(&machine.vcpu, VECTOR));
+
+    vector.set_route(None).unwrap();
+    vector.eventfd().write(1).unwrap();
+    assert_eq!(
+        vector.eventfd().read().unwrap(),
+        1,
+        "it stays in the eventfd"
+    );
+}
+
+#[test]
+fn numbers_of_vectors_that_are_gone_are_used_again() {
+    let Some(machine) = machine() else { return };
+    for _ in 0..2 * MAX_GSI {
+        drop(machine.interrupts.msi_vector().unwrap());
+    }
+    let many: Vec<_> = (0..200)
+        .map(|_| machine.interrupts.msi_vector().unwrap())
+        .collect();
+    for vector in &many {
+        vector.set_route(Some(MESSAGE)).unwrap();
+    }
+}
