@@ -6,11 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kvm_bindings::{KVM_MAX_CPUID_ENTRIES, kvm_irqchip, kvm_regs};
+use kvm_bindings::KVM_MAX_CPUID_ENTRIES;
 use kvm_ioctls::{Kvm, VcpuFd};
 
 use super::*;
-use crate::{bus::Bus, kvm::Vm, layout::PCI_PIO_START, memory::GuestRam};
+use crate::{kvm::Vm, memory::GuestRam};
 
 const VECTOR: u8 = 0x51;
 const MESSAGE: MsiMessage = MsiMessage {
@@ -19,7 +19,7 @@ const MESSAGE: MsiMessage = MsiMessage {
 };
 
 struct Machine {
-    vm: Vm,
+    _vm: Vm,
     vcpu: VcpuFd,
     interrupts: KvmInterrupts,
 }
@@ -41,7 +41,7 @@ fn machine() -> Option<Machine> {
     vcpu.set_lapic(&lapic).unwrap();
     let interrupts = KvmInterrupts::new(vm.fd()).unwrap();
     Some(Machine {
-        vm,
+        _vm: vm,
         vcpu,
         interrupts,
     })
