@@ -43,7 +43,13 @@ pub fn is_debian() -> bool {
 
 /// The major version of the installed QEMU.
 pub fn qemu_major() -> Option<u32> {
-    let text = crate::exec::stdout(Command::new("qemu-system-x86_64").arg("--version")).ok()?;
+    qemu_version(Command::new("qemu-system-x86_64")).map(|(major, _)| major)
+}
+
+/// Major and minor version of the QEMU that `command` starts.
+pub fn qemu_version(mut command: Command) -> Option<(u32, u32)> {
+    let text = crate::exec::stdout(command.arg("--version")).ok()?;
     let version = text.split("version ").nth(1)?;
-    version.split('.').next()?.parse().ok()
+    let mut parts = version.split(['.', ' ']);
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }

@@ -1,7 +1,8 @@
 //! `cargo xtask test`: everything CI runs.
 use super::build::{self, cargo};
 use crate::exec;
-use crate::setup::{self, kernels};
+use crate::machine;
+use crate::setup::{self, emulator, kernels};
 use crate::ui::Ui;
 use anyhow::Result;
 use std::process::ExitCode;
@@ -23,6 +24,9 @@ pub fn run(ui: Ui, args: &Args) -> Result<ExitCode> {
     let started = Instant::now();
     setup::install_tools(ui)?;
     kernels::kernel(ui, kernels::Flavour::Cloud)?;
+    if !machine::has_virtualization() {
+        emulator::emulator(ui)?;
+    }
     let programs = build::workspace(ui)?;
     let mut test = cargo();
     test.args(["test", "--workspace", "--no-fail-fast"]);

@@ -12,6 +12,7 @@ pub use scenario::Scenario;
 use crate::image::{guest, host};
 use crate::machine;
 use crate::repo;
+use crate::setup::emulator::{self, Emulator};
 use crate::setup::kernels::{self, Flavour};
 use crate::ui::{Step, Ui};
 use anyhow::{Context, Result};
@@ -134,7 +135,7 @@ pub fn run(ui: Ui, scenario: &Scenario, options: &Options) -> Result<Verdict> {
         match &verdict {
             Err(error) if attempt < ATTEMPTS && error.is::<nested::HostPanic>() => {
                 ui.note(&format!("{error:#}"));
-                ui.note("QEMU's emulation of SVM crashes a host now and then: once more.");
+                ui.note("QEMU's emulation of SVM before 10.2 crashes a host now and then: once more.");
                 attempt += 1;
             }
             _ => return verdict,
@@ -190,6 +191,8 @@ struct Files {
     host_initrd: Option<PathBuf>,
     guest_kernel: PathBuf,
     guest_initrd: PathBuf,
+    /// What emulates the host; absent where the scenario runs on the machine itself.
+    emulator: Option<Emulator>,
 }
 
 fn prepare(ui: Ui, options: &Options, direct: bool) -> Result<Files> {
@@ -210,6 +213,11 @@ fn prepare(ui: Ui, options: &Options, direct: bool) -> Result<Files> {
         host_initrd,
         guest_kernel: kernel.image,
         guest_initrd,
+        emulator: if direct {
+            None
+        } else {
+            Some(emulator::emulator(ui)?)
+        },
     })
 }
 

@@ -18,8 +18,8 @@ pub(super) const CPU_MODEL: &str = "max,la57=off";
 /// Size of the disk that carries the logs home.
 const LOG_DISK_BYTES: u64 = 64 << 20;
 
-/// The host's kernel crashed. QEMU's emulation of SVM does that now and then: an exception reaches
-/// the host while the guest's GS base is loaded. Nothing that a program in the host does may cause it.
+/// The host's kernel crashed. The emulation of SVM before QEMU 10.2 does that now and then (see
+/// [`crate::setup::emulator`]). Nothing that a program in the host does may cause it.
 #[derive(Debug)]
 pub(super) struct HostPanic(String);
 
@@ -121,7 +121,11 @@ fn qemu(options: &Options, files: &Files, parameters: &str) -> Result<Command> {
         .host_initrd
         .as_ref()
         .context("the lab host's image was not built")?;
-    let mut command = Command::new("qemu-system-x86_64");
+    let emulator = files
+        .emulator
+        .as_ref()
+        .context("there is no emulator for the lab host")?;
+    let mut command = emulator.command();
     command
         .args(["-nodefaults", "-no-reboot", "-cpu", &options.cpu_model])
         .args(["-machine", "q35,accel=tcg"])

@@ -4,13 +4,15 @@ use crate::machine;
 use crate::ui::Step;
 use anyhow::{Context, Result, bail};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The package that is wanted from backports: bookworm's own QEMU 7.2 crashes as a vhost-user
 /// front-end with MSI-X when it emulates the CPU.
 const QEMU: &str = "qemu-system-x86";
 const BACKPORTS: &str = "bookworm-backports";
+const MIRROR: &str = "http://deb.debian.org/debian";
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const BACKPORTS_LIST: &str = "/etc/apt/sources.list.d/bookworm-backports.list";
 
 /// Installs `packages`; QEMU comes from backports on bookworm, where they can be reached.
@@ -19,7 +21,7 @@ pub fn install(step: &Step, packages: &[&str]) -> Result<()> {
         && machine::os_release("VERSION_CODENAME").as_deref() == Some("bookworm");
     if wants_backports && !has_backports() {
         step.progress(&format!("add the suite {BACKPORTS} to apt's sources"));
-        let source = format!("deb http://deb.debian.org/debian {BACKPORTS} main");
+        let source = format!("deb {MIRROR} {BACKPORTS} main");
         let script = format!("echo '{source}' > {BACKPORTS_LIST}");
         exec::run(as_root("sh")?.args(["-c", &script]))?;
     }
@@ -60,6 +62,83 @@ pub fn download_dependency(metapackage: &str, directory: &Path) -> Result<String
         download().with_context(|| format!("downloading {package} failed; is the network up?"))?;
     }
     Ok(package)
+}
+
+/// Another release of Debian than this machine's: looked at and downloaded from, never installed.
+/// Works without root.
+#[derive(Debug)]
+pub struct Release {
+    directory: PathBuf,
+    suite: String,
+}
+
+impl Release {
+    /// Suites of Debian, the one that packages are wanted from last; apt's files go into `directory`.
+    pub fn create(directory: &Path, suites: &[&str]) -> Result<Self> {
+        for part in ["lists/partial", "cache/archives/partial"] {
+            fs::create_dir_all(directory.join(part))?;
+        }
+        // As if nothing were installed: then what is downloaded is complete.
+        fs::write(directory.join("status"), "")?;
+        let source = |suite: &&str| format!("deb [signed-by={KEYRING}] {MIRROR} {suite} main");
+        let sources: Vec<String> = suites.iter().map(source).collect();
+        fs::write(directory.join("sources.list"), sources.join("\n") + "\n")?;
+        let suite = suites.last().context("no suite to download from")?;
+        Ok(Self {
+            directory: directory.to_owned(),
+            suite: (*suite).to_owned(),
+        })
+    }
+
+    /// Fetches the indices.
+    pub fn update(&self) -> Result<()> {
+        exec::run(self.apt_get().arg("update"))
+            .context("fetching package indices failed; is the network up?")?;
+        Ok(())
+    }
+
+    /// Downloads `package` with everything it depends on.
+    pub fn download(&self, package: &str) -> Result<Vec<PathBuf>> {
+        let mut command = self.apt_get();
+        command.args([
+            "-y",
+            "-t",
+            &self.suite,
+            "--no-install-recommends",
+            "--download-only",
+        ]);
+        exec::run(command.args(["install", package]))
+            .with_context(|| format!("downloading {package} failed; is the network up?"))?;
+        let archives = self.directory.join("cache/archives");
+        let mut packages: Vec<PathBuf> = fs::read_dir(&archives)?
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "deb"))
+            .collect();
+        packages.sort();
+        Ok(packages)
+    }
+
+    fn apt_get(&self) -> Command {
+        let place = |part: &str| self.directory.join(part).display().to_string();
+        let mut command = Command::new("apt-get");
+        command.args(["-q", "-o", "Acquire::Retries=3"]);
+        for option in [
+            format!("Dir::State::lists={}", place("lists")),
+            format!("Dir::State::status={}", place("status")),
+            format!("Dir::State::extended_states={}", place("extended_states")),
+            format!("Dir::Cache={}", place("cache")),
+            format!("Dir::Etc::sourcelist={}", place("sources.list")),
+            "Dir::Etc::sourceparts=-".to_owned(),
+            // Nothing is installed, so there is nothing to lock against; and root may download as root
+            // into a directory that apt's own user cannot enter.
+            "Debug::NoLocking=1".to_owned(),
+            "APT::Sandbox::User=root".to_owned(),
+        ] {
+            command.args(["-o", &option]);
+        }
+        command
+    }
 }
 
 fn first_dependency(metapackage: &str) -> Result<String> {

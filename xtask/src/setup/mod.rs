@@ -1,5 +1,6 @@
 //! What the lab needs on this machine: programs from packages, stock kernels.
 pub mod apt;
+pub mod emulator;
 pub mod kernels;
 
 use crate::exec::{self, find_program};
