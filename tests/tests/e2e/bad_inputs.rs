@@ -166,7 +166,7 @@ fn bad_kernels_and_initramfs() {
     );
     let image = fs::read(&bench.kernel).expect("the stock kernel");
     let cut = bench.file("cut", &image[..image.len() / 2]);
-    bench.refused(&mut Bench::vmm_with_kernel(&cut), FAILED, &["cut short"]);
+    bench.refused(&mut Bench::vmm_with_kernel(&cut), FAILED, &["cut off"]);
     let mut elf = b"\x7fELF\x02\x01\x01\0".to_vec();
     elf.resize(4096, 0xff);
     let elf = bench.file("garbage.elf", &elf);
