@@ -7,21 +7,23 @@
 //! // Waiting is always for a condition, with a deadline, never for a time.
 //! tests::wait_until("the sum", std::time::Duration::from_secs(1), || (1 + 1 == 2).then_some(()));
 //! ```
-#![forbid(unsafe_code)]
 
 mod daemon;
 mod heavy;
 mod namespace;
+mod packet_socket;
 mod process;
 pub mod programs;
 mod qemu;
 mod report;
 pub mod stock_backend;
+mod sys;
 mod wait;
 
 pub use daemon::Daemon;
 pub use heavy::{Heavy, heavy, needs_root};
 pub use namespace::Namespace;
+pub use packet_socket::PacketSocket;
 pub use process::Process;
 pub use qemu::{Nic, QemuGuest};
 pub use report::{assert_checks, say};

@@ -44,6 +44,12 @@ impl Namespace {
         run(self.command(program).args(words))
     }
 
+    /// Runs the lines of a shell script inside, up to the first that fails; all must succeed.
+    #[track_caller]
+    pub fn script(&self, lines: &str) -> Output {
+        run(self.command("sh").args(["-ec", lines]))
+    }
+
     /// Gives `interface` an address and takes it up.
     #[track_caller]
     pub fn configure(&self, interface: &str, address: &str) {

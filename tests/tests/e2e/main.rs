@@ -9,4 +9,5 @@
 mod bad_inputs;
 mod isolation;
 mod lab;
+mod macvlan;
 mod qemu;
