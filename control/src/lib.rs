@@ -27,6 +27,6 @@ mod types;
 pub use client::{Client, ClientError};
 pub use paths::{default_runtime_dir, default_socket};
 pub use types::{
-    ApiError, Mode, NetworkState, NetworkStatus, PortCounters, PortKind, PortRequest, PortState,
-    PortStatus, Status,
+    ApiError, Direction, Fault, Mode, NetworkState, NetworkStatus, PortCounters, PortDetail,
+    PortKind, PortRequest, PortState, PortStatus, QueueCounters, QueueStatus, SizeBins, Status,
 };

@@ -1,6 +1,6 @@
 //! Types of the control API.
 use serde::{Deserialize, Serialize};
-use std::{fmt, path::PathBuf};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 /// The whole daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,6 +153,12 @@ pub struct PortStatus {
     /// The latched fault of a faulty port.
     #[serde(default)]
     pub fault: Option<String>,
+    /// The newest fault, even if it is over.
+    #[serde(default)]
+    pub last_fault: Option<Fault>,
+    /// Queues that are latched as faulty.
+    #[serde(default)]
+    pub faulty_queues: u16,
     /// Counters since the worker started.
     #[serde(default)]
     pub counters: PortCounters,
@@ -178,6 +184,117 @@ pub struct PortCounters {
     pub software_offloads: u64,
     /// Latched ring faults.
     pub faults: u64,
+    /// Wake-ups by the guest (or by a tap that had frames).
+    pub kicks: u64,
+    /// Interrupts sent to the guest.
+    pub calls: u64,
+    /// Completions that the guest wanted no interrupt for.
+    pub calls_suppressed: u64,
+}
+
+/// Something that went wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// Sentence for people.
+    pub message: String,
+    /// How long ago it was.
+    pub seconds_ago: u64,
+}
+
+/// Direction of a queue, seen from the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// The guest receives.
+    Rx,
+    /// The guest transmits.
+    Tx,
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rx => "rx",
+            Self::Tx => "tx",
+        })
+    }
+}
+
+/// A port with its queues.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortDetail {
+    /// The port, its counters being the sums of its queues.
+    #[serde(flatten)]
+    pub port: PortStatus,
+    /// The first pair of queues and all that were used since the worker started.
+    pub queues: Vec<QueueStatus>,
+}
+
+/// One queue: a ring of a vhost-user port, or one direction of a tap queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueStatus {
+    /// Number of the queue pair.
+    pub queue_pair: u16,
+    /// Direction.
+    pub direction: Direction,
+    /// Latched as faulty.
+    #[serde(default)]
+    pub faulty: bool,
+    /// Counters since the worker started.
+    #[serde(flatten)]
+    pub counters: QueueCounters,
+}
+
+/// Counters of a queue, as in DPDK's vhost library.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct QueueCounters {
+    /// Good frames.
+    pub frames: u64,
+    /// Their bytes, without FCS.
+    pub bytes: u64,
+    /// Good frames by size.
+    pub sizes: SizeBins,
+    /// Good frames to a group other than broadcast.
+    pub multicast: u64,
+    /// Good frames to everybody.
+    pub broadcast: u64,
+    /// Frames that were dropped.
+    pub dropped: u64,
+    /// The same by reason; reasons that never occurred are left out.
+    pub drops: BTreeMap<String, u64>,
+    /// Frames segmented or checksummed in software.
+    pub software_offloads: u64,
+    /// Wake-ups by the guest (or by a tap that had frames).
+    pub kicks: u64,
+    /// Interrupts sent to the guest.
+    pub calls: u64,
+    /// Completions that the guest wanted no interrupt for.
+    pub calls_suppressed: u64,
+    /// Times that the queue was latched as faulty.
+    pub faults: u64,
+}
+
+/// Frames by size in bytes, without FCS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SizeBins {
+    /// Less than 64.
+    pub undersize: u64,
+    /// 64.
+    pub size_64: u64,
+    /// 65 to 127.
+    pub size_65_127: u64,
+    /// 128 to 255.
+    pub size_128_255: u64,
+    /// 256 to 511.
+    pub size_256_511: u64,
+    /// 512 to 1023.
+    pub size_512_1023: u64,
+    /// 1024 to 1518.
+    pub size_1024_1518: u64,
+    /// 1519 and more.
+    pub size_1519_and_more: u64,
 }
 
 /// What a new port should be.

@@ -47,6 +47,8 @@ fn ports_show_traffic_features_and_faults() {
             .into(),
         queue_pairs: 2,
         fault: Some("ring 3: bad index".into()),
+        last_fault: None,
+        faulty_queues: 1,
         counters: PortCounters {
             tx_frames: 1500,
             tx_bytes: 2_000_000,
@@ -67,6 +69,8 @@ fn ports_show_traffic_features_and_faults() {
         mac: None,
         features: Vec::new(),
         fault: None,
+        last_fault: None,
+        faulty_queues: 0,
         ..port.clone()
     };
     let text = shown(&network(vec![port, tap]));

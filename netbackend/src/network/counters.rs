@@ -1,10 +1,13 @@
 //! What is seen of a port from outside its datapath: counters, state, fault.
-use super::vhost_user::features;
-use control::{PortCounters, PortKind, PortState, PortStatus};
+use super::{queue_stats::QueueStats, vhost_user::features};
+use control::{
+    Direction, Fault as FaultReport, PortCounters, PortKind, PortState, PortStatus, QueueCounters,
+    QueueStatus,
+};
 use std::{
     path::PathBuf,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -29,20 +32,6 @@ impl Counter {
     }
 }
 
-/// Counters of a port as the datapath keeps them; the meaning is that of [`PortCounters`].
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    pub(super) tx_frames: Counter,
-    pub(super) tx_bytes: Counter,
-    pub(super) tx_dropped: Counter,
-    pub(super) rx_frames: Counter,
-    pub(super) rx_bytes: Counter,
-    pub(super) rx_dropped: Counter,
-    pub(super) software_offloads: Counter,
-    /// Written by the datapath and by the control thread.
-    faults: AtomicU64,
-}
-
 /// The transport of a port, for its report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Carrier {
@@ -58,7 +47,10 @@ pub(super) struct PortShared {
     carrier: Carrier,
     role: Role,
     fixed_mac: Option<MacAddr>,
-    pub(super) counters: Counters,
+    /// Counters by ring index: to the guest even, from the guest odd. A tap has its queues likewise.
+    queues: Box<[Arc<QueueStats>]>,
+    /// Written by the datapath and by the control thread.
+    faults: AtomicU64,
     /// A front-end is connected.
     connected: AtomicBool,
     /// Negotiated virtio features.
@@ -74,6 +66,8 @@ pub(super) struct PortShared {
 #[derive(Debug, Default)]
 struct Fault {
     text: Option<String>,
+    /// The newest one, and when it came.
+    last: Option<(String, Instant)>,
     /// When a fault of this port was last written to the log.
     logged: Option<Instant>,
 }
@@ -84,19 +78,44 @@ const LOG_INTERVAL: Duration = Duration::from_secs(1);
 const MAC_KNOWN: u64 = 1 << 63;
 
 impl PortShared {
-    pub(super) fn new(name: String, carrier: Carrier, role: Role, mac: Option<MacAddr>) -> Self {
+    pub(super) fn new(
+        name: String,
+        carrier: Carrier,
+        role: Role,
+        mac: Option<MacAddr>,
+        queue_pairs: u16,
+    ) -> Self {
         Self {
             name,
             carrier,
             role,
             fixed_mac: mac,
-            counters: Counters::default(),
+            queues: (0..queue_pairs.saturating_mul(2))
+                .map(|_| Arc::default())
+                .collect(),
+            faults: AtomicU64::new(0),
             connected: AtomicBool::new(false),
             features: AtomicU64::new(0),
             queue_pairs: AtomicU16::new(0),
             first_mac: AtomicU64::new(0),
             fault: Mutex::default(),
         }
+    }
+
+    /// Counters of the ring `index`.
+    pub(super) fn ring(&self, index: u16) -> Option<&Arc<QueueStats>> {
+        self.queues.get(usize::from(index))
+    }
+
+    /// Counters of what the guest sends by queue pair `queue`.
+    pub(super) fn transmit_stats(&self, queue: u16) -> Option<&QueueStats> {
+        let ring = queue.checked_mul(2)?.checked_add(1)?;
+        self.ring(ring).map(AsRef::as_ref)
+    }
+
+    /// Counters of what the guest gets by queue pair `queue`.
+    pub(super) fn receive_stats(&self, queue: u16) -> Option<&QueueStats> {
+        self.ring(queue.checked_mul(2)?).map(AsRef::as_ref)
     }
 
     pub(super) fn set_connected(&self, connected: bool) {
@@ -121,7 +140,7 @@ impl PortShared {
 
     /// Latches a fault: counted, logged, its text shown until the port is set up again.
     pub(super) fn latch_fault(&self, text: String) {
-        self.counters.faults.fetch_add(1, Relaxed);
+        self.faults.fetch_add(1, Relaxed);
         let mut fault = self.lock_fault();
         let now = Instant::now();
         if fault
@@ -131,6 +150,7 @@ impl PortShared {
             fault.logged = Some(now);
             warn!(port = self.name, fault = text, "queue latched as faulty");
         }
+        fault.last = Some((text.clone(), now));
         fault.text = Some(text);
     }
 
@@ -145,7 +165,19 @@ impl PortShared {
 
     /// The state and counters as the control API shows them.
     pub(super) fn status(&self) -> PortStatus {
-        let fault = self.lock_fault().text.clone();
+        let (fault, last_fault) = {
+            let fault = self.lock_fault();
+            let last = fault.last.as_ref().map(|(message, when)| FaultReport {
+                message: message.clone(),
+                seconds_ago: when.elapsed().as_secs(),
+            });
+            (fault.text.clone(), last)
+        };
+        let faulty = self
+            .queues
+            .iter()
+            .filter(|queue| queue.is_latched())
+            .count();
         let queue_pairs = self.queue_pairs.load(Relaxed);
         PortStatus {
             name: self.name.clone(),
@@ -172,8 +204,52 @@ impl PortShared {
             features: features::names(self.features.load(Relaxed)),
             queue_pairs,
             fault,
-            counters: self.counters.snapshot(),
+            last_fault,
+            faulty_queues: u16::try_from(faulty).unwrap_or(u16::MAX),
+            counters: self.sum(),
         }
+    }
+
+    /// Counters of all queues that were ever used, or belong to the first pair.
+    pub(super) fn queue_statuses(&self) -> Vec<QueueStatus> {
+        let queues = (0u16..).zip(&self.queues);
+        let statuses = queues.map(|(ring, stats)| QueueStatus {
+            queue_pair: ring / 2,
+            direction: direction(ring),
+            faulty: stats.is_latched(),
+            counters: stats.snapshot(),
+        });
+        let unused = QueueCounters::default();
+        statuses
+            .filter(|queue| queue.queue_pair == 0 || queue.faulty || queue.counters != unused)
+            .collect()
+    }
+
+    fn sum(&self) -> PortCounters {
+        let mut sum = PortCounters {
+            faults: self.faults.load(Relaxed),
+            ..PortCounters::default()
+        };
+        for (ring, stats) in (0u16..).zip(&self.queues) {
+            let queue = stats.totals();
+            match direction(ring) {
+                Direction::Rx => {
+                    sum.rx_frames += queue.frames;
+                    sum.rx_bytes += queue.bytes;
+                    sum.rx_dropped += queue.dropped;
+                }
+                Direction::Tx => {
+                    sum.tx_frames += queue.frames;
+                    sum.tx_bytes += queue.bytes;
+                    sum.tx_dropped += queue.dropped;
+                }
+            }
+            sum.software_offloads += queue.software_offloads;
+            sum.kicks += queue.kicks;
+            sum.calls += queue.calls;
+            sum.calls_suppressed += queue.calls_suppressed;
+        }
+        sum
     }
 
     fn mac(&self) -> Option<MacAddr> {
@@ -186,18 +262,12 @@ impl PortShared {
     }
 }
 
-impl Counters {
-    fn snapshot(&self) -> PortCounters {
-        PortCounters {
-            tx_frames: self.tx_frames.get(),
-            tx_bytes: self.tx_bytes.get(),
-            tx_dropped: self.tx_dropped.get(),
-            rx_frames: self.rx_frames.get(),
-            rx_bytes: self.rx_bytes.get(),
-            rx_dropped: self.rx_dropped.get(),
-            software_offloads: self.software_offloads.get(),
-            faults: self.faults.load(Relaxed),
-        }
+/// Receive rings are even, transmit rings odd (virtio 1.2, 5.1.2).
+fn direction(ring: u16) -> Direction {
+    if ring.is_multiple_of(2) {
+        Direction::Rx
+    } else {
+        Direction::Tx
     }
 }
 

@@ -6,6 +6,7 @@
 mod command;
 mod counters;
 mod datapath;
+mod queue_stats;
 mod sys;
 #[cfg(test)]
 mod tests;
@@ -13,7 +14,7 @@ mod vhost_user;
 
 use anyhow::{Context, bail};
 use command::{Command, Mailbox, NewCarrier};
-use control::PortStatus;
+use control::{PortStatus, QueueStatus};
 use counters::{Carrier, PortShared};
 use datapath::{Worker, WorkerConfig};
 use std::{
@@ -146,7 +147,13 @@ impl Network {
             PortTransport::Tap(_) => Carrier::Tap,
         };
         let name = spec.name.clone();
-        let shared = Arc::new(PortShared::new(spec.name, kind, spec.role, spec.mac));
+        let shared = Arc::new(PortShared::new(
+            spec.name,
+            kind,
+            spec.role,
+            spec.mac,
+            spec.queue_pairs,
+        ));
         let (carrier, socket) = match transport {
             PortTransport::VhostUser(socket) => {
                 let rings = spec.queue_pairs * 2;
@@ -236,6 +243,12 @@ impl Network {
             .values()
             .map(|entry| entry.shared.status())
             .collect()
+    }
+
+    /// Counters of every queue of a port; `None`: there is no such port.
+    pub fn queues(&self, port: &str) -> Option<Vec<QueueStatus>> {
+        let ports = self.lock_ports();
+        ports.get(port).map(|entry| entry.shared.queue_statuses())
     }
 
     /// Stops the threads and closes every port.

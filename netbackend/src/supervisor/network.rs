@@ -282,7 +282,7 @@ impl NetworkTask {
         };
         self.ports.insert(port.clone(), entry);
         match sent {
-            Some(Ok(id)) => self.requests.insert(id, Waiting::AddPort(adding)),
+            Some(Ok(id)) => self.requests.insert(id, Waiting::AddPort(Box::new(adding))),
             Some(Err(error)) => {
                 self.ports.remove(&port);
                 let message = format!("give the port to its worker: {error}");

@@ -77,6 +77,8 @@ impl Port {
             features: Vec::new(),
             queue_pairs: 0,
             fault: self.fault.clone(),
+            last_fault: None,
+            faulty_queues: 0,
             counters: PortCounters::default(),
         }
     }

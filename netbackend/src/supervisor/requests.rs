@@ -13,7 +13,7 @@ pub(super) enum Waiting {
         status: NetworkStatus,
         reply: oneshot::Sender<NetworkStatus>,
     },
-    AddPort(Adding),
+    AddPort(Box<Adding>),
     RemovePort {
         port: String,
         reply: Option<oneshot::Sender<Result<(), ApiError>>>,

@@ -13,6 +13,8 @@ fn port(name: &str, socket: &str, tx_frames: u64) -> PortStatus {
         features: Vec::new(),
         queue_pairs: 0,
         fault: None,
+        last_fault: None,
+        faulty_queues: 0,
         counters: PortCounters {
             tx_frames,
             ..PortCounters::default()
@@ -49,12 +51,12 @@ fn report_in_parts_is_merged_into_what_is_known() {
 }
 
 fn adding(reply: oneshot::Sender<Result<PortStatus, ApiError>>) -> Waiting {
-    Waiting::AddPort(Adding {
+    Waiting::AddPort(Box::new(Adding {
         port: "a".into(),
         serial: 3,
         status: port("a", "/a", 0),
         reply,
-    })
+    }))
 }
 
 #[test]

@@ -152,11 +152,12 @@ impl Worker {
         self.drop_ring(id);
         let port = self.ports.get_mut(id.port).ok_or(CommandError::NotFound)?;
         let shared = Arc::clone(&port.shared);
+        let stats = shared.ring(id.index).ok_or(CommandError::NotFound)?;
         let slot = port
             .vhost()
             .and_then(|vhost| vhost.rings.get_mut(usize::from(id.index)))
             .ok_or(CommandError::NotFound)?;
-        let mut ring = Ring::new(start).map_err(|fault| {
+        let mut ring = Ring::new(start, Arc::clone(stats)).map_err(|fault| {
             shared.latch_fault(fault.to_string());
             let index = id.index;
             CommandError::Ring { index, fault }
@@ -237,8 +238,10 @@ impl Worker {
             .get_mut(id.port)
             .and_then(Port::vhost)
             .and_then(|vhost| vhost.rings.get_mut(usize::from(id.index)));
-        if let Some(kick) = slot.and_then(Option::take).and_then(|ring| ring.kick) {
-            self.poller.forget(&kick);
+        if let Some(ring) = slot.and_then(Option::take)
+            && let Some(kick) = &ring.kick
+        {
+            self.poller.forget(kick);
         }
     }
 

@@ -1,6 +1,10 @@
 //! From private memory and source buffers to one egress queue: all frames of a burst for it.
 use super::{
-    super::{counters::PortShared, sys::IoVecs},
+    super::{
+        counters::PortShared,
+        queue_stats::{QueueDrop, Tally},
+        sys::IoVecs,
+    },
     frame::{Frame, Frames, MAX_FRAME, Outgoing},
     ports::{Carrier, Ports},
     tap_port::TapPort,
@@ -48,34 +52,6 @@ impl Scratch {
     }
 }
 
-/// Frames and bytes that reached a port or did not.
-#[derive(Debug, Default)]
-struct Tally {
-    frames: u64,
-    bytes: u64,
-    dropped: u64,
-    software: u64,
-}
-
-impl Tally {
-    fn note(&mut self, delivered: bool, len: u32) {
-        if delivered {
-            self.frames += 1;
-            self.bytes += u64::from(len);
-        } else {
-            self.dropped += 1;
-        }
-    }
-
-    fn add_to(&self, shared: &PortShared) {
-        let counters = &shared.counters;
-        counters.rx_frames.add(self.frames);
-        counters.rx_bytes.add(self.bytes);
-        counters.rx_dropped.add(self.dropped);
-        counters.software_offloads.add(self.software);
-    }
-}
-
 /// Notes that a frame goes to a port, by the queue of its flow.
 pub(super) fn plan(
     ports: &Ports,
@@ -93,7 +69,11 @@ pub(super) fn plan(
             queue,
             frame: index,
         }),
-        None => port.shared.counters.rx_dropped.add(1),
+        None => {
+            if let Some(stats) = port.shared.receive_stats(0) {
+                stats.dropped(QueueDrop::NoQueue);
+            }
+        }
     }
 }
 
@@ -131,7 +111,9 @@ pub(super) fn deliver(
         }
         Carrier::Tap(tap) => write(tap, first.queue, outgoing, &frames.burst, scratch),
     };
-    tally.add_to(&port.shared);
+    if let Some(stats) = port.shared.receive_stats(first.queue) {
+        stats.add(&tally);
+    }
 }
 
 /// Puts frames into a receive ring. Also tells whether the ring is latched as faulty afterwards.
@@ -146,7 +128,7 @@ fn receive<'a>(
     let mut tally = Tally::default();
     let offloads = port.offloads;
     let Some(ring) = port.receive(queue) else {
-        tally.dropped = expected as u64;
+        tally.drop(QueueDrop::NoQueue, expected as u64);
         return (tally, false);
     };
     let mut receiver = Receiver::new(ring, &mut scratch.burst, shared, offloads, expected);
@@ -157,10 +139,14 @@ fn receive<'a>(
         }
         // Virtio 1.2, 5.1.6.4.1: no DATA_VALID for a driver without GUEST_CSUM.
         frame.data_valid &= offloads.rx_checksum;
-        tally.note(receiver.put(&frame), frame.len);
+        if receiver.put(&frame) {
+            tally.pass(frame.len, frame.head());
+        } else {
+            tally.drop(QueueDrop::NoRoom, 1);
+        }
     }
     receiver.finish();
-    scratch.starved |= tally.dropped > 0;
+    scratch.starved |= tally.dropped() > 0;
     (tally, ring.is_latched())
 }
 
@@ -172,37 +158,35 @@ fn put_in_software(
     tally: &mut Tally,
 ) {
     tally.software += 1;
-    let done = frame.linearize(linear).is_some_and(|bytes| {
-        if frame.validated.is_gso() {
+    let done = match frame.linearize(linear) {
+        None => Err(QueueDrop::Malformed),
+        Some(bytes) if frame.validated.is_gso() => {
             put_segments(receiver, &frame.validated, bytes, tally)
-        } else {
-            put_checksummed(receiver, &frame.validated, bytes, tally)
         }
-    });
-    if !done {
-        tally.dropped += 1;
+        Some(bytes) => put_checksummed(receiver, &frame.validated, bytes, tally),
+    };
+    if let Err(reason) = done {
+        tally.drop(reason, 1);
     }
 }
 
-/// False: a segment found no room; what follows it would only be lost behind a gap.
+/// Stops at a segment that finds no room: what follows it would only be lost behind a gap.
 fn put_segments(
     receiver: &mut Receiver<'_>,
     validated: &Validated,
     bytes: &[u8],
     tally: &mut Tally,
-) -> bool {
-    let Ok(mut segments) = Segments::new(validated, bytes) else {
-        return false;
-    };
+) -> Result<(), QueueDrop> {
+    let mut segments = Segments::new(validated, bytes).map_err(|_| QueueDrop::Offload)?;
     receiver.expect(segments.remaining());
     while let Some(segment) = segments.next_segment() {
         let plain = Outgoing::plain(segment.headers, segment.payload);
         if !receiver.put(&plain) {
-            return false;
+            return Err(QueueDrop::NoRoom);
         }
-        tally.note(true, plain.len);
+        tally.pass(plain.len, plain.head());
     }
-    true
+    Ok(())
 }
 
 fn put_checksummed(
@@ -210,16 +194,14 @@ fn put_checksummed(
     validated: &Validated,
     bytes: &mut [u8],
     tally: &mut Tally,
-) -> bool {
-    if offload::complete_checksum(bytes, validated.header()).is_err() {
-        return false;
-    }
+) -> Result<(), QueueDrop> {
+    offload::complete_checksum(bytes, validated.header()).map_err(|_| QueueDrop::Offload)?;
     let plain = Outgoing::plain(bytes, &[]);
-    let delivered = receiver.put(&plain);
-    if delivered {
-        tally.note(true, plain.len);
+    if !receiver.put(&plain) {
+        return Err(QueueDrop::NoRoom);
     }
-    delivered
+    tally.pass(plain.len, plain.head());
+    Ok(())
 }
 
 fn write<'a>(
@@ -235,7 +217,11 @@ fn write<'a>(
         let written = queue.as_ref().is_some_and(|queue| {
             queue.write(&frame, burst, &mut scratch.vecs, &mut scratch.linear)
         });
-        tally.note(written, frame.len);
+        if written {
+            tally.pass(frame.len, frame.head());
+        } else {
+            tally.drop(QueueDrop::Device, 1);
+        }
     }
     tally
 }

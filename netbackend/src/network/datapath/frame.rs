@@ -118,6 +118,11 @@ impl<'a> Outgoing<'a> {
         }
     }
 
+    /// The start of the frame.
+    pub(super) fn head(&self) -> &'a [u8] {
+        self.head
+    }
+
     /// Whether the driver behind a port did not negotiate what the frame asks of it.
     pub(super) fn is_beyond(&self, offloads: PortOffloads) -> bool {
         let header = self.validated.header();
@@ -228,6 +233,8 @@ pub(super) struct Frames {
     pub(super) burst: Burst,
     /// Bytes of `struct virtio_net_hdr` before each frame in the burst.
     pub(super) header_len: u32,
+    /// How many frames of the burst are not in the list because they cannot be carried.
+    pub(super) malformed: usize,
     /// One packet each, read from a tap.
     pub(super) tap_buffers: TapBuffers,
 }
@@ -238,6 +245,7 @@ impl Frames {
             list: Vec::with_capacity(BURST),
             burst: Burst::new(),
             header_len: 0,
+            malformed: 0,
             tap_buffers: TapBuffers::new(),
         }
     }
@@ -265,6 +273,7 @@ impl Frames {
     /// Forgets the frames of the last burst.
     pub(super) fn clear(&mut self) {
         self.list.clear();
+        self.malformed = 0;
         self.burst.clear();
     }
 }

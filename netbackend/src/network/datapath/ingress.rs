@@ -1,6 +1,9 @@
 //! From a source into private memory: one burst of frames.
 use super::{
-    super::command::PortOffloads,
+    super::{
+        command::PortOffloads,
+        queue_stats::{QueueDrop, Tally},
+    },
     BURST,
     frame::{Frame, Frames, HEAD, MAX_FRAME, MIN_FRAME},
     ports::{Carrier, Port},
@@ -26,17 +29,11 @@ pub(super) fn take(port: &mut Port, queue: u16, frames: &mut Frames) -> usize {
                 frames.header_len = offloads.header_len;
                 parse_burst(frames, offloads);
             }
-            // A disabled transmit ring is drained and its frames discarded (vhost-user.rst, "Ring
-            // states").
-            let parsed = frames.list.len();
-            port.shared
-                .counters
-                .tx_dropped
-                .add((work - parsed.min(work)) as u64);
+            frames.malformed = work.saturating_sub(frames.list.len());
             work
         }
     };
-    count(port, frames);
+    count(port, queue, frames);
     work
 }
 
@@ -55,15 +52,27 @@ pub(super) fn complete(port: &mut Port, queue: u16, frames: &mut Frames) {
     frames.clear();
 }
 
-fn count(port: &mut Port, frames: &Frames) {
-    let Some(first) = frames.list.first() else {
-        return;
-    };
-    let bytes = frames.list.iter().map(|frame| u64::from(frame.len)).sum();
-    let counters = &port.shared.counters;
-    counters.tx_frames.add(frames.list.len() as u64);
-    counters.tx_bytes.add(bytes);
-    port.note_mac(first);
+fn count(port: &mut Port, queue: u16, frames: &Frames) {
+    let mut tally = Tally::default();
+    for frame in &frames.list {
+        tally.pass(frame.len, frame.head());
+    }
+    if frames.malformed > 0 {
+        // A disabled transmit ring is drained and its frames discarded (vhost-user.rst, "Ring
+        // states").
+        let reason = if port.is_source_enabled(queue) {
+            QueueDrop::Malformed
+        } else {
+            QueueDrop::Disabled
+        };
+        tally.drop(reason, frames.malformed as u64);
+    }
+    if let Some(stats) = port.shared.transmit_stats(queue) {
+        stats.add(&tally);
+    }
+    if let Some(first) = frames.list.first() {
+        port.note_mac(first);
+    }
 }
 
 fn parse_burst(frames: &mut Frames, offloads: PortOffloads) {

@@ -55,6 +55,14 @@ impl Port {
         }
     }
 
+    /// Whether frames from this source are to be carried.
+    pub(super) fn is_source_enabled(&mut self, queue: u16) -> bool {
+        match &mut self.carrier {
+            Carrier::Vhost(port) => port.transmit(queue).is_some_and(|ring| ring.enabled),
+            Carrier::Tap(_) => true,
+        }
+    }
+
     /// Notes the address of the port's first frame, for reports.
     pub(super) fn note_mac(&mut self, frame: &Frame) {
         if !self.knows_mac {

@@ -2,6 +2,7 @@
 use super::super::{
     command::{Kick, RingStart},
     counters::PortShared,
+    queue_stats::QueueStats,
 };
 use std::{fs::File, io, sync::Arc, time::Duration};
 use virtqueue::{Burst, DeviceQueue, MemoryMap, QueueConfig, QueueFault, RingPosition};
@@ -10,6 +11,7 @@ use virtqueue::{Burst, DeviceQueue, MemoryMap, QueueConfig, QueueFault, RingPosi
 #[derive(Debug)]
 pub(super) struct Ring {
     queue: DeviceQueue,
+    stats: Arc<QueueStats>,
     /// Watched for kicks; none: the front-end never kicks.
     pub(super) kick: Option<File>,
     call: Option<Arc<File>>,
@@ -24,11 +26,13 @@ pub(super) struct Ring {
 }
 
 impl Ring {
-    pub(super) fn new(start: RingStart) -> Result<Self, QueueFault> {
+    pub(super) fn new(start: RingStart, stats: Arc<QueueStats>) -> Result<Self, QueueFault> {
         let mut queue = DeviceQueue::new(start.memory, &start.config)?;
         queue.suppress_kicks();
+        stats.set_latched(false);
         Ok(Self {
             queue,
+            stats,
             kick: match start.kick {
                 Kick::Fd(file) => Some(file),
                 Kick::Polled => None,
@@ -55,6 +59,7 @@ impl Ring {
         self.queue = DeviceQueue::new(memory, &config)?;
         self.queue.suppress_kicks();
         self.latched = false;
+        self.stats.set_latched(false);
         Ok(())
     }
 
@@ -86,13 +91,22 @@ impl Ring {
 
     /// Publishes what is staged and calls the driver if it wants that.
     pub(super) fn publish(&mut self) {
-        if self.queue.publish() {
-            self.signal();
+        let call = self.queue.publish() && self.call.is_some();
+        self.stats.published(call);
+        if call {
+            self.notify_driver();
         }
     }
 
     /// Calls the driver.
     pub(super) fn signal(&mut self) {
+        if self.call.is_some() {
+            self.stats.called();
+            self.notify_driver();
+        }
+    }
+
+    fn notify_driver(&mut self) {
         if let Some(call) = &self.call
             && !notify(call)
         {
@@ -141,6 +155,7 @@ impl Ring {
             return;
         }
         self.latched = true;
+        self.stats.set_latched(true);
         shared.latch_fault(fault.to_string());
         if let Some(err) = &self.err {
             notify(err);
@@ -156,5 +171,12 @@ fn notify(fd: &File) -> bool {
             io::Error::from(error).kind(),
             io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
         ),
+    }
+}
+
+impl Drop for Ring {
+    /// A queue that is not there is not faulty.
+    fn drop(&mut self) {
+        self.stats.set_latched(false);
     }
 }

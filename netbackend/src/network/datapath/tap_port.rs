@@ -47,7 +47,7 @@ impl TapQueue {
             };
             match buffer.get(..len).and_then(|packet| parse(packet, packets)) {
                 Some(frame) => frames.list.push(frame),
-                None => shared.counters.tx_dropped.add(1),
+                None => frames.malformed += 1,
             }
             packets += 1;
         }

@@ -142,10 +142,16 @@ impl Worker {
             ..
         } = self;
         deliveries.clear();
-        let mut dropped = 0;
         for (index, frame) in (0u16..).zip(&frames.list) {
             match switch.forward(now, source.port, frame.head()) {
-                Egress::Drop(_) => dropped += 1,
+                Egress::Drop(reason) => {
+                    if let Some(stats) = ports
+                        .get(source.port)
+                        .and_then(|port| port.shared.transmit_stats(source.queue))
+                    {
+                        stats.dropped_by_switch(reason);
+                    }
+                }
                 Egress::Port(id) => egress::plan(ports, deliveries, id, index, frame),
                 Egress::Flood(flood) => {
                     for id in switch.targets(flood) {
@@ -153,9 +159,6 @@ impl Worker {
                     }
                 }
             }
-        }
-        if let Some(port) = ports.get(source.port) {
-            port.shared.counters.tx_dropped.add(dropped);
         }
         // Sorted by egress queue, then by place in the burst: each queue is served once and in order.
         deliveries.sort_unstable();
@@ -240,6 +243,13 @@ impl Worker {
             if event.broken {
                 self.break_source(event.source);
             } else {
+                if let Some(stats) = self
+                    .ports
+                    .get(event.source.port)
+                    .and_then(|port| port.shared.transmit_stats(event.source.queue))
+                {
+                    stats.kicked();
+                }
                 self.activate(event.source);
             }
         }
