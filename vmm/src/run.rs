@@ -47,11 +47,6 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
             Event::PowerOff | Event::Quit => return Ok(ExitCode::SUCCESS),
             Event::Reset if args.no_reboot => return Ok(ExitCode::SUCCESS),
             Event::Reset => tracing::info!(guest = config.name, "the guest resets"),
-            Event::TripleFault => {
-                drop(terminal);
-                eprintln!("error: the guest crashed: triple fault");
-                return Ok(ExitCode::from(GUEST_CRASHED));
-            }
             Event::Crash(why) => {
                 drop(terminal);
                 eprintln!("error: the guest crashed: {why}");

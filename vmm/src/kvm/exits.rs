@@ -19,9 +19,7 @@ use crate::bus::Bus;
 pub enum Exit {
     /// An exit was dealt with, or a signal came: look around and run again.
     Again,
-    /// Triple fault.
-    Shutdown,
-    /// KVM cannot go on.
+    /// A triple fault, or KVM cannot go on.
     Crash(String),
 }
 
@@ -57,7 +55,7 @@ impl Vcpu {
                 mmio.write(addr, data);
                 Exit::Again
             }
-            Ok(VcpuExit::Shutdown) => Exit::Shutdown,
+            Ok(VcpuExit::Shutdown) => Exit::Crash("triple fault".to_owned()),
             Ok(VcpuExit::Hlt | VcpuExit::Intr | VcpuExit::IrqWindowOpen) => Exit::Again,
             Ok(VcpuExit::InternalError) => Exit::Crash(self.internal_error()),
             Ok(VcpuExit::FailEntry(reason, cpu)) => Exit::Crash(format!(

@@ -9,9 +9,7 @@ pub enum Event {
     PowerOff,
     /// The guest asked for a reset.
     Reset,
-    /// The guest shut down by a triple fault.
-    TripleFault,
-    /// KVM cannot go on.
+    /// The guest shut down by a triple fault, or KVM cannot go on.
     Crash(String),
     /// A person or a signal wants the VMM to end.
     Quit,

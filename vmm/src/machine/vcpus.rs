@@ -101,7 +101,6 @@ fn run(mut vcpu: Vcpu, pio: &Bus, mmio: &Bus, events: &EventSender, stop: &Atomi
     while !stop.load(Ordering::Acquire) {
         match vcpu.run(pio, mmio) {
             Exit::Again => {}
-            Exit::Shutdown => return events.send(Event::TripleFault),
             Exit::Crash(why) => {
                 return events.send(Event::Crash(format!("vCPU {}: {why}", vcpu.index())));
             }
