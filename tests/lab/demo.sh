@@ -2,6 +2,7 @@
 # title: two guests on the network that netbackend has by default
 # timeout: 400
 . "$LAB/lib.sh"
+show_results() { :; } # they are worded for people below
 
 step "start netbackend, without any configuration"
 start_daemon

@@ -68,10 +68,14 @@ start_guest() {
 
 alive() { kill -0 "$1" 2>/dev/null; }
 
-# await_result NAME PID SECONDS PATTERN: until the guest says PATTERN; fails at once when it dies first.
+# results NAME: the guest's result lines so far, without one that it is still writing.
+results() { head -n "$(wc -l <"$LAB_LOGS/$1.log")" "$LAB_LOGS/$1.log" | tr -d '\r' | grep '^RESULT' | grep -v '^RESULT job'; }
+
+# await_result NAME PID SECONDS PATTERN: until the guest says PATTERN, showing what it says; fails at once when it
+# dies first.
 await_result() {
-    left=$3
-    until grep -q "RESULT $4" "$LAB_LOGS/$1.log"; do
+    left=$3 shown=0
+    until show_results "$1" && grep -q "RESULT $4" "$LAB_LOGS/$1.log"; do
         left=$((left - 1))
         alive "$2" || grep -q "RESULT $4" "$LAB_LOGS/$1.log" || fail "$1 ended before '$4'" "$LAB_LOGS/$1.log"
         [ $left -gt 0 ] || fail "$1: no '$4' within $3 s" "$LAB_LOGS/$1.log" "$LAB_LOGS/netbackend.log"
@@ -79,9 +83,15 @@ await_result() {
     done
 }
 
-# report NAME EXPECTED: shows the guest's results; its checks must be EXPECTED many, none failed.
+# show_results NAME: those that are new since $shown.
+show_results() {
+    results "$1" | tail -n +$((shown + 1)) | sed "s/^RESULT/RESULT $1/"
+    shown=$(results "$1" | wc -l)
+}
+
+# report NAME EXPECTED: shows the rest of the guest's results; its checks must be EXPECTED many, none failed.
 report() {
-    tr -d '\r' <"$LAB_LOGS/$1.log" | grep '^RESULT' | grep -v '^RESULT job' | sed "s/^RESULT/RESULT $1/"
+    show_results "$1"
     tr -d '\r' <"$LAB_LOGS/$1.log" | grep -q "^RESULT checks passed=$2 failed=0$" ||
         fail "$1: not all of $2 checks passed" "$LAB_LOGS/$1.log"
 }
