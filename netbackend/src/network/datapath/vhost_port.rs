@@ -152,7 +152,12 @@ impl<'a> Receiver<'a> {
             self.ring.unpop(self.burst.len() - self.next);
             self.burst.clear();
             self.next = 0;
-            let again = self.ring.pop(self.burst, Burst::MAX, self.shared);
+            let mut again = self.ring.pop(self.burst, Burst::MAX, self.shared);
+            if again == reserved {
+                // A pop ends at the avail index as last loaded, and that is where the reserved
+                // chains ended. Only now is it loaded again.
+                again += self.ring.pop(self.burst, Burst::MAX - again, self.shared);
+            }
             return again > reserved;
         }
         // Chains of one ring are mostly alike: the last one tells how many are wanted.
@@ -227,3 +232,7 @@ impl<'a> Receiver<'a> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "vhost_port_test.rs"]
+mod tests;
