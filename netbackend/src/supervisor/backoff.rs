@@ -3,8 +3,9 @@ use std::time::{Duration, Instant};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// A worker that lived this long was well: its death is the first of its kind again.
-const HEALTHY: Duration = Duration::from_secs(10);
+/// A worker that lived this long was well: its death is the first of its kind again. No shorter than
+/// the longest pause, so that one that crashes in a loop is started twice in it at most.
+const HEALTHY: Duration = LONGEST_PAUSE;
 
 /// Restarts at once, then after growing pauses.
 #[derive(Debug, Default)]
