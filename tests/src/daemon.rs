@@ -9,6 +9,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(30);
+const CONFIG: &str = "netbackend.toml";
+const RUNTIME: &str = "run";
 
 /// A running daemon.
 #[derive(Debug)]
@@ -16,6 +18,7 @@ pub struct Daemon {
     // Dropped in this order: the process before its directory.
     process: Process,
     client: Client,
+    starts: u32,
     directory: TempDir,
 }
 
@@ -24,24 +27,40 @@ impl Daemon {
     #[track_caller]
     pub fn start(config: &str) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let file = directory.path().join("netbackend.toml");
-        fs::write(&file, config).expect("a temporary file");
-        let runtime = directory.path().join("run");
-        let mut command = Command::new(programs::netbackend());
-        command.arg("--config").arg(&file);
-        command.arg("--runtime-dir").arg(&runtime);
-        let mut process = Process::start("netbackend", directory.path(), &mut command);
-        let client = Client::new(control::default_socket(&runtime));
-        wait_until("the daemon's answer", PATIENCE, || {
-            let ended = process.ended();
-            assert!(ended.is_none(), "the daemon ended: {ended:?}");
-            client.status().ok()
-        });
-        Self {
-            process,
-            client,
+        fs::write(directory.path().join(CONFIG), config).expect("a temporary file");
+        let runtime = directory.path().join(RUNTIME);
+        let mut daemon = Self {
+            process: launch(directory.path(), 1),
+            client: Client::new(control::default_socket(&runtime)),
+            starts: 1,
             directory,
-        }
+        };
+        daemon.wait_ready();
+        daemon
+    }
+
+    /// SIGKILL, and another one in its place as soon as it is gone.
+    #[track_caller]
+    pub fn kill_and_start_again(&mut self) {
+        self.process.signal(Signal::SIGKILL);
+        self.process.wait(PATIENCE);
+        self.starts += 1;
+        self.process = launch(self.directory.path(), self.starts);
+        self.wait_ready();
+    }
+
+    #[track_caller]
+    fn wait_ready(&mut self) {
+        wait_until("the daemon's answer", PATIENCE, || {
+            let ended = self.process.ended();
+            assert!(ended.is_none(), "the daemon ended: {ended:?}");
+            self.client.status().ok()
+        });
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     /// Directory for files of the test, gone with the daemon.
@@ -52,7 +71,7 @@ impl Daemon {
     /// The socket of a vhost-user port.
     pub fn socket(&self, network: &str, port: &str) -> PathBuf {
         let name = format!("{port}.sock");
-        self.directory.path().join("run").join(network).join(name)
+        self.directory.path().join(RUNTIME).join(network).join(name)
     }
 
     /// What the daemon says of a network.
@@ -82,6 +101,13 @@ impl Daemon {
         self.process.signal(Signal::SIGTERM);
         self.process.wait(PATIENCE)
     }
+}
+
+fn launch(directory: &Path, number: u32) -> Process {
+    let mut command = Command::new(programs::netbackend());
+    command.arg("--config").arg(directory.join(CONFIG));
+    command.arg("--runtime-dir").arg(directory.join(RUNTIME));
+    Process::start(&format!("netbackend-{number}"), directory, &mut command)
 }
 
 impl Drop for Daemon {

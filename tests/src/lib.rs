@@ -10,6 +10,7 @@
 
 mod daemon;
 mod heavy;
+mod hugepages;
 mod namespace;
 mod packet_socket;
 mod process;
@@ -18,13 +19,16 @@ mod qemu;
 mod report;
 pub mod stock_backend;
 mod sys;
+mod testpmd;
 mod wait;
 
 pub use daemon::Daemon;
 pub use heavy::{Heavy, heavy, needs_root};
+pub use hugepages::Hugepages;
 pub use namespace::Namespace;
 pub use packet_socket::PacketSocket;
 pub use process::Process;
-pub use qemu::{Nic, QemuGuest};
+pub use qemu::{Machine, Memory, Nic, QemuGuest};
 pub use report::{assert_checks, say};
+pub use testpmd::{Testpmd, VirtioUser};
 pub use wait::wait_until;

@@ -5,7 +5,8 @@ use nix::net::if_::if_nametoindex;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, send, socket,
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, send, setsockopt,
+    socket, sockopt,
 };
 use std::fs::File;
 use std::io::IoSliceMut;
@@ -22,6 +23,8 @@ const AUXDATA_LEN: usize = 20;
 /// Destination and source address: a VLAN tag follows them.
 const ADDRESSES: usize = 12;
 const MAX_FRAME: usize = 1 << 16;
+/// Of the socket, in bytes: a test that looks late misses nothing.
+const BUFFER: usize = 8 << 20;
 
 /// An AF_PACKET socket at one interface. It sees every frame that the interface receives, whatever
 /// its destination, and none that the interface sends.
@@ -108,6 +111,7 @@ fn open(namespace: &Path, interface: &str) -> std::io::Result<OwnedFd> {
         SockFlag::SOCK_CLOEXEC,
         None,
     )?;
+    setsockopt(&socket, sockopt::RcvBufForce, &BUFFER)?;
     for option in [libc::PACKET_AUXDATA, libc::PACKET_IGNORE_OUTGOING] {
         sys::enable_packet_option(socket.as_fd(), option)?;
     }

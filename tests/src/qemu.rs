@@ -20,6 +20,43 @@ pub struct Nic {
     pub mtu: u16,
 }
 
+/// Where a guest's memory comes from; always shared with the back-end.
+#[derive(Debug, Clone)]
+pub enum Memory {
+    /// An anonymous file, sealed: QEMU's usual way.
+    Memfd,
+    /// A file in this directory of a hugetlbfs, as libvirt does it.
+    File(PathBuf),
+}
+
+/// What to boot.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// Where its 512 MiB come from.
+    pub memory: Memory,
+    /// Network devices, `eth0` first.
+    pub nics: Vec<Nic>,
+    /// Parameters of the guest's init (see `tests/lab/guest/init`), `job=NAME` among them.
+    pub job: String,
+    /// Further arguments.
+    pub more: Vec<String>,
+}
+
+impl Machine {
+    /// A machine with memory of the usual kind.
+    pub fn new(cpus: u32, nics: &[Nic], job: &str) -> Self {
+        Self {
+            cpus,
+            memory: Memory::Memfd,
+            nics: nics.to_vec(),
+            job: job.to_owned(),
+            more: Vec::new(),
+        }
+    }
+}
+
 /// A guest with the lab's initramfs.
 #[derive(Debug)]
 pub struct QemuGuest {
@@ -31,43 +68,52 @@ impl QemuGuest {
     /// Boots a guest that runs `job` (see `tests/lab/guest/init`).
     #[track_caller]
     pub fn boot(name: &str, directory: &Path, cpus: u32, nics: &[Nic], job: &str) -> Self {
+        Self::start(name, directory, &Machine::new(cpus, nics, job))
+    }
+
+    /// Starts a machine.
+    #[track_caller]
+    pub fn start(name: &str, directory: &Path, machine: &Machine) -> Self {
         let kernel = kernels::kernel(Ui::new(), Flavour::Cloud).expect("a stock kernel");
         let initrd = guest::build(&kernel).expect("the guest's initramfs");
         let mut command = Command::new("qemu-system-x86_64");
         command
-            .args([
-                "-nodefaults",
-                "-display",
-                "none",
-                "-monitor",
-                "none",
-                "-no-reboot",
-            ])
-            .args(["-serial", "stdio", "-cpu", "max", "-m", "512"])
-            .args([
-                "-object",
-                "memory-backend-memfd,id=memory,size=512M,share=on",
-            ])
+            .args(["-nodefaults", "-display", "none", "-monitor", "none"])
+            .args(["-no-reboot", "-serial", "stdio", "-cpu", "max"])
+            .args(["-m", "512", "-object", &memory_backend(&machine.memory)])
             .args(["-machine", "q35,accel=tcg,memory-backend=memory"])
-            .args(["-smp", &cpus.to_string()]);
-        for (index, nic) in nics.iter().enumerate() {
+            .args(["-smp", &machine.cpus.to_string()]);
+        for (index, nic) in machine.nics.iter().enumerate() {
             add_nic(&mut command, index, nic);
         }
         command.arg("-kernel").arg(&kernel.image);
         command.arg("-initrd").arg(initrd);
+        let job = &machine.job;
         command.args([
             "-append",
             &format!("console=ttyS0 quiet panic=-1 mitigations=off {job}"),
         ]);
+        command.args(&machine.more);
         Self {
             process: Process::start(name, directory, &mut command),
         }
     }
 }
 
+fn memory_backend(memory: &Memory) -> String {
+    match memory {
+        Memory::Memfd => "memory-backend-memfd,id=memory,size=512M,share=on".to_owned(),
+        Memory::File(directory) => format!(
+            "memory-backend-file,id=memory,size=512M,share=on,mem-path={}",
+            directory.display()
+        ),
+    }
+}
+
 fn add_nic(command: &mut Command, index: usize, nic: &Nic) {
     let pairs = nic.queue_pairs;
     let socket = nic.socket.display();
+    let major = machine::qemu_major().unwrap_or(0);
     // One vector per queue, one for the control queue, one for configuration changes.
     let vectors = 2 * pairs + 2;
     let multi_queue = match pairs {
@@ -78,15 +124,18 @@ fn add_nic(command: &mut Command, index: usize, nic: &Nic) {
         "virtio-net-pci,netdev=n{index},mac={}{multi_queue}",
         nic.mac
     );
-    if machine::qemu_major().is_some_and(|major| major < 8) {
+    if major < 8 {
         say("QEMU before version 8 crashes with MSI-X over vhost-user: using INTx");
         device.push_str(",vectors=0");
     }
-    command
-        .args(["-chardev", &format!("socket,id=c{index},path={socket}")])
-        .args([
-            "-netdev",
-            &format!("vhost-user,id=n{index},chardev=c{index},queues={pairs}"),
-        ])
-        .args(["-device", &device]);
+    // Comes back when the back-end does.
+    let reconnect = match major {
+        ..10 => "reconnect=1",
+        _ => "reconnect-ms=100",
+    };
+    let chardev = format!("socket,id=c{index},path={socket},{reconnect}");
+    command.args(["-chardev", &chardev]);
+    let netdev = format!("vhost-user,id=n{index},chardev=c{index},queues={pairs}");
+    command.args(["-netdev", &netdev]);
+    command.args(["-device", &device]);
 }

@@ -7,7 +7,9 @@
 )]
 
 mod bad_inputs;
+mod dpdk;
 mod isolation;
 mod lab;
 mod macvlan;
 mod qemu;
+mod restarts;

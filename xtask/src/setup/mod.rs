@@ -14,7 +14,7 @@ use std::process::Command;
 pub struct Tool {
     /// Name of the program.
     pub program: &'static str,
-    /// Name of the package.
+    /// Name of the package; or several, as apt-get takes them, patterns included.
     pub package: &'static str,
 }
 
@@ -37,6 +37,11 @@ pub const TOOLS: &[Tool] = &[
     tool("ldd", "libc-bin"),
     tool("tar", "tar"),
     tool("unshare", "util-linux"),
+    // Its drivers are plugins in packages of their own, named after the version of their interface.
+    tool(
+        "dpdk-testpmd",
+        "dpdk-dev ^librte-net-virtio[0-9]+$ ^librte-net-vhost[0-9]+$ ^librte-mempool-ring[0-9]+$",
+    ),
 ];
 
 /// The tools that are not installed.
@@ -44,6 +49,7 @@ pub fn missing() -> Vec<Tool> {
     let absent = |tool: &&Tool| match tool.program {
         // Debian's package `busybox` has a smaller one without a web server.
         "busybox" => !busybox_serves_http(),
+        "dpdk-testpmd" => find_program("dpdk-testpmd").is_none() || !has_dpdk_drivers(),
         program => find_program(program).is_none(),
     };
     TOOLS.iter().filter(absent).copied().collect()
@@ -52,6 +58,13 @@ pub fn missing() -> Vec<Tool> {
 fn busybox_serves_http() -> bool {
     exec::stdout(Command::new("busybox").arg("--list"))
         .is_ok_and(|list| list.lines().any(|applet| applet == "httpd"))
+}
+
+/// Whether testpmd can be a virtio-user front-end: `/usr/lib/TRIPLE/dpdk/pmds-VERSION/…`.
+fn has_dpdk_drivers() -> bool {
+    let find = "ls /usr/lib/*/dpdk/pmds-*/librte_net_virtio.so* \
+                && ls /usr/lib/*/dpdk/pmds-*/librte_mempool_ring.so*";
+    exec::stdout(Command::new("sh").args(["-c", find])).is_ok()
 }
 
 /// Installs what is missing, or says what to install where we cannot.
@@ -67,7 +80,10 @@ pub fn install_tools(ui: Ui) -> Result<()> {
             names.join(", ")
         );
     }
-    let packages: Vec<_> = missing.iter().map(|tool| tool.package).collect();
+    let packages: Vec<_> = missing
+        .iter()
+        .flat_map(|tool| tool.package.split(' '))
+        .collect();
     let title = format!("install {}", packages.join(" "));
     ui.step(&title, |step| apt::install(step, &packages))
 }

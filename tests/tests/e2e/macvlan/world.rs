@@ -17,8 +17,6 @@ use std::time::{Duration, Instant};
 use tests::{Daemon, Namespace, PacketSocket};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Routers and neighbours that nobody asked for would add frames of their own.
-const QUIET: &str = "for file in /proc/sys/net/ipv6/conf/*/disable_ipv6; do echo 1 > $file; done\n";
 
 /// Mode and relay.
 #[derive(Debug, Clone, Copy)]
@@ -59,11 +57,7 @@ pub(super) struct World {
 
 fn namespaces(purpose: &str, count: usize) -> Vec<Namespace> {
     (0..count)
-        .map(|index| {
-            let namespace = Namespace::new(&format!("{purpose}{index}"));
-            namespace.script(QUIET);
-            namespace
-        })
+        .map(|index| Namespace::quiet(&format!("{purpose}{index}")))
         .collect()
 }
 
