@@ -1,6 +1,9 @@
 //! A blocking client of the control API.
-use crate::{ApiError, NetworkStatus, PortRequest, PortStatus, Status, transport};
-use hyper::Method;
+use crate::{
+    ApiError, Health, NetworkRequest, NetworkStatus, PortDetail, PortRequest, PortStatus,
+    ReloadReport, Status, transport,
+};
+use hyper::{Method, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     io,
@@ -105,6 +108,39 @@ impl Client {
         self.get("/v1/status")
     }
 
+    /// `GET /v1/health`; problems are no error.
+    pub fn health(&self) -> Result<Health, ClientError> {
+        let answer = self.exchange(&Method::GET, "/v1/health", None::<&()>)?;
+        match answer.status {
+            StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE => self.decode(&answer.body),
+            _ => Err(self.refusal(&answer, &Method::GET, "/v1/health")),
+        }
+    }
+
+    /// `POST /v1/reload`
+    pub fn reload(&self) -> Result<ReloadReport, ClientError> {
+        let answer = self.call(&Method::POST, "/v1/reload", None::<&()>)?;
+        self.decode(&answer)
+    }
+
+    /// `POST /v1/networks`
+    pub fn add_network(&self, request: &NetworkRequest) -> Result<NetworkStatus, ClientError> {
+        let answer = self.call(&Method::POST, "/v1/networks", Some(request))?;
+        self.decode(&answer)
+    }
+
+    /// `DELETE /v1/networks/{network}`
+    pub fn remove_network(&self, network: &str) -> Result<(), ClientError> {
+        let path = format!("/v1/networks/{}", segment(network));
+        self.call(&Method::DELETE, &path, None::<&()>).map(drop)
+    }
+
+    /// `GET /v1/networks/{network}/ports/{port}`
+    pub fn port(&self, network: &str, port: &str) -> Result<PortDetail, ClientError> {
+        let (network, port) = (segment(network), segment(port));
+        self.get(&format!("/v1/networks/{network}/ports/{port}"))
+    }
+
     /// `GET /v1/networks/{network}`
     pub fn network(&self, network: &str) -> Result<NetworkStatus, ClientError> {
         self.get(&format!("/v1/networks/{}", segment(network)))
@@ -144,19 +180,33 @@ impl Client {
         path: &str,
         body: Option<&impl Serialize>,
     ) -> Result<Vec<u8>, ClientError> {
+        let answer = self.exchange(method, path, body)?;
+        if answer.status.is_success() {
+            return Ok(answer.body);
+        }
+        Err(self.refusal(&answer, method, path))
+    }
+
+    fn exchange(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<transport::Answer, ClientError> {
         let body = body
             .map(serde_json::to_vec)
             .transpose()
             .map_err(|error| self.protocol(error.to_string()))?;
-        let answer = transport::call(&self.socket, self.timeout, method, path, body)
-            .map_err(|error| self.classify(error))?;
-        if answer.status.is_success() {
-            return Ok(answer.body);
-        }
-        Err(match serde_json::from_slice::<ApiError>(&answer.body) {
+        transport::call(&self.socket, self.timeout, method, path, body)
+            .map_err(|error| self.classify(error))
+    }
+
+    /// An answer that is no success, as an error.
+    fn refusal(&self, answer: &transport::Answer, method: &Method, path: &str) -> ClientError {
+        match serde_json::from_slice::<ApiError>(&answer.body) {
             Ok(error) => ClientError::Api(error),
             Err(_) => self.protocol(format!("it answered {} to {method} {path}", answer.status)),
-        })
+        }
     }
 
     fn classify(&self, error: transport::Error) -> ClientError {

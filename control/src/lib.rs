@@ -5,8 +5,15 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /v1/status` | [`Status`] |
+//! | `GET /v1/health` | [`Health`], 503 if there are problems |
+//! | `POST /v1/reload` | [`ReloadReport`] |
+//! | `GET /v1/networks` | list of [`NetworkStatus`] |
+//! | `POST /v1/networks` with [`NetworkRequest`] | 201, [`NetworkStatus`] |
 //! | `GET /v1/networks/{network}` | [`NetworkStatus`] |
+//! | `DELETE /v1/networks/{network}` | 204 |
+//! | `GET /v1/networks/{network}/ports` | list of [`PortStatus`] |
 //! | `POST /v1/networks/{network}/ports` with [`PortRequest`] | 201, [`PortStatus`] |
+//! | `GET /v1/networks/{network}/ports/{port}` | [`PortDetail`] |
 //! | `DELETE /v1/networks/{network}/ports/{port}` | 204 |
 //!
 //! Errors carry [`ApiError`] with a 4xx/5xx status.
@@ -27,6 +34,7 @@ mod types;
 pub use client::{Client, ClientError};
 pub use paths::{default_runtime_dir, default_socket};
 pub use types::{
-    ApiError, Direction, Fault, Mode, NetworkState, NetworkStatus, PortCounters, PortDetail,
-    PortKind, PortRequest, PortState, PortStatus, QueueCounters, QueueStatus, SizeBins, Status,
+    ApiError, Direction, Fault, Health, Mode, NetworkRequest, NetworkState, NetworkStatus,
+    PortCounters, PortDetail, PortKind, PortRequest, PortState, PortStatus, QueueCounters,
+    QueueStatus, ReloadReport, SizeBins, Status,
 };

@@ -1,5 +1,6 @@
 //! Types of the control API.
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 /// The whole daemon.
@@ -80,8 +81,18 @@ pub struct NetworkStatus {
     pub worker_pid: Option<u32>,
     /// How often the worker was restarted.
     pub restarts: u64,
+    /// Why the worker died last.
+    #[serde(default)]
+    pub last_fault: Option<Fault>,
+    /// The worker answered; otherwise states and counters of the ports are not known.
+    #[serde(default = "yes")]
+    pub responsive: bool,
     /// Ports, by name.
     pub ports: Vec<PortStatus>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What a port is made of.
@@ -297,9 +308,19 @@ pub struct SizeBins {
     pub size_1519_and_more: u64,
 }
 
+/// What a new network should be.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NetworkRequest {
+    /// Name.
+    pub name: String,
+    /// The keys of a section `[networks.NAME]` of the configuration file, ports included.
+    #[serde(flatten)]
+    pub settings: Map<String, Value>,
+}
+
 /// What a new port should be.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct PortRequest {
     /// Name; the daemon picks one when it is missing.
     pub name: Option<String>,
@@ -309,6 +330,51 @@ pub struct PortRequest {
     pub queue_pairs: Option<u16>,
     /// Remove the port when the process that asked for it is gone.
     pub lease: bool,
+    /// Other keys of a section `[networks.NETWORK.ports.NAME]` of the configuration file.
+    #[serde(flatten)]
+    pub settings: Map<String, Value>,
+}
+
+/// What a reload of the configuration has done. Ports are written `NETWORK/PORT`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ReloadReport {
+    /// Networks and ports that are new.
+    pub added: Vec<String>,
+    /// Networks and ports that are gone.
+    pub removed: Vec<String>,
+    /// Networks and ports with other settings; their guests reconnect.
+    pub changed: Vec<String>,
+    /// Networks that went on as if nothing had happened.
+    pub untouched: Vec<String>,
+    /// What the configuration asks for and could not be had.
+    pub failed: Vec<String>,
+    /// What looks like a mistake, and changes at run time that the file overrides.
+    pub warnings: Vec<String>,
+}
+
+/// Whether everything works.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Health {
+    /// There are no problems.
+    pub healthy: bool,
+    /// What does not work now.
+    pub problems: Vec<String>,
+    /// What went wrong before and is over.
+    pub notes: Vec<String>,
+    /// Networks.
+    pub networks: u64,
+    /// Networks whose worker runs and answers.
+    pub networks_running: u64,
+    /// Ports.
+    pub ports: u64,
+    /// Ports that carry frames.
+    pub ports_running: u64,
+    /// Restarts of workers, all networks together.
+    pub worker_restarts: u64,
+    /// Queues that are latched as faulty.
+    pub faulty_queues: u64,
 }
 
 /// Why a request failed.
@@ -316,7 +382,7 @@ pub struct PortRequest {
 #[error("{message}{}", remedy.as_ref().map(|r| format!(" ({r})")).unwrap_or_default())]
 pub struct ApiError {
     /// Stable word for programs: `no-such-network`, `no-such-port`, `not-found` (no such path),
-    /// `port-exists`, `conflict`, `bad-request`, `unavailable`, `internal`.
+    /// `network-exists`, `port-exists`, `conflict`, `bad-request`, `bad-config`, `unavailable`, `internal`.
     pub code: String,
     /// Sentence for people.
     pub message: String,

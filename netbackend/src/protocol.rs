@@ -7,13 +7,16 @@ use crate::{
     config::{NetworkConfig, PortConfig, TransportConfig},
     network::{NetworkSpec, PortSpec},
 };
-use control::PortStatus;
+use control::{PortStatus, QueueStatus};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use switch::{MacAddr, Role};
 
 /// Ports in one answer: keeps a report far below [`crate::channel::MAX_MESSAGE`].
 pub(crate) const PORTS_PER_REPORT: usize = 16;
+
+/// Queues in one answer, likewise.
+pub(crate) const QUEUES_PER_REPORT: usize = 32;
 
 /// A message and the request it belongs to.
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,6 +37,8 @@ pub(crate) enum ToWorker {
     RemovePort(String),
     /// State and counters of all ports.
     Report,
+    /// State and counters of one port, with its queues.
+    ShowPort(String),
     /// Close all ports, answer, exit.
     Stop,
 }
@@ -48,6 +53,12 @@ pub(crate) enum FromWorker {
     Error(String),
     /// Some ports; `more`: another answer to the same request follows.
     Report { ports: Vec<PortStatus>, more: bool },
+    /// One port and some of its queues; `more`: another answer with more queues follows.
+    Port {
+        port: Option<Box<PortStatus>>,
+        queues: Vec<QueueStatus>,
+        more: bool,
+    },
 }
 
 /// A network, as it goes to its worker.

@@ -21,6 +21,28 @@ pub(crate) fn own_received(fd: RawFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
+/// Takes ownership of a descriptor that this process was started with; it closes on exec from now on.
+pub(crate) fn own_inherited(fd: RawFd) -> io::Result<OwnedFd> {
+    // Fails if there is no such descriptor.
+    std::fs::symlink_metadata(format!("/proc/self/fd/{fd}"))?;
+    // SAFETY: it is open, and whoever started us gave it to us by its number: nothing in here has
+    // opened it or will close it.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    nix::fcntl::fcntl(
+        fd.as_fd(),
+        nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC),
+    )?;
+    Ok(fd)
+}
+
+/// Forgets variables of the environment that were meant for this process alone.
+pub(crate) fn clear_environment(names: &[&str]) {
+    for name in names {
+        // SAFETY: called at the start of the program, while it has only one thread.
+        unsafe { std::env::remove_var(name) };
+    }
+}
+
 /// TUNSETIFF: attaches a file of /dev/net/tun to the interface `name` (at most 15 bytes).
 pub(crate) fn attach_tap(file: impl AsFd, name: &str, flags: libc::c_int) -> Result<(), Errno> {
     // SAFETY: `ifreq` is plain data; all bits zero are a valid value.

@@ -1,50 +1,109 @@
 //! What each request does.
 use super::{Daemon, reply::Failure};
-use crate::supervisor::{NetworkHandle, Peer};
+use crate::supervisor::{Peer, examine};
 use axum::{
     Extension, Json,
     body::Bytes,
     extract::{Path, State, rejection::BytesRejection},
     http::{Method, StatusCode, Uri},
 };
-use control::{NetworkStatus, PortRequest, PortStatus, Status};
+use control::{
+    ApiError, Health, NetworkRequest, NetworkStatus, PortDetail, PortRequest, PortStatus,
+    ReloadReport, Status,
+};
+use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
 type Reply<T> = Result<T, Failure>;
+type Body = Result<Bytes, BytesRejection>;
 
 pub(super) async fn status(State(daemon): State<Arc<Daemon>>) -> Json<Status> {
-    // All at once: a worker that hangs delays the answer once, not each one in turn.
-    let mut asked = JoinSet::new();
-    for network in daemon.networks.iter() {
-        let network = network.clone();
-        asked.spawn(async move { network.status().await });
-    }
-    let mut networks = asked.join_all().await;
-    networks.sort_by(|a, b| a.name.cmp(&b.name));
     Json(Status {
         version: env!("CARGO_PKG_VERSION").into(),
         pid: std::process::id(),
         uptime_seconds: daemon.started.elapsed().as_secs(),
-        networks,
+        networks: daemon.ask_all().await,
     })
+}
+
+pub(super) async fn health(State(daemon): State<Arc<Daemon>>) -> (StatusCode, Json<Health>) {
+    let health = examine(&daemon.ask_all().await);
+    let status = if health.healthy {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (status, Json(health))
+}
+
+pub(super) async fn reload(State(daemon): State<Arc<Daemon>>) -> Reply<Json<ReloadReport>> {
+    let registry = Arc::clone(&daemon.registry);
+    to_the_end(registry.reload()).await.map(Json)
+}
+
+pub(super) async fn networks(State(daemon): State<Arc<Daemon>>) -> Json<Vec<NetworkStatus>> {
+    Json(daemon.ask_all().await)
+}
+
+pub(super) async fn add_network(
+    State(daemon): State<Arc<Daemon>>,
+    body: Body,
+) -> Reply<(StatusCode, Json<NetworkStatus>)> {
+    let help = "send a JSON object with a name and the keys of a network's section";
+    let request: NetworkRequest = parse(&read(body, help)?, help)?;
+    let registry = Arc::clone(&daemon.registry);
+    let network = to_the_end(registry.add_network(request)).await?;
+    Ok((StatusCode::CREATED, Json(network)))
+}
+
+pub(super) async fn remove_network(
+    State(daemon): State<Arc<Daemon>>,
+    Path(network): Path<String>,
+) -> Reply<StatusCode> {
+    let registry = Arc::clone(&daemon.registry);
+    to_the_end(registry.remove_network(network)).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 pub(super) async fn network(
     State(daemon): State<Arc<Daemon>>,
     Path(network): Path<String>,
 ) -> Reply<Json<NetworkStatus>> {
-    Ok(Json(daemon.network(&network)?.status().await))
+    Ok(Json(daemon.registry.network(&network)?.status().await))
+}
+
+pub(super) async fn ports(
+    State(daemon): State<Arc<Daemon>>,
+    Path(network): Path<String>,
+) -> Reply<Json<Vec<PortStatus>>> {
+    let status = daemon.registry.network(&network)?.status().await;
+    Ok(Json(status.ports))
+}
+
+pub(super) async fn port(
+    State(daemon): State<Arc<Daemon>>,
+    Path((network, port)): Path<(String, String)>,
+) -> Reply<Json<PortDetail>> {
+    Ok(Json(daemon.registry.network(&network)?.port(port).await?))
 }
 
 pub(super) async fn add_port(
     State(daemon): State<Arc<Daemon>>,
     Path(network): Path<String>,
     Extension(peer): Extension<Arc<Peer>>,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
 ) -> Reply<(StatusCode, Json<PortStatus>)> {
-    let network = daemon.network(&network)?;
-    let request = parse(&body.map_err(|error| bad_body(&error.body_text()))?)?;
+    daemon.registry.network(&network)?;
+    let help = "send a JSON object with any of name, mac, queue_pairs, lease, \
+        and the other keys of a port's section";
+    let body = read(body, help)?;
+    // No body asks for a port with all defaults.
+    let request: PortRequest = if body.is_empty() {
+        PortRequest::default()
+    } else {
+        parse(&body, help)?
+    };
     let lessee = if request.lease {
         let lessee = peer.lessee().ok_or_else(|| {
             Failure::new(
@@ -57,7 +116,8 @@ pub(super) async fn add_port(
     } else {
         None
     };
-    let port = network.add_port(request, lessee).await?;
+    // Given up by its client, it is taken back: then nobody knows its name.
+    let port = daemon.registry.add_port(&network, request, lessee).await?;
     Ok((StatusCode::CREATED, Json(port)))
 }
 
@@ -65,8 +125,24 @@ pub(super) async fn remove_port(
     State(daemon): State<Arc<Daemon>>,
     Path((network, port)): Path<(String, String)>,
 ) -> Reply<StatusCode> {
-    daemon.network(&network)?.remove_port(port).await?;
+    let registry = Arc::clone(&daemon.registry);
+    to_the_end(registry.remove_port(network, port)).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Does it all, even if the client hangs up or the request takes too long: half of it would be
+/// worse.
+async fn to_the_end<T: Send + 'static>(
+    change: impl Future<Output = Result<T, ApiError>> + Send + 'static,
+) -> Reply<T> {
+    match tokio::spawn(change).await {
+        Ok(done) => Ok(done?),
+        Err(_) => Err(Failure::new(
+            "internal",
+            "the change was not finished",
+            "see the log of netbackend",
+        )),
+    }
 }
 
 pub(super) async fn no_such_path(uri: Uri) -> Failure {
@@ -85,36 +161,33 @@ pub(super) async fn no_such_method(method: Method, uri: Uri) -> Failure {
     )
 }
 
-/// No body asks for a port with all defaults. The content type does not matter: `curl --data` says
-/// that its body is a form.
-fn parse(body: &[u8]) -> Reply<PortRequest> {
-    if body.is_empty() {
-        return Ok(PortRequest::default());
-    }
-    serde_json::from_slice(body).map_err(|error| bad_body(&error.to_string()))
+fn read(body: Body, help: &str) -> Reply<Bytes> {
+    body.map_err(|error| bad_body(&error.body_text(), help))
 }
 
-fn bad_body(why: &str) -> Failure {
+/// The content type does not matter: `curl --data` says that its body is a form.
+fn parse<T: DeserializeOwned>(body: &[u8], help: &str) -> Reply<T> {
+    serde_json::from_slice(body).map_err(|error| bad_body(&error.to_string(), help))
+}
+
+fn bad_body(why: &str, help: &str) -> Failure {
     Failure::new(
         "bad-request",
-        format!("the body is not a port request: {why}"),
-        "send a JSON object with any of name, mac, queue_pairs, lease",
+        format!("the body is not understood: {why}"),
+        help,
     )
 }
 
 impl Daemon {
-    fn network(&self, name: &str) -> Reply<&NetworkHandle> {
-        let found = self.networks.iter().find(|network| network.name() == name);
-        found.ok_or_else(|| {
-            let names: Vec<_> = self.networks.iter().map(NetworkHandle::name).collect();
-            Failure::new(
-                "no-such-network",
-                format!("there is no network {name:?}"),
-                format!(
-                    "use one of: {}; or add it to the configuration",
-                    names.join(", ")
-                ),
-            )
-        })
+    /// All networks, by name. All at once: a worker that hangs delays the answer once, not each one
+    /// in turn.
+    async fn ask_all(&self) -> Vec<NetworkStatus> {
+        let mut asked = JoinSet::new();
+        for network in self.registry.networks() {
+            asked.spawn(async move { network.status().await });
+        }
+        let mut networks = asked.join_all().await;
+        networks.sort_by(|a, b| a.name.cmp(&b.name));
+        networks
     }
 }

@@ -5,38 +5,46 @@ mod server;
 
 pub(crate) use server::serve;
 
-use crate::supervisor::NetworkHandle;
+use crate::supervisor::Registry;
 use axum::{
     Router,
     extract::DefaultBodyLimit,
     middleware,
-    routing::{delete, get, post},
+    routing::{get, post},
 };
 use std::{sync::Arc, time::Instant};
 
-/// Largest request body: a port request has a few hundred bytes.
-const MAX_BODY: usize = 16 << 10;
+/// Largest request body: a network with hundreds of ports.
+const MAX_BODY: usize = 64 << 10;
 
 /// What the handlers work on.
 #[derive(Debug)]
 struct Daemon {
-    networks: Arc<[NetworkHandle]>,
+    registry: Arc<Registry>,
     started: Instant,
 }
 
-fn router(networks: Arc<[NetworkHandle]>) -> Router {
+fn router(registry: Arc<Registry>) -> Router {
     let daemon = Arc::new(Daemon {
-        networks,
+        registry,
         started: Instant::now(),
     });
+    let network = get(handlers::network).delete(handlers::remove_network);
+    let port = get(handlers::port).delete(handlers::remove_port);
     Router::new()
         .route("/v1/status", get(handlers::status))
-        .route("/v1/networks/{network}", get(handlers::network))
-        .route("/v1/networks/{network}/ports", post(handlers::add_port))
+        .route("/v1/health", get(handlers::health))
+        .route("/v1/reload", post(handlers::reload))
         .route(
-            "/v1/networks/{network}/ports/{port}",
-            delete(handlers::remove_port),
+            "/v1/networks",
+            get(handlers::networks).post(handlers::add_network),
         )
+        .route("/v1/networks/{network}", network)
+        .route(
+            "/v1/networks/{network}/ports",
+            get(handlers::ports).post(handlers::add_port),
+        )
+        .route("/v1/networks/{network}/ports/{port}", port)
         .fallback(handlers::no_such_path)
         .method_not_allowed_fallback(handlers::no_such_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))

@@ -29,10 +29,10 @@ impl From<ApiError> for Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let status = match self.0.code.as_str() {
-            "bad-request" => StatusCode::BAD_REQUEST,
+            "bad-request" | "bad-config" => StatusCode::BAD_REQUEST,
             "no-such-network" | "no-such-port" | "not-found" => StatusCode::NOT_FOUND,
             "method-not-allowed" => StatusCode::METHOD_NOT_ALLOWED,
-            "port-exists" | "conflict" => StatusCode::CONFLICT,
+            "network-exists" | "port-exists" | "conflict" => StatusCode::CONFLICT,
             "unavailable" => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };

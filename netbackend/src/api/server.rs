@@ -1,6 +1,6 @@
 //! Serving connections: few at a time, none for ever.
 use super::{reply::Failure, router};
-use crate::supervisor::{NetworkHandle, Peer};
+use crate::supervisor::{Peer, Registry};
 use axum::{
     Extension,
     extract::Request,
@@ -32,8 +32,8 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_mins(5);
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// Serves the API for ever.
-pub(crate) async fn serve(listener: UnixListener, networks: Arc<[NetworkHandle]>) {
-    let router = router(networks);
+pub(crate) async fn serve(listener: UnixListener, registry: Arc<Registry>) {
+    let router = router(registry);
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         // Never closed.

@@ -9,10 +9,11 @@ use std::{io, path, path::PathBuf};
 /// configuration there is one network, `default`, in bridge mode; guests get ports on request, as
 /// from `vmm run --net network=default`.
 ///
-/// Exit codes: 0 done, 1 failed, 2 wrong command line or configuration.
+/// Exit codes: 0 done, 1 failed (`health`: there are problems), 2 wrong command line or
+/// configuration.
 #[derive(Debug, Parser)]
 #[command(name = "netbackend", version)]
-pub(super) struct Args {
+pub struct Args {
     /// Configuration file (TOML; see docs/config.md); commands find the daemon's socket in it
     #[arg(long, value_name = "FILE", env = "NETBACKEND_CONFIG", global = true)]
     pub(super) config: Option<PathBuf>,
@@ -58,12 +59,29 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Tells whether everything works; exit code 1 if not
+    Health {
+        /// As JSON, like GET /v1/health
+        #[arg(long)]
+        json: bool,
+    },
+    /// Has the daemon read its configuration again; networks that stay the same are not touched
+    Reload {
+        /// As JSON, like POST /v1/reload
+        #[arg(long)]
+        json: bool,
+    },
+    /// Adds, removes and shows networks of the running daemon
+    Network {
+        #[command(subcommand)]
+        command: NetworkCommand,
+    },
     /// Checks a configuration file and explains what it means
     CheckConfig {
         /// The file
         file: PathBuf,
     },
-    /// Adds or removes ports of the running daemon
+    /// Adds, removes and shows ports of the running daemon
     Port {
         #[command(subcommand)]
         command: PortCommand,
@@ -77,8 +95,50 @@ pub(super) enum Command {
 }
 
 #[derive(Debug, Subcommand)]
+pub(super) enum NetworkCommand {
+    /// Adds a network; it stays until it is removed, also over a restart of the daemon
+    Add {
+        /// Name of the network
+        network: String,
+        /// bridge, private, vepa or passthrough [default: bridge]
+        #[arg(long)]
+        mode: Option<String>,
+        /// MTU offered to guests [default: 1500]
+        #[arg(long)]
+        mtu: Option<u16>,
+        /// Another key of the configuration, like ageing="60s" or
+        /// ports.up='{kind="tap", interface="up0", uplink=true}'; can be repeated
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
+        /// Print the whole network as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Removes a network with all its ports; its guests lose the connection
+    Remove {
+        /// Name of the network
+        network: String,
+    },
+    /// Lists all networks
+    List {
+        /// As JSON, like GET /v1/networks
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows one network and its ports
+    Show {
+        /// Name of the network
+        network: String,
+        /// As JSON, like GET /v1/networks/NETWORK
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(super) enum PortCommand {
-    /// Adds a vhost-user port and prints its socket
+    /// Adds a port and prints its socket; it stays until it is removed, also over a restart of the
+    /// daemon
     Add {
         /// Network that gets the port
         network: String,
@@ -91,6 +151,10 @@ pub(super) enum PortCommand {
         /// Queue pairs at most [default: 8]
         #[arg(long, value_name = "N")]
         queue_pairs: Option<u16>,
+        /// Another key of the configuration, like socket_mode="0666", or kind="tap" with
+        /// interface="NAME"; can be repeated
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
         /// Print the whole port as JSON
         #[arg(long)]
         json: bool,
@@ -101,6 +165,24 @@ pub(super) enum PortCommand {
         network: String,
         /// Name of the port
         port: String,
+    },
+    /// Lists the ports of a network
+    List {
+        /// Network that has the ports
+        network: String,
+        /// As JSON, like GET /v1/networks/NETWORK/ports
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows one port with all counters of its queues
+    Show {
+        /// Network that has the port
+        network: String,
+        /// Name of the port
+        port: String,
+        /// As JSON, like GET /v1/networks/NETWORK/ports/PORT
+        #[arg(long)]
+        json: bool,
     },
 }
 

@@ -1,21 +1,27 @@
 //! The command line.
 mod args;
 mod check;
+mod health;
 mod log;
+mod network;
 mod port;
+mod queues;
+mod reload;
+mod set;
 mod status;
 mod table;
 
 use crate::{
-    config::{Config, Overrides},
+    config::{Base, Config, Overrides},
     supervisor, worker,
 };
-use args::{Args, Command};
+pub use args::Args;
+use args::Command;
 use clap::Parser;
 use control::Client;
 use std::{
     io::{self, Write},
-    path::Path,
+    path::{self, Path},
     process::ExitCode,
 };
 
@@ -51,6 +57,14 @@ impl Failure {
         }
     }
 
+    /// It failed, and was told on standard output.
+    fn told(code: u8) -> Self {
+        Self {
+            code,
+            message: String::new(),
+        }
+    }
+
     /// The user asked for something that cannot be meant.
     fn usage(error: impl std::fmt::Display) -> Self {
         Self {
@@ -70,9 +84,17 @@ fn run(args: Args) -> Result<(), Failure> {
     let overrides = args.overrides().map_err(Failure::usage)?;
     match args.command {
         None => {
-            let config = load(args.config.as_deref(), &overrides)?;
+            // It is read again while the daemon may stand elsewhere.
+            let file = args.config.map(path::absolute).transpose();
+            let file = file.map_err(Failure::usage)?;
+            let base = Base::load(file.as_deref(), &overrides).map_err(Failure::usage)?;
             log::init(&args.log, None).map_err(Failure::usage)?;
-            supervisor::run(&config, &args.log).map_err(Failure::at_run_time)
+            let options = supervisor::Options {
+                file,
+                overrides,
+                log: args.log,
+            };
+            supervisor::run(base, options).map_err(Failure::at_run_time)
         }
         Some(Command::Worker { network }) => {
             log::init(&args.log, Some(&network)).map_err(Failure::usage)?;
@@ -92,6 +114,18 @@ fn run(args: Args) -> Result<(), Failure> {
                 status::show(&mut out, &status)?;
             }
             Ok(())
+        }
+        Some(Command::Health { json }) => {
+            let client = client(args.config.as_deref(), &overrides)?;
+            health::run(&client, json)
+        }
+        Some(Command::Reload { json }) => {
+            let client = client(args.config.as_deref(), &overrides)?;
+            reload::run(&client, json)
+        }
+        Some(Command::Network { command }) => {
+            let client = client(args.config.as_deref(), &overrides)?;
+            network::run(&client, command)
         }
         Some(Command::Port { command }) => {
             let client = client(args.config.as_deref(), &overrides)?;

@@ -1,6 +1,7 @@
 //! `netbackend status`: the daemon at a glance.
 use super::table::{Table, human, human_time};
-use control::{NetworkStatus, PortKind, PortStatus, Status};
+use crate::supervisor::examine;
+use control::{NetworkStatus, PortCounters, PortKind, PortStatus, Status};
 use std::io::{self, Write};
 
 const HEADINGS: &[&str] = &[
@@ -44,6 +45,7 @@ pub(super) fn show(out: &mut impl Write, status: &Status) -> io::Result<()> {
         "netbackend {}, pid {}, up {up}",
         status.version, status.pid
     )?;
+    show_totals(out, status)?;
     for network in &status.networks {
         writeln!(out)?;
         show_network(out, network)?;
@@ -51,7 +53,33 @@ pub(super) fn show(out: &mut impl Write, status: &Status) -> io::Result<()> {
     Ok(())
 }
 
-fn show_network(out: &mut impl Write, network: &NetworkStatus) -> io::Result<()> {
+fn show_totals(out: &mut impl Write, status: &Status) -> io::Result<()> {
+    let ports = status.networks.iter().flat_map(|network| &network.ports);
+    let sum = |get: fn(&PortCounters) -> u64| ports.clone().map(|port| get(&port.counters)).sum();
+    writeln!(
+        out,
+        "total: from guests {} / {}B, to guests {} / {}B, drops {} + {}",
+        human(sum(|port| port.tx_frames)),
+        human(sum(|port| port.tx_bytes)),
+        human(sum(|port| port.rx_frames)),
+        human(sum(|port| port.rx_bytes)),
+        human(sum(|port| port.tx_dropped)),
+        human(sum(|port| port.rx_dropped))
+    )?;
+    let health = examine(&status.networks);
+    let word = match health.problems.len() {
+        0 => "ok".into(),
+        1 => "1 problem, see `netbackend health`".into(),
+        several => format!("{several} problems, see `netbackend health`"),
+    };
+    writeln!(
+        out,
+        "health: {word}; restarts of workers {}, faulty queues {}",
+        health.worker_restarts, health.faulty_queues
+    )
+}
+
+pub(super) fn show_network(out: &mut impl Write, network: &NetworkStatus) -> io::Result<()> {
     let NetworkStatus {
         name,
         mode,
@@ -68,15 +96,23 @@ fn show_network(out: &mut impl Write, network: &NetworkStatus) -> io::Result<()>
         out,
         "network {name}: {mode}, mtu {mtu}, {state}, {worker}, restarts {restarts}"
     )?;
-    if network.ports.is_empty() {
+    if let Some(fault) = &network.last_fault {
+        let ago = human_time(fault.seconds_ago);
+        writeln!(out, "  last fault: {} ({ago} ago)", fault.message)?;
+    }
+    show_ports(out, &network.ports)
+}
+
+pub(super) fn show_ports(out: &mut impl Write, ports: &[PortStatus]) -> io::Result<()> {
+    if ports.is_empty() {
         return writeln!(out, "  no ports");
     }
     let mut table = Table::new(HEADINGS);
-    for port in &network.ports {
+    for port in ports {
         table.row(row(port));
     }
     table.print(out, "  ")?;
-    for port in &network.ports {
+    for port in ports {
         if let Some(fault) = &port.fault {
             writeln!(out, "  {}: {fault}", port.name)?;
         }
@@ -127,7 +163,7 @@ fn short_form(name: &str) -> &str {
     found.map_or(name, |(_, short)| short)
 }
 
-fn transport(kind: &PortKind) -> String {
+pub(super) fn transport(kind: &PortKind) -> String {
     match kind {
         PortKind::VhostUser { socket } => format!("vhost-user {}", socket.display()),
         PortKind::Tap { interface, netns } => match netns {

@@ -13,6 +13,8 @@ fn network(ports: Vec<PortStatus>) -> Status {
             state: NetworkState::Running,
             worker_pid: Some(8),
             restarts: 2,
+            last_fault: None,
+            responsive: true,
             ports,
         }],
     }
@@ -27,7 +29,9 @@ fn shown(status: &Status) -> String {
 #[test]
 fn network_without_ports() {
     let text = shown(&network(Vec::new()));
-    let expected = "netbackend 1.2.3, pid 7, up 1h 1m\n\n\
+    let expected = "netbackend 1.2.3, pid 7, up 1h 1m\n\
+        total: from guests 0 / 0B, to guests 0 / 0B, drops 0 + 0\n\
+        health: ok; restarts of workers 2, faulty queues 0\n\n\
         network lan: bridge, mtu 9000, running, worker 8, restarts 2\n  no ports\n";
     assert_eq!(text, expected);
 }
@@ -74,7 +78,7 @@ fn ports_show_traffic_features_and_faults() {
         ..port.clone()
     };
     let text = shown(&network(vec![port, tap]));
-    let lines: Vec<_> = text.lines().skip(3).collect();
+    let lines: Vec<_> = text.lines().skip(5).collect();
     let cells: Vec<Vec<_>> = lines
         .iter()
         .map(|line| {

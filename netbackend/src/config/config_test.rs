@@ -66,6 +66,7 @@ fn all_keys_are_read() {
         role,
         mac: mac.map(|mac| mac.parse().unwrap()),
         queue_pairs,
+        socket_access: SocketAccess::DEFAULT,
         transport,
     };
     let socket = |socket: &str| TransportConfig::VhostUser {
@@ -84,6 +85,7 @@ fn all_keys_are_read() {
         fdb_capacity_per_port: 16,
         poll_idle: Duration::ZERO,
         require_sealed_memory: true,
+        socket_access: SocketAccess::DEFAULT,
         ports: vec![
             port("db", Role::Guest, None, 8, socket("/run/nb/lan/db.sock")),
             port("out", Role::Uplink, None, 1, tap),

@@ -4,16 +4,19 @@
 //! The file is walked by hand instead of being deserialized: only so can every message name its
 //! line, several problems be told at once, and cross-checks (two ports with one address) point at
 //! both lines. `docs/config.md` lists all keys.
+mod access;
 mod error;
 mod name;
 mod network;
+mod overlay;
 mod port;
 mod section;
 mod value;
 
+pub use access::SocketAccess;
 pub use error::{ConfigError, Problem};
 pub(crate) use name::check as check_name;
-pub(crate) use value::{check_socket_length, parse_station_mac};
+pub(crate) use overlay::{Base, parse_port};
 
 use control::Mode;
 use error::Source;
@@ -38,6 +41,10 @@ pub struct Config {
     pub runtime_dir: PathBuf,
     /// The control API's socket.
     pub control_socket: PathBuf,
+    /// Who may use the control API.
+    pub control_access: SocketAccess,
+    /// What was changed at run time, for the next start.
+    pub state_file: PathBuf,
     /// Networks, in the order of their names.
     pub networks: Vec<NetworkConfig>,
     /// What is allowed but looks like a mistake.
@@ -61,6 +68,8 @@ pub struct NetworkConfig {
     pub poll_idle: Duration,
     /// Refuse guest memory that its owner could truncate.
     pub require_sealed_memory: bool,
+    /// Who may connect to its ports' sockets, where a port says nothing else.
+    pub socket_access: SocketAccess,
     /// Ports that exist from the start, in the order of their names.
     pub ports: Vec<PortConfig>,
 }
@@ -76,6 +85,8 @@ pub struct PortConfig {
     pub mac: Option<MacAddr>,
     /// Queue pairs at most.
     pub queue_pairs: u16,
+    /// Who may connect to its socket.
+    pub socket_access: SocketAccess,
     /// What carries its frames.
     pub transport: TransportConfig,
 }
@@ -140,8 +151,9 @@ impl Config {
     }
 
     fn read(table: &DeTable<'_>, overrides: &Overrides, diagnostics: &mut Diagnostics) -> Self {
-        const KEYS: &[&str] = &["runtime_dir", "control_socket", "networks"];
-        let mut top = Section::new("", 0, table, KEYS, diagnostics);
+        const KEYS: &[&str] = &["runtime_dir", "control_socket", "state_file", "networks"];
+        let known = [KEYS, &access::CONTROL_KEYS].concat();
+        let mut top = Section::new("", 0, table, &known, diagnostics);
         let runtime_dir = top.get("runtime_dir", value::absolute_path);
         let runtime_dir = overrides
             .runtime_dir
@@ -157,6 +169,9 @@ impl Config {
         if let Err(wrong) = value::check_socket_length(&control_socket) {
             top.problem("control_socket", wrong);
         }
+        let control_access = access::read(&mut top, access::CONTROL_KEYS, SocketAccess::DEFAULT);
+        let state_file = top.get("state_file", value::absolute_path);
+        let state_file = state_file.unwrap_or_else(|| runtime_dir.join("state.json"));
         let mut networks = network::read_all(&mut top, &runtime_dir, &control_socket);
         if networks.is_empty() {
             networks.push(NetworkConfig::new(DEFAULT_NETWORK));
@@ -164,6 +179,8 @@ impl Config {
         Self {
             runtime_dir,
             control_socket,
+            control_access,
+            state_file,
             networks,
             warnings: Vec::new(),
         }
@@ -181,6 +198,7 @@ impl NetworkConfig {
             fdb_capacity_per_port: 1024,
             poll_idle: Duration::from_micros(50),
             require_sealed_memory: false,
+            socket_access: SocketAccess::DEFAULT,
             ports: Vec::new(),
         }
     }

@@ -1,6 +1,6 @@
 //! The sections `[networks.NAME]`.
 use super::{
-    NetworkConfig, PortConfig, name,
+    NetworkConfig, PortConfig, access, name,
     port::{self, Claims},
     section::{Named, Section},
     value::{self, Wrong},
@@ -16,6 +16,9 @@ const KEYS: &[&str] = &[
     "fdb_capacity_per_port",
     "poll_idle_us",
     "require_sealed_memory",
+    "socket_mode",
+    "socket_owner",
+    "socket_group",
     "ports",
 ];
 
@@ -63,7 +66,7 @@ fn read(
     read_settings(&mut section, &mut config);
     claims.enter_network();
     for table in section.tables("ports") {
-        let port = port::read(&table, &mut section, (&network.name, runtime_dir), claims);
+        let port = port::read(&table, &mut section, (&config, runtime_dir), claims);
         config.ports.extend(port);
     }
     check_roles(&mut section, &config);
@@ -83,6 +86,7 @@ fn read_settings(section: &mut Section<'_, '_, '_>, config: &mut NetworkConfig) 
     set(&mut config.poll_idle, poll);
     let sealed = section.get("require_sealed_memory", value::boolean);
     set(&mut config.require_sealed_memory, sealed);
+    config.socket_access = access::read(section, access::KEYS, config.socket_access);
 }
 
 fn set<T>(setting: &mut T, value: Option<T>) {

@@ -1,6 +1,7 @@
 //! The sections `[networks.NAME.ports.PORT]`.
 use super::{
-    DEFAULT_QUEUE_PAIRS, PortConfig, TransportConfig, default_port_socket, name,
+    DEFAULT_QUEUE_PAIRS, NetworkConfig, PortConfig, TransportConfig, access, default_port_socket,
+    name,
     section::{Named, Section},
     value::{self, Wrong},
 };
@@ -13,7 +14,7 @@ use std::{
 use switch::{MacAddr, Role};
 
 const COMMON: &[&str] = &["kind", "mac", "queue_pairs", "uplink"];
-const OF_VHOST_USER: &[&str] = &["socket"];
+const OF_VHOST_USER: &[&str] = &["socket", "socket_mode", "socket_owner", "socket_group"];
 const OF_TAP: &[&str] = &["interface", "netns"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,13 +53,13 @@ impl Claims {
 /// One port; `None` if it lacks what it needs (which is noted).
 pub(super) fn read(
     port: &Named<'_, '_>,
-    network: &mut Section<'_, '_, '_>,
-    (network_name, runtime_dir): (&str, &Path),
+    section: &mut Section<'_, '_, '_>,
+    (network, runtime_dir): (&NetworkConfig, &Path),
     claims: &mut Claims,
 ) -> Option<PortConfig> {
     let offset = port.span.start;
     if let Err(wrong) = name::check(&port.name) {
-        network.diagnostics.add(offset, port.path.clone(), wrong);
+        section.diagnostics.add(offset, port.path.clone(), wrong);
     }
     let kind = kind_of(port);
     let (own, foreign) = match kind {
@@ -69,7 +70,7 @@ pub(super) fn read(
     let misplaced = foreign.iter().filter(|key| port.table.contains_key(**key));
     let misplaced: Vec<&str> = misplaced.copied().collect();
     let known = [COMMON, own, &misplaced].concat();
-    let mut section = Section::new(&port.path, offset, port.table, &known, network.diagnostics);
+    let mut section = Section::new(&port.path, offset, port.table, &known, section.diagnostics);
     for key in misplaced {
         section.problem(key, of_other_kind(kind));
     }
@@ -91,11 +92,12 @@ pub(super) fn read(
     let queue_pairs = section.get("queue_pairs", value::integer(1, MAX_QUEUE_PAIRS));
     let transport = match kind {
         Kind::VhostUser => {
-            let default = default_port_socket(runtime_dir, network_name, &port.name);
+            let default = default_port_socket(runtime_dir, &network.name, &port.name);
             vhost_user(&mut section, default, claims)
         }
         Kind::Tap => tap(&mut section, claims)?,
     };
+    let socket_access = access::read(&mut section, access::KEYS, network.socket_access);
     Some(PortConfig {
         name: port.name.clone(),
         role: if uplink { Role::Uplink } else { Role::Guest },
@@ -104,6 +106,7 @@ pub(super) fn read(
             Kind::VhostUser => DEFAULT_QUEUE_PAIRS,
             Kind::Tap => 1,
         }),
+        socket_access,
         transport,
     })
 }

@@ -148,7 +148,7 @@ pub(super) fn station_mac(reading: &Reading<'_, '_>) -> Result<MacAddr, Wrong> {
 }
 
 /// Parses the address of one station.
-pub(crate) fn parse_station_mac(text: &str) -> Result<MacAddr, Wrong> {
+fn parse_station_mac(text: &str) -> Result<MacAddr, Wrong> {
     let mac: MacAddr = text.parse().map_err(|_| {
         Wrong::new(
             format!("{text:?} is not a MAC address"),
@@ -185,7 +185,7 @@ pub(super) fn socket_path(reading: &Reading<'_, '_>) -> Result<PathBuf, Wrong> {
 }
 
 /// The kernel takes no longer paths for sockets.
-pub(crate) fn check_socket_length(path: &Path) -> Result<(), Wrong> {
+pub(super) fn check_socket_length(path: &Path) -> Result<(), Wrong> {
     let length = path.as_os_str().as_bytes().len();
     if length <= LONGEST_SOCKET_PATH {
         return Ok(());

@@ -245,10 +245,11 @@ impl Network {
             .collect()
     }
 
-    /// Counters of every queue of a port; `None`: there is no such port.
-    pub fn queues(&self, port: &str) -> Option<Vec<QueueStatus>> {
+    /// One port with its queues, as in [`Network::report`]; `None`: there is no such port.
+    pub fn show(&self, port: &str) -> Option<(PortStatus, Vec<QueueStatus>)> {
         let ports = self.lock_ports();
-        ports.get(port).map(|entry| entry.shared.queue_statuses())
+        let shared = &ports.get(port)?.shared;
+        Some((shared.status(), shared.queue_statuses()))
     }
 
     /// Stops the threads and closes every port.

@@ -1,11 +1,13 @@
 //! How others talk to a network's task.
-use super::lease::Lessee;
-use control::{ApiError, NetworkState, NetworkStatus, PortRequest, PortStatus};
+use super::{lease::Lessee, port::Port};
+use crate::config::{NetworkConfig, PortConfig};
+use control::{ApiError, NetworkState, NetworkStatus, PortDetail, PortStatus};
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
     time,
 };
+use toml::Table;
 
 /// Requests that may wait for a task; the API serves fewer connections than that at once.
 const QUEUE: usize = 128;
@@ -14,14 +16,33 @@ const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a change of ports may take: its peer is given 5 s for a reply at most.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A port that was added.
+pub(super) type Added = (PortStatus, PortConfig);
+
 /// What a network's task is asked for.
 #[derive(Debug)]
 pub(super) enum Command {
     Report(oneshot::Sender<NetworkStatus>),
     AddPort {
-        request: PortRequest,
+        /// The first of p0, p1, … that is free, without.
+        name: Option<String>,
+        settings: Table,
         lessee: Option<Lessee>,
-        reply: oneshot::Sender<Result<PortStatus, ApiError>>,
+        reply: oneshot::Sender<Result<Added, ApiError>>,
+    },
+    /// A port that is open already.
+    InsertPort {
+        port: Box<Port>,
+        reply: oneshot::Sender<Result<Added, ApiError>>,
+    },
+    ShowPort {
+        port: String,
+        reply: oneshot::Sender<Result<PortDetail, ApiError>>,
+    },
+    /// Go on with other settings; answered with what went wrong.
+    Reconfigure {
+        network: Box<NetworkConfig>,
+        reply: oneshot::Sender<Result<Vec<String>, ApiError>>,
     },
     RemovePort {
         port: String,
@@ -93,22 +114,55 @@ impl NetworkHandle {
         };
         match time::timeout(REPORT_TIMEOUT, ask).await {
             Ok(Some(status)) => status,
-            _ => self.status.borrow().clone(),
+            _ => NetworkStatus {
+                responsive: false,
+                ..self.status.borrow().clone()
+            },
         }
     }
 
     /// Adds a port, leased to a process or for good.
     pub(crate) async fn add_port(
         &self,
-        request: PortRequest,
+        name: Option<String>,
+        settings: Table,
         lessee: Option<Lessee>,
-    ) -> Result<PortStatus, ApiError> {
+    ) -> Result<Added, ApiError> {
         self.change(|reply| Command::AddPort {
-            request,
+            name,
+            settings,
             lessee,
             reply,
         })
         .await
+    }
+
+    /// Adds a port that is open already.
+    pub(super) async fn insert_port(&self, port: Port) -> Result<(), ApiError> {
+        let port = Box::new(port);
+        let inserted = self.change(|reply| Command::InsertPort { port, reply });
+        inserted.await.map(drop)
+    }
+
+    /// One port with its queues.
+    pub(crate) async fn port(&self, port: String) -> Result<PortDetail, ApiError> {
+        self.change(|reply| Command::ShowPort { port, reply }).await
+    }
+
+    /// Goes on with other settings and the same ports. Returns what went wrong with them.
+    pub(super) async fn reconfigure(
+        &self,
+        network: NetworkConfig,
+    ) -> Result<Vec<String>, ApiError> {
+        let network = Box::new(network);
+        self.change(|reply| Command::Reconfigure { network, reply })
+            .await
+    }
+
+    /// Whether the network has a port, leased or not.
+    pub(super) fn has_port(&self, name: &str) -> bool {
+        let status = self.status.borrow();
+        status.ports.iter().any(|port| port.name == name)
     }
 
     /// Removes a port; it is closed when this returns.

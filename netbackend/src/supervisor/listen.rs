@@ -1,5 +1,6 @@
 //! Listening sockets, taken without stealing them.
 use super::parent;
+use crate::config::SocketAccess;
 use nix::{
     errno::Errno,
     sys::socket::{
@@ -13,16 +14,13 @@ use std::{
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd},
         unix::{
-            fs::{FileTypeExt, MetadataExt, PermissionsExt},
+            fs::{FileTypeExt, MetadataExt, PermissionsExt, chown},
             net::UnixListener,
         },
     },
     path::{Path, PathBuf},
 };
 use tracing::info;
-
-/// Owner and group may connect.
-const MODE: u32 = 0o660;
 
 /// Why there is no socket.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +33,11 @@ pub(super) enum ListenError {
     NoDirectory { dir: PathBuf },
     #[error("no permission to make {} (choose another path, or change the directory's mode)", path.display())]
     NotPermitted { path: PathBuf },
+    #[error(
+        "give {} to user and group {owner}: not permitted (run as root, or leave out socket_owner and name a group of your own as socket_group)",
+        path.display()
+    )]
+    Owner { path: PathBuf, owner: String },
     #[error("{operation} {}: {source}", path.display())]
     Io {
         operation: &'static str,
@@ -43,18 +46,18 @@ pub(super) enum ListenError {
     },
 }
 
-/// A listening socket; its file is removed with it.
+/// A listening socket; its file is removed with it if it was made here.
 #[derive(Debug)]
 pub(super) struct BoundSocket {
     listener: UnixListener,
     path: PathBuf,
-    /// Device and inode of the file, to remove only our own.
-    identity: (u64, u64),
+    /// Device and inode of the file, to remove only our own; none: somebody else made it.
+    identity: Option<(u64, u64)>,
 }
 
 impl BoundSocket {
     /// Listens on `path`; a file that a dead process left behind is replaced.
-    pub(super) fn bind(path: &Path) -> Result<Self, ListenError> {
+    pub(super) fn bind(path: &Path, access: SocketAccess) -> Result<Self, ListenError> {
         remove_stale(path)?;
         let listener = UnixListener::bind(path).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => ListenError::NoDirectory {
@@ -70,14 +73,43 @@ impl BoundSocket {
             },
             _ => io_error("listen on", path, source),
         })?;
-        let identity = fs::set_permissions(path, Permissions::from_mode(MODE))
-            .and_then(|()| identity(path))
-            .map_err(|source| io_error("set the mode of", path, source))?;
-        Ok(Self {
+        let identity = identity(path).map_err(|source| io_error("look at", path, source))?;
+        let bound = Self {
             listener,
             path: path.to_owned(),
-            identity,
-        })
+            identity: Some(identity),
+        };
+        bound.set_access(access)?;
+        Ok(bound)
+    }
+
+    /// Takes over a socket that listens already and belongs to whoever made it.
+    pub(super) fn adopt(listener: UnixListener, path: &Path) -> Self {
+        Self {
+            listener,
+            path: path.to_owned(),
+            identity: None,
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The owner first: nobody gets in by a mode that is meant for another owner.
+    fn set_access(&self, access: SocketAccess) -> Result<(), ListenError> {
+        let path = &self.path;
+        if access.owner.is_some() || access.group.is_some() {
+            chown(path, access.owner, access.group).map_err(|source| match source.kind() {
+                io::ErrorKind::PermissionDenied => ListenError::Owner {
+                    path: path.clone(),
+                    owner: shown(access),
+                },
+                _ => io_error("set the owner of", path, source),
+            })?;
+        }
+        fs::set_permissions(path, Permissions::from_mode(access.mode))
+            .map_err(|source| io_error("set the mode of", path, source))
     }
 
     /// The socket, for the runtime.
@@ -96,11 +128,17 @@ impl AsFd for BoundSocket {
 
 impl Drop for BoundSocket {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|found| found == self.identity) {
+        if self.identity.is_some() && identity(&self.path).ok() == self.identity {
             // If it cannot be removed now, the next daemon takes it for stale.
             drop(fs::remove_file(&self.path));
         }
     }
+}
+
+/// `uid:gid`, as chown(1) has it.
+fn shown(access: SocketAccess) -> String {
+    let number = |id: Option<u32>| id.map_or_else(String::new, |id| id.to_string());
+    format!("{}:{}", number(access.owner), number(access.group))
 }
 
 fn identity(path: &Path) -> io::Result<(u64, u64)> {

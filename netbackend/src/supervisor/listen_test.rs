@@ -5,16 +5,46 @@ fn path(dir: &tempfile::TempDir) -> PathBuf {
     dir.path().join("s.sock")
 }
 
+fn bind(path: &Path) -> Result<BoundSocket, ListenError> {
+    BoundSocket::bind(path, SocketAccess::DEFAULT)
+}
+
+#[test]
+fn mode_and_owner_are_set_whatever_the_umask() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = path(&dir);
+    let access = SocketAccess {
+        mode: 0o606,
+        owner: Some(nix::unistd::getuid().as_raw()),
+        group: Some(nix::unistd::getgid().as_raw()),
+    };
+    let bound = BoundSocket::bind(&path, access).unwrap();
+    let found = fs::metadata(&path).unwrap();
+    assert_eq!(found.mode() & 0o777, 0o606);
+    assert_eq!(Some(found.uid()), access.owner);
+    assert_eq!(Some(found.gid()), access.group);
+    drop(bound);
+}
+
+#[test]
+fn adopted_socket_is_left_to_its_maker() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = path(&dir);
+    let listener = UnixListener::bind(&path).unwrap();
+    drop(BoundSocket::adopt(listener.try_clone().unwrap(), &path));
+    UnixStream::connect(&path).unwrap();
+}
+
 #[test]
 fn stale_socket_is_replaced_and_ours_removed_at_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let path = path(&dir);
     drop(UnixListener::bind(&path).unwrap());
     assert!(path.exists());
-    let bound = BoundSocket::bind(&path).unwrap();
+    let bound = bind(&path).unwrap();
     UnixStream::connect(&path).unwrap();
     let mode = fs::metadata(&path).unwrap().mode();
-    assert_eq!(mode & 0o777, MODE);
+    assert_eq!(mode & 0o777, 0o660);
     drop(bound);
     assert!(!path.exists());
 }
@@ -24,7 +54,7 @@ fn live_socket_is_left_alone_and_its_owner_named() {
     let dir = tempfile::tempdir().unwrap();
     let path = path(&dir);
     let _listener = UnixListener::bind(&path).unwrap();
-    let error = BoundSocket::bind(&path).unwrap_err();
+    let error = bind(&path).unwrap_err();
     let text = error.to_string();
     assert!(
         text.contains(&format!("in use by process {}", std::process::id())),
@@ -40,7 +70,7 @@ fn listener_with_a_full_backlog_is_alive() {
     let listener = UnixListener::bind(&path).unwrap();
     nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
     let _first = UnixStream::connect(&path).unwrap();
-    let error = BoundSocket::bind(&path).unwrap_err();
+    let error = bind(&path).unwrap_err();
     assert!(matches!(error, ListenError::InUse { .. }), "{error}");
 }
 
@@ -49,7 +79,7 @@ fn socket_of_another_type_is_alive() {
     let dir = tempfile::tempdir().unwrap();
     let path = path(&dir);
     let _socket = UnixDatagram::bind(&path).unwrap();
-    let error = BoundSocket::bind(&path).unwrap_err();
+    let error = bind(&path).unwrap_err();
     assert!(matches!(error, ListenError::InUse { .. }), "{error}");
 }
 
@@ -58,12 +88,12 @@ fn other_files_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = path(&dir);
     fs::write(&path, "precious").unwrap();
-    let error = BoundSocket::bind(&path).unwrap_err();
+    let error = bind(&path).unwrap_err();
     assert!(matches!(error, ListenError::NotASocket { .. }), "{error}");
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
     let link = dir.path().join("link");
     std::os::unix::fs::symlink(&path, &link).unwrap();
-    let error = BoundSocket::bind(&link).unwrap_err();
+    let error = bind(&link).unwrap_err();
     assert!(matches!(error, ListenError::NotASocket { .. }), "{error}");
 }
 
@@ -71,7 +101,7 @@ fn other_files_are_refused() {
 fn missing_directory_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let missing = dir.path().join("missing");
-    let error = BoundSocket::bind(&missing.join("s.sock")).unwrap_err();
+    let error = bind(&missing.join("s.sock")).unwrap_err();
     assert!(
         error.to_string().contains(&missing.display().to_string()),
         "{error}"
@@ -82,7 +112,7 @@ fn missing_directory_is_named() {
 fn file_of_a_successor_is_not_removed() {
     let dir = tempfile::tempdir().unwrap();
     let path = path(&dir);
-    let first = BoundSocket::bind(&path).unwrap();
+    let first = bind(&path).unwrap();
     fs::remove_file(&path).unwrap();
     // An inode number may be used again, so the successor is made before ours is gone.
     let _second = UnixListener::bind(&path).unwrap();

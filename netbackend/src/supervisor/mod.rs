@@ -4,125 +4,157 @@
 //! Everything here runs in one thread. Each network has a task ([`network`]) that alone knows its
 //! ports and its worker; others talk to it through a [`NetworkHandle`]. So a network that hangs
 //! holds up nobody else.
+mod activation;
 mod backoff;
 mod handle;
+mod health;
 mod lease;
 mod listen;
 mod network;
+mod notify;
 mod plan;
 mod port;
+mod registry;
+mod reload;
 mod requests;
 mod runtime_dir;
+mod state;
 mod worker;
 
-pub(crate) use handle::NetworkHandle;
+pub(crate) use health::examine;
 pub(crate) use lease::Peer;
+pub(crate) use registry::{Options, Registry};
 
 use crate::{
     api,
-    config::{Config, NetworkConfig, TransportConfig},
+    config::{Base, Config, NetworkConfig, TransportConfig},
+    sys,
 };
+use activation::Inherited;
 use anyhow::Context;
 use listen::BoundSocket;
-use network::NetworkTask;
 use nix::sys::{
     resource::{Resource, getrlimit, setrlimit},
     stat::{Mode, umask},
 };
-use port::Port;
+use notify::ServiceManager;
 use runtime_dir::RuntimeDir;
-use std::{path::Path, process, sync::Arc, time::Duration};
+use std::{path::Path, process, sync::Arc};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    task::JoinHandle,
     time,
 };
 use tracing::{info, warn};
-
-/// How long networks may take to stop before they are killed.
-const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs the daemon until a signal stops it.
 ///
 /// # Errors
 /// The runtime directory, a socket or a tap cannot be had.
-pub(crate) fn run(config: &Config, log: &str) -> anyhow::Result<()> {
+pub(crate) fn run(base: Base, options: Options) -> anyhow::Result<()> {
     // Sockets get their modes explicitly; between bind and chmod they must not be open to others.
     umask(Mode::S_IRWXO);
     raise_file_limit();
+    let inherited = Inherited::from_environment()?;
+    let manager = ServiceManager::from_environment();
+    sys::clear_environment(&activation::VARIABLES);
+    sys::clear_environment(&notify::VARIABLES);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("start the runtime")?;
-    runtime.block_on(supervise(config, log))
+    runtime.block_on(supervise(base, options, inherited, &manager))
 }
 
-async fn supervise(config: &Config, log: &str) -> anyhow::Result<()> {
+async fn supervise(
+    base: Base,
+    options: Options,
+    inherited: Inherited,
+    manager: &ServiceManager,
+) -> anyhow::Result<()> {
+    let config = base.config.clone();
     for warning in &config.warnings {
         warn!("{warning}");
     }
     // First of all: a signal during the start must not leave sockets behind.
     let mut signals = Signals::new().context("watch for signals")?;
     let runtime_dir = RuntimeDir::claim(&config.runtime_dir)?;
-    let control = BoundSocket::bind(&config.control_socket).context("open the control socket")?;
-    let mut opened = Vec::new();
-    for network in &config.networks {
-        runtime_dir.make_network_dir(&network.name)?;
-        opened.push((network, open_ports(network)?));
+    let control = control_socket(&config, &inherited).context("open the control socket")?;
+    let listener = control.listener().context("serve the control socket")?;
+    let (registry, opened) = Registry::open(options, base, Arc::new(inherited), runtime_dir)?;
+    for (name, path) in registry.inherited.unused() {
+        warn!(
+            "the service manager's socket {name:?} ({}) belongs to no port (name it control or NETWORK/PORT)",
+            path.display()
+        );
     }
     // Nothing fails any more: processes are started only now.
-    let start = |(network, ports)| {
-        let (task, handle) = NetworkTask::new(network, ports, &config.runtime_dir, log);
-        (tokio::spawn(task.run()), handle)
-    };
-    let (tasks, handles): (Vec<_>, Vec<_>) = opened.into_iter().map(start).unzip();
-    let handles: Arc<[NetworkHandle]> = handles.into();
-    let listener = control.listener().context("serve the control socket")?;
-    let api = tokio::spawn(api::serve(listener, Arc::clone(&handles)));
-    for handle in handles.iter() {
-        handle.settled().await;
+    let registry = Arc::new(registry);
+    let networks: Vec<_> = opened.iter().map(|(network, _)| network.clone()).collect();
+    for (network, ports) in opened {
+        registry.start(network, ports);
     }
-    announce(config);
-    let signal = signals.next().await;
+    let api = tokio::spawn(api::serve(listener, Arc::clone(&registry)));
+    for network in registry.networks() {
+        network.settled().await;
+    }
+    announce(&networks, control.path());
+    manager.ready("networks run");
+    let signal = serve(&registry, &mut signals, manager).await;
     info!("{signal}: stopping (once more: stop at once)");
+    manager.stopping();
     tokio::spawn(async move {
-        let signal = signals.next().await;
+        let signal = signals.stop().await;
         warn!("{signal}: stopping at once");
         process::exit(1);
     });
     api.abort();
-    stop_networks(tasks, &handles).await;
+    registry.stop().await;
     info!("stopped");
     Ok(())
 }
 
-fn open_ports(network: &NetworkConfig) -> anyhow::Result<Vec<Port>> {
-    let open = |config| {
-        Port::open(config, network.mtu)
-            .with_context(|| format!("open port {} of network {}", config.name, network.name))
-    };
-    network.ports.iter().map(open).collect()
+/// The service manager's, or one of our own.
+fn control_socket(config: &Config, inherited: &Inherited) -> anyhow::Result<BoundSocket> {
+    let path = &config.control_socket;
+    Ok(match inherited.get(activation::CONTROL, path)? {
+        Some(socket) => socket,
+        None => BoundSocket::bind(path, config.control_access)?,
+    })
 }
 
-/// Tells each network to stop, and kills those that do not.
-async fn stop_networks(tasks: Vec<JoinHandle<()>>, handles: &[NetworkHandle]) {
-    for handle in handles {
-        handle.stop();
-    }
-    let deadline = time::Instant::now() + STOP_TIMEOUT;
-    for (mut task, handle) in tasks.into_iter().zip(handles) {
-        if time::timeout_at(deadline, &mut task).await.is_err() {
-            warn!(network = handle.name(), "does not stop; killed");
-            // Dropping the task kills the worker and unlinks the sockets.
-            task.abort();
-            drop(task.await);
+/// Follows signals until one stops the daemon.
+async fn serve(
+    registry: &Arc<Registry>,
+    signals: &mut Signals,
+    manager: &ServiceManager,
+) -> &'static str {
+    let mut watchdog = manager.watchdog_interval().map(time::interval);
+    loop {
+        let tick = async {
+            match &mut watchdog {
+                Some(interval) => drop(interval.tick().await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            signal = signals.next() => {
+                if signal != RELOAD {
+                    return signal;
+                }
+                info!("SIGHUP: reloading the configuration");
+                manager.reloading();
+                // What it says was logged.
+                drop(Arc::clone(registry).reload().await);
+                manager.ready("networks run");
+            }
+            () = tick => manager.alive(),
         }
     }
 }
 
 /// What runs, and how a guest gets in.
-fn announce(config: &Config) {
-    for network in &config.networks {
+fn announce(networks: &[NetworkConfig], control_socket: &Path) {
+    for network in networks {
         let (name, mode, mtu) = (&network.name, network.mode, network.mtu);
         info!(
             "network {name}: {mode}, mtu {mtu}; attach a guest with `vmm run --net network={name} ...`"
@@ -150,7 +182,7 @@ fn announce(config: &Config) {
         }
     }
     let version = env!("CARGO_PKG_VERSION");
-    let socket = config.control_socket.display();
+    let socket = control_socket.display();
     info!("netbackend {version} is ready: control socket {socket}; see `netbackend status`");
 }
 
@@ -163,7 +195,10 @@ fn raise_file_limit() {
     }
 }
 
-/// The signals that stop the daemon.
+/// The signal that has the configuration read again; all others stop the daemon.
+const RELOAD: &str = "SIGHUP";
+
+/// The signals that the daemon follows.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -183,7 +218,15 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
-            _ = self.hang_up.recv() => "SIGHUP",
+            _ = self.hang_up.recv() => RELOAD,
+        }
+    }
+
+    /// One that stops the daemon.
+    async fn stop(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
         }
     }
 }

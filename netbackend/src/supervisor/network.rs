@@ -1,9 +1,11 @@
 //! The task of one network: its ports, and the worker that serves them.
 use super::{
+    activation::Inherited,
     backoff::Backoff,
-    handle::{Command, Mailbox, NetworkHandle, unavailable},
+    handle::{Added, Command, Mailbox, NetworkHandle, unavailable},
     lease::{Lease, Lessee},
     port::Port,
+    registry::Registry,
     requests::{Adding, Outcome, Requests, Waiting},
     worker::{Event, Worker},
 };
@@ -11,11 +13,12 @@ use crate::{
     config::{NetworkConfig, PortConfig},
     protocol::ToWorker,
 };
-use control::{ApiError, NetworkState, NetworkStatus, PortRequest, PortStatus};
+use control::{ApiError, Fault, NetworkState, NetworkStatus, PortDetail};
 use std::{
     collections::{BTreeMap, BTreeSet},
     os::fd::BorrowedFd,
-    path::{Path, PathBuf},
+    path::PathBuf,
+    sync::Arc,
     time::Instant,
 };
 use tokio::{sync::oneshot, time};
@@ -26,6 +29,8 @@ use tracing::{error, info, warn};
 pub(super) struct NetworkTask {
     pub(super) config: NetworkConfig,
     pub(super) runtime_dir: PathBuf,
+    /// Sockets of a service manager.
+    inherited: Arc<Inherited>,
     /// Filter for the worker's log.
     log: String,
     pub(super) ports: BTreeMap<String, Entry>,
@@ -39,6 +44,8 @@ pub(super) struct NetworkTask {
     handle: NetworkHandle,
     worker: Life,
     restarts: u64,
+    /// Why the worker died last, and when.
+    last_death: Option<(String, Instant)>,
     backoff: Backoff,
     requests: Requests,
 }
@@ -63,8 +70,7 @@ impl NetworkTask {
     pub(super) fn new(
         config: &NetworkConfig,
         ports: Vec<Port>,
-        runtime_dir: &Path,
-        log: &str,
+        registry: &Registry,
     ) -> (Self, NetworkHandle) {
         let ports: BTreeMap<String, Entry> = (0..)
             .zip(ports)
@@ -77,12 +83,15 @@ impl NetworkTask {
             state: NetworkState::Starting,
             worker_pid: None,
             restarts: 0,
+            last_fault: None,
+            responsive: true,
             ports: ports.values().map(|entry| entry.port.status()).collect(),
         });
         let task = Self {
             config: config.clone(),
-            runtime_dir: runtime_dir.to_owned(),
-            log: log.to_owned(),
+            runtime_dir: registry.runtime_path(),
+            inherited: Arc::clone(&registry.inherited),
+            log: registry.options.log.clone(),
             next_serial: ports.len() as u64,
             ports,
             removing: BTreeSet::new(),
@@ -91,6 +100,7 @@ impl NetworkTask {
             handle: handle.clone(),
             worker: Life::Due(time::Instant::now()),
             restarts: 0,
+            last_death: None,
             backoff: Backoff::default(),
             requests: Requests::default(),
         };
@@ -112,7 +122,12 @@ impl NetworkTask {
             };
             tokio::select! {
                 () = self.mailbox.stop.notified() => break,
-                Some(command) = self.mailbox.commands.recv() => self.command(command),
+                Some(command) = self.mailbox.commands.recv() => match command {
+                    Command::Reconfigure { network, reply } => {
+                        drop(reply.send(Ok(self.reconfigure(*network).await)));
+                    }
+                    command => self.command(command),
+                },
                 event = event => match event {
                     None => self.start().await,
                     Some(Event::Answer(answer)) => {
@@ -167,8 +182,10 @@ impl NetworkTask {
     fn worker_died(&mut self, why: &str) {
         let outcomes = self.requests.worker_gone();
         self.removing.clear();
-        let pause = self.backoff.died(Instant::now());
+        let now = Instant::now();
+        let pause = self.backoff.died(now);
         self.restarts += 1;
+        self.last_death = Some((why.into(), now));
         warn!(
             network = self.config.name,
             ?pause,
@@ -190,7 +207,14 @@ impl NetworkTask {
     fn status(&self) -> NetworkStatus {
         let status = self.mailbox.status.borrow().clone();
         let ports = self.ports.values().map(|entry| entry.port.status());
+        let last_fault = self.last_death.as_ref().map(|(message, when)| Fault {
+            message: message.clone(),
+            seconds_ago: when.elapsed().as_secs(),
+        });
         NetworkStatus {
+            mode: self.config.mode,
+            mtu: self.config.mtu,
+            last_fault,
             ports: ports.collect(),
             ..status
         }
@@ -218,24 +242,35 @@ impl NetworkTask {
             Command::Report(reply) => self.report(reply),
             // Whoever restarts a guest with the name of its port need not know that the old port is
             // still being closed.
-            Command::AddPort { ref request, .. } if self.is_being_removed(request) => {
+            Command::AddPort {
+                name: Some(ref name),
+                ..
+            } if self.removing.contains(name) => {
                 self.parked.push(command);
             }
             // A parked one may have been given up.
             Command::AddPort { reply, .. } if reply.is_closed() => {}
             Command::AddPort {
-                request,
+                name,
+                settings,
                 lessee,
                 reply,
-            } => self.add_port(&request, lessee, reply),
+            } => {
+                let opened = self
+                    .plan_port(name.as_deref(), &settings)
+                    .and_then(|config| self.open_port(&config, lessee));
+                match opened {
+                    Ok(entry) => self.add_port(entry, reply),
+                    Err(error) => drop(reply.send(Err(error))),
+                }
+            }
+            Command::InsertPort { port, reply } => self.insert_port(*port, reply),
+            Command::ShowPort { port, reply } => self.show_port(port, reply),
+            // Served where it can be waited for.
+            Command::Reconfigure { reply, .. } => drop(reply),
             Command::RemovePort { port, reply } => self.remove_port(port, Some(reply)),
             Command::EndLease { port, serial } => self.remove_exactly(port, serial),
         }
-    }
-
-    fn is_being_removed(&self, request: &PortRequest) -> bool {
-        let name = request.name.as_ref();
-        name.is_some_and(|name| self.removing.contains(name))
     }
 
     /// Takes up the parked requests; those that must still wait are parked again.
@@ -253,26 +288,14 @@ impl NetworkTask {
         }
     }
 
-    fn add_port(
-        &mut self,
-        request: &PortRequest,
-        lessee: Option<Lessee>,
-        reply: oneshot::Sender<Result<PortStatus, ApiError>>,
-    ) {
-        let opened = self
-            .plan_port(request)
-            .and_then(|config| self.open_port(&config, lessee));
-        let entry = match opened {
-            Ok(entry) => entry,
-            Err(error) => return drop(reply.send(Err(error))),
-        };
+    fn add_port(&mut self, entry: Entry, reply: oneshot::Sender<Result<Added, ApiError>>) {
         let adding = Adding {
-            port: entry.port.config.name.clone(),
+            config: entry.port.config.clone(),
             serial: entry.serial,
             status: entry.port.status(),
             reply,
         };
-        let port = adding.port.clone();
+        let port = adding.config.name.clone();
         info!(network = self.config.name, port, "port added");
         let message = ToWorker::AddPort(entry.port.settings());
         let sent = match &mut self.worker {
@@ -298,10 +321,9 @@ impl NetworkTask {
         config: &PortConfig,
         lessee: Option<Lessee>,
     ) -> Result<Entry, ApiError> {
-        let mut port = Port::open(config, self.config.mtu)
+        let mut port = Port::open(&self.config, config, &self.inherited)
             .map_err(|error| unavailable(format!("open port {}: {error:#}", config.name)))?;
-        let serial = self.next_serial;
-        self.next_serial += 1;
+        let serial = self.take_serial();
         if let Some(lessee) = lessee {
             let lease = Lease::start(lessee, self.handle.clone(), config.name.clone(), serial);
             port.lease = Some(lease.map_err(|error| {
@@ -312,6 +334,71 @@ impl NetworkTask {
             })?);
         }
         Ok(Entry { serial, port })
+    }
+
+    fn take_serial(&mut self) -> u64 {
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        serial
+    }
+
+    fn insert_port(&mut self, port: Port, reply: oneshot::Sender<Result<Added, ApiError>>) {
+        let name = &port.config.name;
+        if self.ports.contains_key(name) || self.removing.contains(name) {
+            let message = format!("port {name} is there already");
+            return drop(reply.send(Err(unavailable(message))));
+        }
+        let serial = self.take_serial();
+        self.add_port(Entry { serial, port }, reply);
+    }
+
+    fn show_port(&mut self, port: String, reply: oneshot::Sender<Result<PortDetail, ApiError>>) {
+        let Some(entry) = self.ports.get(&port) else {
+            return drop(reply.send(Err(no_such_port(&self.config.name, &port))));
+        };
+        let detail = Box::new(PortDetail {
+            port: entry.port.status(),
+            queues: Vec::new(),
+        });
+        match self.post(ToWorker::ShowPort(port), &[]) {
+            Some(id) => self
+                .requests
+                .insert(id, Waiting::ShowPort { detail, reply }),
+            None => drop(reply.send(Ok(*detail))),
+        }
+    }
+
+    /// Replaces the worker by one with other settings; its front-ends reconnect.
+    async fn reconfigure(&mut self, network: NetworkConfig) -> Vec<String> {
+        let name = &network.name;
+        info!(
+            network = name,
+            "settings changed, starting the worker again"
+        );
+        let due = Life::Due(time::Instant::now());
+        if let Life::Running(worker) = std::mem::replace(&mut self.worker, due) {
+            // Its taps and listening sockets must be free before the next one has them.
+            worker.stop().await;
+        }
+        let mut wrong = Vec::new();
+        if network.mtu != self.config.mtu {
+            self.ports.retain(|port, entry| {
+                let reopened = entry.port.reopen_tap(network.mtu);
+                if let Err(error) = &reopened {
+                    wrong.push(format!("open port {name}/{port} again: {error:#}"));
+                }
+                reopened.is_ok()
+            });
+        }
+        self.config = network;
+        let outcomes = self.requests.worker_gone();
+        self.removing.clear();
+        for outcome in outcomes {
+            self.settle(outcome);
+        }
+        self.publish(NetworkState::Starting);
+        self.unpark();
+        wrong
     }
 
     fn remove_port(&mut self, port: String, reply: Option<oneshot::Sender<Result<(), ApiError>>>) {

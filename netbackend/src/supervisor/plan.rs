@@ -1,41 +1,41 @@
 //! Checking a request for a port against the network as it is.
-use super::network::NetworkTask;
-use crate::{
-    config::{
-        self, DEFAULT_QUEUE_PAIRS, PortConfig, TransportConfig, default_port_socket,
-        parse_station_mac,
-    },
-    network::MAX_QUEUE_PAIRS,
-};
-use control::{ApiError, Mode, PortRequest};
-use switch::{MacAddr, Role};
+use super::{network::NetworkTask, registry::port_of_request};
+use crate::config::{self, PortConfig, TransportConfig};
+use control::{ApiError, Mode};
+use switch::Role;
+use toml::Table;
 
 impl NetworkTask {
     /// What the requested port will be, if the network can have it.
-    pub(super) fn plan_port(&self, request: &PortRequest) -> Result<PortConfig, ApiError> {
-        self.check_room_for_guest()?;
-        let name = match &request.name {
+    pub(super) fn plan_port(
+        &self,
+        name: Option<&str>,
+        settings: &Table,
+    ) -> Result<PortConfig, ApiError> {
+        let name = match name {
             Some(name) => self.check_name(name)?,
             None => self.free_name(),
         };
-        let mac = request.mac.as_deref().map(|mac| self.check_mac(mac));
-        let queue_pairs = request.queue_pairs.unwrap_or(DEFAULT_QUEUE_PAIRS);
-        if !(1..=MAX_QUEUE_PAIRS).contains(&queue_pairs) {
-            return Err(bad_request(
-                format!("queue_pairs is {queue_pairs}"),
-                format!("choose 1 to {MAX_QUEUE_PAIRS}"),
-            ));
+        let config = port_of_request(&self.config, &name, settings, &self.runtime_dir)?;
+        match config.role {
+            Role::Guest => self.check_room_for_guest()?,
+            Role::Uplink => self.check_uplink()?,
         }
-        let socket = default_port_socket(&self.runtime_dir, &self.config.name, &name);
-        config::check_socket_length(&socket)
-            .map_err(|wrong| bad_request(wrong.message, wrong.remedy))?;
-        Ok(PortConfig {
-            name,
-            role: Role::Guest,
-            mac: mac.transpose()?,
-            queue_pairs,
-            transport: TransportConfig::VhostUser { socket },
-        })
+        self.check_addresses(&config)?;
+        Ok(config)
+    }
+
+    fn check_uplink(&self) -> Result<(), ApiError> {
+        match self.configs().find(|port| port.role == Role::Uplink) {
+            None => Ok(()),
+            Some(uplink) => Err(conflict(
+                format!(
+                    "network {} has its uplink: port {}",
+                    self.config.name, uplink.name
+                ),
+                "remove that port first, or leave out uplink",
+            )),
+        }
     }
 
     fn check_room_for_guest(&self) -> Result<(), ApiError> {
@@ -76,19 +76,26 @@ impl NetworkTask {
         self.ports.contains_key(name) || self.removing.contains(name)
     }
 
-    fn check_mac(&self, mac: &str) -> Result<MacAddr, ApiError> {
-        let mac =
-            parse_station_mac(mac).map_err(|wrong| bad_request(wrong.message, wrong.remedy))?;
-        match self.configs().find(|port| port.mac == Some(mac)) {
-            None => Ok(mac),
-            Some(owner) => Err(conflict(
-                format!(
-                    "address {mac} belongs to port {} of this network",
-                    owner.name
-                ),
-                "choose another address",
-            )),
+    /// Nothing that is to be unique may be taken.
+    fn check_addresses(&self, new: &PortConfig) -> Result<(), ApiError> {
+        for port in self.configs() {
+            let owner = &port.name;
+            if let Some(mac) = new.mac.filter(|_| port.mac == new.mac) {
+                return Err(conflict(
+                    format!("address {mac} belongs to port {owner} of this network"),
+                    "choose another address",
+                ));
+            }
+            if let TransportConfig::Tap { interface, .. } = &new.transport
+                && port.transport == new.transport
+            {
+                return Err(conflict(
+                    format!("interface {interface} belongs to port {owner} of this network"),
+                    "choose another interface",
+                ));
+            }
         }
+        Ok(())
     }
 
     fn configs(&self) -> impl Iterator<Item = &PortConfig> {

@@ -1,7 +1,7 @@
 //! What the supervisor keeps of a port: enough to give it to a new worker.
-use super::{lease::Lease, listen::BoundSocket};
+use super::{activation::Inherited, lease::Lease, listen::BoundSocket};
 use crate::{
-    config::{PortConfig, TransportConfig},
+    config::{NetworkConfig, PortConfig, TransportConfig},
     protocol::PortSettings,
     tap::{self, TapSpec},
 };
@@ -28,26 +28,41 @@ enum Transport {
 
 impl Port {
     /// Opens what the port is made of.
-    pub(super) fn open(config: &PortConfig, mtu: u16) -> anyhow::Result<Self> {
-        let transport = match &config.transport {
+    pub(super) fn open(
+        network: &NetworkConfig,
+        config: &PortConfig,
+        inherited: &Inherited,
+    ) -> anyhow::Result<Self> {
+        let mut config = config.clone();
+        let transport = match &mut config.transport {
             TransportConfig::VhostUser { socket } => {
-                Transport::VhostUser(BoundSocket::bind(socket)?)
+                let name = format!("{}/{}", network.name, config.name);
+                let bound = match inherited.get(&name, socket)? {
+                    Some(inherited) => inherited,
+                    None => BoundSocket::bind(socket, config.socket_access)?,
+                };
+                // A service manager may have put it elsewhere.
+                bound.path().clone_into(socket);
+                Transport::VhostUser(bound)
             }
-            TransportConfig::Tap { interface, netns } => Transport::Tap(tap::open(&TapSpec {
-                interface: interface.clone(),
-                netns: netns.clone(),
-                queues: config.queue_pairs,
-                mtu,
-                // The namespace is the guest: its interface has the guest's address.
-                mac: config.mac,
-            })?),
+            TransportConfig::Tap { .. } => Transport::Tap(open_tap(&config, network.mtu)?),
         };
         Ok(Self {
-            config: config.clone(),
+            config,
             transport,
             fault: None,
             lease: None,
         })
+    }
+
+    /// Makes a tap anew, for another MTU; no worker may have it.
+    pub(super) fn reopen_tap(&mut self, mtu: u16) -> anyhow::Result<()> {
+        if let Transport::Tap(queues) = &mut self.transport {
+            // The interface goes with them.
+            queues.clear();
+            *queues = open_tap(&self.config, mtu)?;
+        }
+        Ok(())
     }
 
     /// The port as a worker is told.
@@ -95,4 +110,18 @@ impl Port {
             },
         }
     }
+}
+
+fn open_tap(config: &PortConfig, mtu: u16) -> anyhow::Result<Vec<OwnedFd>> {
+    let TransportConfig::Tap { interface, netns } = &config.transport else {
+        return Ok(Vec::new());
+    };
+    Ok(tap::open(&TapSpec {
+        interface: interface.clone(),
+        netns: netns.clone(),
+        queues: config.queue_pairs,
+        mtu,
+        // The namespace is the guest: its interface has the guest's address.
+        mac: config.mac,
+    })?)
 }

@@ -1,7 +1,7 @@
 //! What a worker has been asked and has not answered yet.
-use super::handle::unavailable;
-use crate::protocol::FromWorker;
-use control::{ApiError, NetworkStatus, PortStatus};
+use super::handle::{Added, unavailable};
+use crate::{config::PortConfig, protocol::FromWorker};
+use control::{ApiError, NetworkStatus, PortDetail, PortStatus};
 use std::collections::HashMap;
 use tokio::sync::oneshot;
 
@@ -14,6 +14,11 @@ pub(super) enum Waiting {
         reply: oneshot::Sender<NetworkStatus>,
     },
     AddPort(Box<Adding>),
+    /// `detail` is completed by what the worker says.
+    ShowPort {
+        detail: Box<PortDetail>,
+        reply: oneshot::Sender<Result<PortDetail, ApiError>>,
+    },
     RemovePort {
         port: String,
         reply: Option<oneshot::Sender<Result<(), ApiError>>>,
@@ -23,19 +28,20 @@ pub(super) enum Waiting {
 /// A port that is being added.
 #[derive(Debug)]
 pub(super) struct Adding {
-    pub(super) port: String,
+    pub(super) config: PortConfig,
     pub(super) serial: u64,
     pub(super) status: PortStatus,
-    pub(super) reply: oneshot::Sender<Result<PortStatus, ApiError>>,
+    pub(super) reply: oneshot::Sender<Result<Added, ApiError>>,
 }
 
 impl Adding {
     /// The port is there: for whoever asked for it.
     pub(super) fn done(self) -> Outcome {
-        match self.reply.send(Ok(self.status)) {
+        let port = self.config.name.clone();
+        match self.reply.send(Ok((self.status, self.config))) {
             Ok(()) => Outcome::Nothing,
             Err(_) => Outcome::Abandoned {
-                port: self.port,
+                port,
                 serial: self.serial,
             },
         }
@@ -48,7 +54,7 @@ impl Adding {
             remedy: None,
         })));
         Outcome::Refused {
-            port: self.port,
+            port: self.config.name,
             serial: self.serial,
         }
     }
@@ -97,6 +103,26 @@ impl Requests {
             }
             (Some(Waiting::AddPort(adding)), FromWorker::Done) => adding.done(),
             (Some(Waiting::AddPort(adding)), FromWorker::Error(why)) => adding.refused(why),
+            (
+                Some(Waiting::ShowPort { mut detail, reply }),
+                FromWorker::Port { port, queues, more },
+            ) => {
+                merge(
+                    std::slice::from_mut(&mut detail.port),
+                    port.into_iter().map(|port| *port).collect(),
+                );
+                detail.queues.extend(queues);
+                if more {
+                    self.insert(id, Waiting::ShowPort { detail, reply });
+                } else {
+                    drop(reply.send(Ok(*detail)));
+                }
+                Outcome::Nothing
+            }
+            (Some(Waiting::ShowPort { reply, .. }), FromWorker::Error(why)) => {
+                drop(reply.send(Err(unavailable(why))));
+                Outcome::Nothing
+            }
             (Some(Waiting::RemovePort { port, reply }), FromWorker::Done) => {
                 finish_removal(reply, Ok(()));
                 Outcome::Removed { port }
@@ -119,6 +145,7 @@ impl Requests {
             match waiting {
                 Waiting::Report { status, reply } => drop(reply.send(status)),
                 Waiting::AddPort(adding) => outcomes.push(adding.done()),
+                Waiting::ShowPort { detail, reply } => drop(reply.send(Ok(*detail))),
                 Waiting::RemovePort { reply, .. } => finish_removal(reply, Ok(())),
             }
         }

@@ -30,6 +30,8 @@ fn network(ports: Vec<PortStatus>) -> NetworkStatus {
         state: NetworkState::Running,
         worker_pid: Some(1),
         restarts: 0,
+        last_fault: None,
+        responsive: true,
         ports,
     }
 }
@@ -50,9 +52,18 @@ fn report_in_parts_is_merged_into_what_is_known() {
     assert_eq!(answer.try_recv(), Ok(expected));
 }
 
-fn adding(reply: oneshot::Sender<Result<PortStatus, ApiError>>) -> Waiting {
+fn adding(reply: oneshot::Sender<Result<Added, ApiError>>) -> Waiting {
     Waiting::AddPort(Box::new(Adding {
-        port: "a".into(),
+        config: PortConfig {
+            name: "a".into(),
+            role: switch::Role::Guest,
+            mac: None,
+            queue_pairs: 1,
+            socket_access: crate::config::SocketAccess::DEFAULT,
+            transport: crate::config::TransportConfig::VhostUser {
+                socket: "/a".into(),
+            },
+        },
         serial: 3,
         status: port("a", "/a", 0),
         reply,

@@ -42,10 +42,24 @@ impl RuntimeDir {
     pub(super) fn make_network_dir(&self, network: &str) -> anyhow::Result<()> {
         let path = self.path.join(network);
         make_dir(&path).with_context(|| format!("make the directory {}", path.display()))?;
-        if let Ok(mut made) = self.made.lock() {
+        if let Ok(mut made) = self.made.lock()
+            && !made.contains(&path)
+        {
             made.push(path);
         }
         Ok(())
+    }
+
+    /// Removes the directory of a network that is gone.
+    pub(super) fn remove_network_dir(&self, network: &str) {
+        let path = self.path.join(network);
+        if let Ok(mut made) = self.made.lock()
+            && made.contains(&path)
+        {
+            made.retain(|other| *other != path);
+            // Stays if something else is in it.
+            drop(fs::remove_dir(path));
+        }
     }
 }
 

@@ -94,7 +94,9 @@ impl Worker {
                     Event::Answer(answer) if answer.id != id => {}
                     Event::Answer(answer) => match answer.body {
                         FromWorker::Error(why) => return Err(why),
-                        FromWorker::Done | FromWorker::Report { .. } => return Ok(()),
+                        FromWorker::Done | FromWorker::Report { .. } | FromWorker::Port { .. } => {
+                            return Ok(());
+                        }
                     },
                 }
             }
@@ -113,6 +115,8 @@ impl Worker {
             Ok(Some((answer, _))) => return Event::Answer(answer),
             // Its end of the socket closes with the process.
             Ok(None) => None,
+            // It died with a request unread.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => None,
             Err(error) => Some(error),
         };
         if broken.is_some() {

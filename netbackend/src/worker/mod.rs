@@ -6,7 +6,9 @@ mod sandbox;
 use crate::{
     channel,
     network::{Network, NetworkSpec, PortTransport},
-    protocol::{Carrier, Envelope, FromWorker, PORTS_PER_REPORT, PortSettings, ToWorker},
+    protocol::{
+        Carrier, Envelope, FromWorker, PORTS_PER_REPORT, PortSettings, QUEUES_PER_REPORT, ToWorker,
+    },
 };
 use anyhow::{Context, bail};
 use nix::{
@@ -88,6 +90,7 @@ fn serve(socket: &OwnedFd, network: Arc<Network>) -> anyhow::Result<()> {
             }
             ToWorker::RemovePort(port) => remove_port(socket, id, &network, port)?,
             ToWorker::Report => report(socket, id, &network)?,
+            ToWorker::ShowPort(port) => show_port(socket, id, &network, &port)?,
             ToWorker::Stop => {
                 // Stops it, unless a removal is under way: that one ends with the process.
                 drop(network);
@@ -148,6 +151,24 @@ fn report(socket: &OwnedFd, id: u64, network: &Network) -> anyhow::Result<()> {
             return Ok(());
         }
         ports = rest;
+    }
+}
+
+fn show_port(socket: &OwnedFd, id: u64, network: &Network, name: &str) -> anyhow::Result<()> {
+    let Some((status, mut queues)) = network.show(name) else {
+        let answer = FromWorker::Error(format!("there is no port {name}"));
+        return reply(socket, id, answer);
+    };
+    let mut port = Some(Box::new(status));
+    loop {
+        let rest = queues.split_off(queues.len().min(QUEUES_PER_REPORT));
+        let more = !rest.is_empty();
+        let port = port.take();
+        reply(socket, id, FromWorker::Port { port, queues, more })?;
+        if !more {
+            return Ok(());
+        }
+        queues = rest;
     }
 }
 

@@ -7,7 +7,7 @@ use nix::{
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -60,11 +60,25 @@ impl Daemon {
         daemon
     }
 
+    /// The same with changes to its command.
+    #[track_caller]
+    pub(crate) fn start_with(config: &str, change: impl FnOnce(&mut Command)) -> Self {
+        let daemon = Self::spawn_with(tempfile::tempdir().unwrap(), config, change);
+        daemon.wait_until_running();
+        daemon
+    }
+
     /// Starts it in `dir`.
     pub(crate) fn spawn(dir: TempDir, config: &str) -> Self {
+        Self::spawn_with(dir, config, |_| ())
+    }
+
+    fn spawn_with(dir: TempDir, config: &str, change: impl FnOnce(&mut Command)) -> Self {
         let file = dir.path().join("nb.toml");
         fs::write(&file, config).unwrap();
-        let child = netbackend()
+        let mut command = netbackend();
+        change(&mut command);
+        let child = command
             .args(["--config".as_ref(), file.as_os_str()])
             .args(["--runtime-dir".as_ref(), runtime_dir(&dir).as_os_str()])
             .stderr(File::create(dir.path().join("log")).unwrap())
@@ -72,6 +86,19 @@ impl Daemon {
             .unwrap();
         let client = Client::new(runtime_dir(&dir).join("control.sock"));
         Self { child, dir, client }
+    }
+
+    /// Starts another one in the place of this one, which has ended.
+    pub(crate) fn restart(mut self) -> Self {
+        let dir = std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap());
+        File::create(self.dir.path().join("log")).unwrap();
+        let config = fs::read_to_string(dir.path().join("nb.toml")).unwrap();
+        Self::spawn(dir, &config)
+    }
+
+    /// Changes the configuration file.
+    pub(crate) fn write_config(&self, config: &str) {
+        fs::write(self.dir.path().join("nb.toml"), config).unwrap();
     }
 
     #[track_caller]
@@ -114,6 +141,24 @@ impl Daemon {
     pub(crate) fn wait(&mut self) -> ExitStatus {
         wait_for("the daemon to end", || self.child.try_wait().unwrap())
     }
+}
+
+/// Runs a command against the daemon.
+pub(crate) fn output(daemon: &Daemon, args: &[&str]) -> Output {
+    netbackend()
+        .arg("--control-socket")
+        .arg(daemon.client.socket())
+        .args(args)
+        .output()
+        .unwrap()
+}
+
+/// What a command that succeeds prints.
+#[track_caller]
+pub(crate) fn run(daemon: &Daemon, args: &[&str]) -> String {
+    let output = output(daemon, args);
+    assert!(output.status.success(), "{args:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 impl Drop for Daemon {

@@ -3,10 +3,13 @@
     clippy::unwrap_used,
     reason = "helpers of tests, which the lint does not see as such"
 )]
+mod activation;
 mod command_line;
 mod common;
 mod daemon;
 mod documents;
 mod http;
+mod networks;
 mod ports;
+mod reload;
 mod workers;

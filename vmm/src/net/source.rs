@@ -84,6 +84,7 @@ fn lease(
         mac: Some(mac.to_string()),
         queue_pairs: Some(config.queues),
         lease: true,
+        ..PortRequest::default()
     };
     let mtu = match config.mtu {
         Some(mtu) => mtu,

@@ -1,0 +1,474 @@
+//! All networks of the daemon, and how they change while it runs.
+//!
+//! Each change goes to the network's task, to what is [`Definitions::defined`], and to the state
+//! file. Changes of networks and reloads go one after the other; ports may come and go meanwhile, so
+//! that a network that hangs holds up no other.
+use super::{
+    activation::Inherited,
+    handle::{NetworkHandle, unavailable},
+    lease::Lessee,
+    network::NetworkTask,
+    port::Port,
+    runtime_dir::RuntimeDir,
+    state::State,
+};
+use crate::config::{
+    Base, ConfigError, NetworkConfig, Overrides, PortConfig, TransportConfig, check_name,
+    parse_port,
+};
+use anyhow::Context;
+use control::{ApiError, NetworkRequest, NetworkStatus, PortRequest, PortStatus};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{task::JoinHandle, time};
+use toml::Table;
+use tracing::{error, info, warn};
+
+/// How long a network may take to stop before it is killed.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the daemon was started with.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    /// The configuration file, to read it again.
+    pub(crate) file: Option<PathBuf>,
+    /// The command line, over the file.
+    pub(crate) overrides: Overrides,
+    /// Filter for the log, handed on to workers.
+    pub(crate) log: String,
+}
+
+/// A network and its ports, before its worker is started.
+type OpenNetwork = (NetworkConfig, Vec<Port>);
+
+/// The networks.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    pub(super) options: Options,
+    pub(super) inherited: Arc<Inherited>,
+    pub(super) runtime_dir: RuntimeDir,
+    /// Held while networks change.
+    pub(super) turn: tokio::sync::Mutex<()>,
+    definitions: Mutex<Definitions>,
+}
+
+/// What there is and why. Locked for moments only, never while something is awaited.
+#[derive(Debug)]
+pub(super) struct Definitions {
+    /// The configuration file when it was read last.
+    pub(super) base: Base,
+    /// What was changed since.
+    pub(super) state: State,
+    /// Both together, without what could not be had.
+    pub(super) defined: BTreeMap<String, NetworkConfig>,
+    running: BTreeMap<String, Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    handle: NetworkHandle,
+    task: JoinHandle<()>,
+}
+
+impl Registry {
+    /// Opens all sockets and taps; starts nothing yet.
+    ///
+    /// # Errors
+    /// Something that the file asks for cannot be had. What was added at run time may fail: it
+    /// is logged and left out.
+    pub(super) fn open(
+        options: Options,
+        base: Base,
+        inherited: Arc<Inherited>,
+        runtime_dir: RuntimeDir,
+    ) -> anyhow::Result<(Self, Vec<OpenNetwork>)> {
+        let state = State::load(&base.config.state_file)?;
+        let (state, networks) = fit(&base, state, &options.overrides)?;
+        let registry = Self {
+            options,
+            inherited,
+            runtime_dir,
+            turn: tokio::sync::Mutex::default(),
+            definitions: Mutex::new(Definitions {
+                base,
+                state,
+                defined: BTreeMap::new(),
+                running: BTreeMap::new(),
+            }),
+        };
+        let mut opened = Vec::new();
+        for network in networks {
+            opened.push(registry.open_network(network)?);
+        }
+        Ok((registry, opened))
+    }
+
+    fn open_network(&self, mut network: NetworkConfig) -> anyhow::Result<OpenNetwork> {
+        self.runtime_dir.make_network_dir(&network.name)?;
+        let mut ports = Vec::new();
+        let mut left_out = Vec::new();
+        for config in &network.ports {
+            match self.open_port(&network, config) {
+                Ok(port) => ports.push(port),
+                Err(wrong) if self.lock().state.has_added(&network.name, &config.name) => {
+                    error!("{wrong:#}; left out (`netbackend reload` tries again)");
+                    left_out.push(config.name.clone());
+                }
+                Err(wrong) => return Err(wrong),
+            }
+        }
+        network.ports.retain(|port| !left_out.contains(&port.name));
+        Ok((network, ports))
+    }
+
+    pub(super) fn open_port(
+        &self,
+        network: &NetworkConfig,
+        config: &PortConfig,
+    ) -> anyhow::Result<Port> {
+        Port::open(network, config, &self.inherited)
+            .with_context(|| format!("open port {} of network {}", config.name, network.name))
+    }
+
+    /// Starts the worker of a network that is open.
+    pub(super) fn start(self: &Arc<Self>, config: NetworkConfig, ports: Vec<Port>) {
+        let (task, handle) = NetworkTask::new(&config, ports, self);
+        let task = tokio::spawn(task.run());
+        let mut definitions = self.lock();
+        let running = Running { handle, task };
+        definitions.running.insert(config.name.clone(), running);
+        definitions.defined.insert(config.name.clone(), config);
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Definitions> {
+        self.definitions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the sockets are.
+    pub(super) fn runtime_path(&self) -> PathBuf {
+        self.lock().base.config.runtime_dir.clone()
+    }
+
+    /// All networks, by name.
+    pub(crate) fn networks(&self) -> Vec<NetworkHandle> {
+        let definitions = self.lock();
+        let running = definitions.running.values();
+        running.map(|network| network.handle.clone()).collect()
+    }
+
+    /// One network.
+    pub(crate) fn network(&self, name: &str) -> Result<NetworkHandle, ApiError> {
+        let definitions = self.lock();
+        if let Some(found) = definitions.running.get(name) {
+            return Ok(found.handle.clone());
+        }
+        let names: Vec<_> = definitions.running.keys().map(String::as_str).collect();
+        let use_one = match names.as_slice() {
+            [] => String::new(),
+            names => format!("use one of: {}; or ", names.join(", ")),
+        };
+        Err(ApiError {
+            code: "no-such-network".into(),
+            message: format!("there is no network {name:?}"),
+            remedy: Some(format!("{use_one}add it with `netbackend network add`")),
+        })
+    }
+
+    /// Adds a network for good. Must not be cancelled: spawn it.
+    pub(crate) async fn add_network(
+        self: Arc<Self>,
+        request: NetworkRequest,
+    ) -> Result<NetworkStatus, ApiError> {
+        let _turn = self.turn.lock().await;
+        let name = request.name;
+        check_name(&name).map_err(|wrong| refusal("bad-request", wrong.message, wrong.remedy))?;
+        if self.lock().running.contains_key(&name) {
+            return Err(refusal(
+                "network-exists",
+                format!("there is a network {name} already"),
+                "choose another name, or remove that network first",
+            ));
+        }
+        let settings = to_table(&request.settings)?;
+        let mut state = self.lock().state.clone();
+        state.add_network(&name, settings);
+        let networks = self
+            .lock()
+            .base
+            .with(&self.options.overrides, |networks| state.apply(networks))
+            .map_err(|wrong| invalid(&wrong))?;
+        let mut config = networks.into_iter().filter(|network| network.name == name);
+        let config = config
+            .next()
+            .ok_or_else(|| unavailable("no network".into()))?;
+        let opened = self.runtime_dir.make_network_dir(&name).and_then(|()| {
+            let ports = config.ports.iter();
+            ports
+                .map(|port| self.open_port(&config, port))
+                .collect::<anyhow::Result<Vec<_>>>()
+        });
+        let ports = opened.map_err(|wrong| {
+            self.runtime_dir.remove_network_dir(&name);
+            unavailable(format!("{wrong:#}"))
+        })?;
+        info!(network = name, "network added");
+        self.start(config, ports);
+        self.keep(|definitions| definitions.state = state);
+        let handle = self.network(&name)?;
+        handle.settled().await;
+        Ok(handle.status().await)
+    }
+
+    /// Removes a network for good. Must not be cancelled: spawn it.
+    pub(crate) async fn remove_network(self: Arc<Self>, name: String) -> Result<(), ApiError> {
+        let _turn = self.turn.lock().await;
+        self.network(&name)?;
+        self.keep(|definitions| {
+            let is_in_file = definitions.is_in_file(&name);
+            definitions.state.remove_network(&name, is_in_file);
+        });
+        self.end(&name).await;
+        info!(network = name, "network removed");
+        Ok(())
+    }
+
+    /// Stops a network; its sockets and its directory are gone afterwards.
+    pub(super) async fn end(&self, name: &str) {
+        let running = {
+            let mut definitions = self.lock();
+            definitions.defined.remove(name);
+            definitions.running.remove(name)
+        };
+        if let Some(Running { handle, mut task }) = running {
+            handle.stop();
+            if time::timeout(STOP_TIMEOUT, &mut task).await.is_err() {
+                warn!(network = name, "does not stop; killed");
+                // Dropping the task kills the worker and unlinks the sockets.
+                task.abort();
+                drop(task.await);
+            }
+            self.runtime_dir.remove_network_dir(name);
+        }
+    }
+
+    /// Adds a port, leased to a process or for good.
+    pub(crate) async fn add_port(
+        &self,
+        network: &str,
+        request: PortRequest,
+        lessee: Option<Lessee>,
+    ) -> Result<PortStatus, ApiError> {
+        let handle = self.network(network)?;
+        let settings = settings_of(&request)?;
+        let name = request.name;
+        self.check_claims(network, name.as_deref().unwrap_or("p0"), &settings)?;
+        let is_leased = lessee.is_some();
+        let (status, config) = handle.add_port(name, settings.clone(), lessee).await?;
+        if !is_leased {
+            self.keep(|definitions| {
+                definitions.state.add_port(network, &config.name, settings);
+                if let Some(network) = definitions.defined.get_mut(network) {
+                    network.ports.retain(|port| port.name != config.name);
+                    network.ports.push(config);
+                }
+            });
+        }
+        Ok(status)
+    }
+
+    /// What another network's ports have taken already. (A tap that exists would be joined.)
+    fn check_claims(&self, network: &str, port: &str, settings: &Table) -> Result<(), ApiError> {
+        let definitions = self.lock();
+        let Some(config) = definitions.defined.get(network) else {
+            return Ok(());
+        };
+        // What is wrong with the request, its network tells.
+        let Ok(wanted) = parse_port(config, port, settings, &definitions.base.config.runtime_dir)
+        else {
+            return Ok(());
+        };
+        let TransportConfig::Tap { interface, .. } = &wanted.transport else {
+            return Ok(());
+        };
+        for other in definitions.defined.values() {
+            let mut ports = other.ports.iter();
+            if let Some(owner) = ports.find(|owner| owner.transport == wanted.transport) {
+                return Err(refusal(
+                    "conflict",
+                    format!(
+                        "interface {interface} belongs to port {}/{}",
+                        other.name, owner.name
+                    ),
+                    "choose another interface",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a port for good; it is closed when this returns. Must not be cancelled: spawn it.
+    pub(crate) async fn remove_port(
+        self: Arc<Self>,
+        network: String,
+        port: String,
+    ) -> Result<(), ApiError> {
+        self.network(&network)?.remove_port(port.clone()).await?;
+        self.keep(|definitions| definitions.forget_port(&network, &port));
+        Ok(())
+    }
+
+    /// Changes the state and writes it down.
+    pub(super) fn keep(&self, change: impl FnOnce(&mut Definitions)) {
+        let mut definitions = self.lock();
+        let before = definitions.state.clone();
+        change(&mut definitions);
+        if definitions.state != before
+            && let Err(wrong) = definitions.state.save(&definitions.base.config.state_file)
+        {
+            error!("{wrong:#}; the change is gone after a restart");
+        }
+    }
+
+    /// Stops all networks at once.
+    pub(super) async fn stop(&self) {
+        let names: Vec<String> = self.lock().running.keys().cloned().collect();
+        for handle in self.networks() {
+            handle.stop();
+        }
+        // They stop side by side; what each may take at most is not added up.
+        let all = async {
+            for name in &names {
+                self.end(name).await;
+            }
+        };
+        drop(time::timeout(STOP_TIMEOUT + Duration::from_secs(1), all).await);
+    }
+}
+
+impl Definitions {
+    fn is_in_file(&self, network: &str) -> bool {
+        let mut networks = self.base.config.networks.iter();
+        networks.any(|found| found.name == network)
+    }
+
+    /// A port was removed: it must not come back with the next start.
+    fn forget_port(&mut self, network: &str, port: &str) {
+        let Some(defined) = self.defined.get_mut(network) else {
+            return;
+        };
+        let before = defined.ports.len();
+        defined.ports.retain(|found| found.name != port);
+        if defined.ports.len() == before {
+            // It was leased.
+            return;
+        }
+        let without = {
+            let mut state = self.state.clone();
+            state.remove_port(network, port, false);
+            state
+        };
+        // Still there without its addition: then it is the file's, or came with its network.
+        let is_configured = self
+            .base
+            .sections_with(|networks| without.apply(networks))
+            .get(network)
+            .and_then(|section| section.get("ports"))
+            .is_some_and(|ports| ports.get(port).is_some());
+        self.state.remove_port(network, port, is_configured);
+    }
+}
+
+/// The networks of the file and of the state. What does not fit (any more) is left out.
+fn fit(
+    base: &Base,
+    state: State,
+    overrides: &Overrides,
+) -> anyhow::Result<(State, Vec<NetworkConfig>)> {
+    if let Ok(networks) = base.with(overrides, |networks| state.apply(networks)) {
+        return Ok((state, networks));
+    }
+    let mut fitting = state.removals();
+    let mut networks = base.with(overrides, |networks| fitting.apply(networks));
+    for (what, part) in state.singly() {
+        let mut more = fitting.clone();
+        more.absorb(part);
+        match base.with(overrides, |networks| more.apply(networks)) {
+            Ok(found) => {
+                fitting = more;
+                networks = Ok(found);
+            }
+            Err(wrong) => error!("{what}, added at run time, is given up: {wrong}"),
+        }
+    }
+    Ok((fitting, networks?))
+}
+
+/// The request as a section of the configuration file.
+fn settings_of(request: &PortRequest) -> Result<Table, ApiError> {
+    let mut settings = to_table(&request.settings)?;
+    if let Some(mac) = &request.mac {
+        settings.insert("mac".into(), mac.clone().into());
+    }
+    if let Some(queue_pairs) = request.queue_pairs {
+        settings.insert("queue_pairs".into(), i64::from(queue_pairs).into());
+    }
+    Ok(settings)
+}
+
+fn to_table(settings: &serde_json::Map<String, serde_json::Value>) -> Result<Table, ApiError> {
+    Table::try_from(settings).map_err(|error| {
+        refusal(
+            "bad-request",
+            format!("a value cannot be used: {error}"),
+            "leave out keys instead of writing null",
+        )
+    })
+}
+
+/// A configuration that is not valid, as the answer to a request.
+pub(super) fn invalid(wrong: &ConfigError) -> ApiError {
+    let (message, remedy) = match wrong {
+        ConfigError::Invalid(problems) => {
+            let tell = |problem: &crate::config::Problem| match problem.key.as_str() {
+                "" => problem.message.clone(),
+                key => format!("{key}: {}", problem.message),
+            };
+            let messages: Vec<_> = problems.iter().map(tell).collect();
+            let remedies: Vec<_> = problems
+                .iter()
+                .map(|problem| problem.remedy.as_str())
+                .collect();
+            (messages.join("; "), remedies.join("; "))
+        }
+        other @ ConfigError::Read { .. } => (other.to_string(), String::new()),
+    };
+    refusal("bad-request", message, remedy)
+}
+
+pub(super) fn refusal(
+    code: &str,
+    message: impl Into<String>,
+    remedy: impl Into<String>,
+) -> ApiError {
+    ApiError {
+        code: code.into(),
+        message: message.into(),
+        remedy: Some(remedy.into()),
+    }
+}
+
+/// The port of a request, for the network's task.
+pub(super) fn port_of_request(
+    network: &NetworkConfig,
+    name: &str,
+    settings: &Table,
+    runtime_dir: &Path,
+) -> Result<PortConfig, ApiError> {
+    parse_port(network, name, settings, runtime_dir).map_err(|wrong| invalid(&wrong))
+}

@@ -1,0 +1,393 @@
+//! Reading the configuration again: everything is checked and opened before anything is changed.
+use super::{
+    handle::NetworkHandle,
+    port::Port,
+    registry::{Registry, invalid, refusal},
+};
+use crate::config::{Base, Config, NetworkConfig, PortConfig, TransportConfig};
+use control::{ApiError, ReloadReport};
+use std::{collections::BTreeMap, sync::Arc};
+use tracing::{info, warn};
+
+type Networks = BTreeMap<String, NetworkConfig>;
+
+/// What is to be done.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Plan {
+    removed: Vec<String>,
+    added: Vec<NetworkConfig>,
+    changed: Vec<Change>,
+    untouched: Vec<String>,
+}
+
+/// What is to be done to a network that stays.
+#[derive(Debug, PartialEq, Eq)]
+struct Change {
+    /// As it shall be.
+    network: NetworkConfig,
+    /// Not only its ports change.
+    settings: bool,
+    removed: Vec<String>,
+    /// Ports that are new or have other settings.
+    added: Vec<PortConfig>,
+}
+
+impl Plan {
+    fn new(old: &Networks, new: &[NetworkConfig]) -> Self {
+        let mut plan = Self::default();
+        for network in new {
+            match old.get(&network.name) {
+                None => plan.added.push(network.clone()),
+                Some(before) => match Change::new(before, network) {
+                    None => plan.untouched.push(network.name.clone()),
+                    Some(change) => plan.changed.push(change),
+                },
+            }
+        }
+        let stays = |name: &str| new.iter().any(|network| network.name == name);
+        let removed = old.keys().filter(|name| !stays(name));
+        plan.removed = removed.cloned().collect();
+        plan
+    }
+
+    /// What is in use until the old ports are gone.
+    fn leaving<'a>(&'a self, old: &'a Networks) -> Vec<&'a TransportConfig> {
+        let removed = self.removed.iter().filter_map(|name| old.get(name));
+        let removed = removed.flat_map(|network| &network.ports);
+        let changed = self.changed.iter().flat_map(|change| {
+            let before = old.get(&change.network.name);
+            let ports = before.into_iter().flat_map(|network| &network.ports);
+            ports.filter(|port| change.removed.contains(&port.name))
+        });
+        removed.chain(changed).map(|port| &port.transport).collect()
+    }
+}
+
+impl Change {
+    /// `None`: nothing changes.
+    fn new(old: &NetworkConfig, new: &NetworkConfig) -> Option<Self> {
+        let same = |port: &PortConfig| new.ports.contains(port);
+        let removed: Vec<_> = old.ports.iter().filter(|port| !same(port)).collect();
+        let removed = removed.into_iter().map(|port| port.name.clone()).collect();
+        let added = new.ports.iter().filter(|port| !old.ports.contains(port));
+        let bare = |network: &NetworkConfig| NetworkConfig {
+            ports: Vec::new(),
+            // Each port has its own already.
+            socket_access: crate::config::SocketAccess::DEFAULT,
+            ..network.clone()
+        };
+        let change = Self {
+            settings: bare(old) != bare(new),
+            removed,
+            added: added.cloned().collect(),
+            network: new.clone(),
+        };
+        let nothing = !change.settings && change.removed.is_empty() && change.added.is_empty();
+        (!nothing).then_some(change)
+    }
+}
+
+/// New ports by network and name: open, or to be opened when what they need is free.
+type Opened = BTreeMap<(String, String), Port>;
+
+impl Registry {
+    /// Reads the configuration again and changes what differs. Must not be cancelled: spawn it.
+    pub(crate) async fn reload(self: Arc<Self>) -> Result<ReloadReport, ApiError> {
+        let _turn = self.turn.lock().await;
+        let done = self.reload_in_turn().await;
+        match &done {
+            Ok(report) => tell(report),
+            Err(wrong) => warn!("configuration not reloaded, nothing was changed: {wrong}"),
+        }
+        done
+    }
+
+    async fn reload_in_turn(self: &Arc<Self>) -> Result<ReloadReport, ApiError> {
+        let overrides = &self.options.overrides;
+        let file = self.options.file.as_deref();
+        let base = Base::load(file, overrides)
+            .map_err(|wrong| refusal("bad-config", wrong.to_string(), "nothing was changed"))?;
+        self.check_fixed(&base.config)?;
+        let (state, mut warnings) = self.lock().state.after_reload(&base.sections());
+        warnings.extend(base.config.warnings.iter().map(ToString::to_string));
+        let new = base
+            .with(overrides, |networks| state.apply(networks))
+            .map_err(|wrong| {
+                let wrong = invalid(&wrong);
+                refusal(
+                    "bad-config",
+                    format!(
+                        "the file and changes at run time do not fit: {}",
+                        wrong.message
+                    ),
+                    wrong.remedy.unwrap_or_default(),
+                )
+            })?;
+        let old = self.lock().defined.clone();
+        let plan = Plan::new(&old, &new);
+        let opened = self.prepare(&plan, &old)?;
+        // From here on nothing is refused any more.
+        self.keep(|definitions| {
+            definitions.base = base;
+            definitions.state = state;
+        });
+        let mut report = ReloadReport {
+            warnings,
+            ..ReloadReport::default()
+        };
+        self.apply(plan, &old, opened, &mut report).await;
+        Ok(report)
+    }
+
+    /// What only a restart can change.
+    fn check_fixed(&self, new: &Config) -> Result<(), ApiError> {
+        let definitions = self.lock();
+        let old = &definitions.base.config;
+        let changed = [
+            ("runtime_dir", old.runtime_dir != new.runtime_dir),
+            ("control_socket", old.control_socket != new.control_socket),
+            (
+                "the mode or owner of control_socket",
+                old.control_access != new.control_access,
+            ),
+            ("state_file", old.state_file != new.state_file),
+        ];
+        match changed.iter().find(|(_, changed)| *changed) {
+            None => Ok(()),
+            Some((key, _)) => Err(refusal(
+                "bad-config",
+                format!("{key} has changed, which a running daemon cannot follow"),
+                "restart netbackend, or undo that change; nothing was changed",
+            )),
+        }
+    }
+
+    /// Opens what the new ports need, as far as it is not in use by ports that will go.
+    fn prepare(&self, plan: &Plan, old: &Networks) -> Result<Opened, ApiError> {
+        let leaving = plan.leaving(old);
+        let mut opened = Opened::new();
+        let of_changed = plan
+            .changed
+            .iter()
+            .flat_map(|change| change.added.iter().map(|port| (&change.network, port)));
+        let of_added = plan
+            .added
+            .iter()
+            .flat_map(|network| network.ports.iter().map(move |port| (network, port)));
+        let mut made = Vec::new();
+        let result = of_changed.chain(of_added).try_for_each(|(network, port)| {
+            if let Some(handle) = self.network(&network.name).ok()
+                && is_leased(&handle, old.get(&network.name), &port.name)
+            {
+                return Err(format!(
+                    "port {}/{} is leased to a running guest",
+                    network.name, port.name
+                ));
+            }
+            if leaving.contains(&&port.transport) {
+                return Ok(());
+            }
+            if !old.contains_key(&network.name) {
+                made.push(network.name.clone());
+            }
+            let open = self
+                .runtime_dir
+                .make_network_dir(&network.name)
+                .and_then(|()| self.open_port(network, port));
+            let open = open.map_err(|wrong| format!("{wrong:#}"))?;
+            opened.insert((network.name.clone(), port.name.clone()), open);
+            Ok(())
+        });
+        match result {
+            Ok(()) => Ok(opened),
+            Err(wrong) => {
+                drop(opened);
+                for network in made {
+                    self.runtime_dir.remove_network_dir(&network);
+                }
+                Err(refusal("bad-config", wrong, "nothing was changed"))
+            }
+        }
+    }
+
+    async fn apply(
+        self: &Arc<Self>,
+        plan: Plan,
+        old: &Networks,
+        mut opened: Opened,
+        report: &mut ReloadReport,
+    ) {
+        for name in plan.removed {
+            self.end(&name).await;
+            report.removed.push(name);
+        }
+        // All that goes before all that comes: a socket may move from one network to another.
+        for change in &plan.changed {
+            self.remove_ports(change, report).await;
+        }
+        for change in plan.changed {
+            self.change(change, old, &mut opened, report).await;
+        }
+        for network in plan.added {
+            self.add(network, &mut opened, report).await;
+        }
+        report.untouched = plan.untouched;
+    }
+
+    async fn remove_ports(&self, change: &Change, report: &mut ReloadReport) {
+        let Ok(handle) = self.network(&change.network.name) else {
+            return;
+        };
+        for port in &change.removed {
+            let path = format!("{}/{port}", change.network.name);
+            // Somebody may have removed it meanwhile; a worker that hangs is replaced.
+            if let Err(wrong) = handle.remove_port(port.clone()).await
+                && wrong.code != "no-such-port"
+            {
+                report.failed.push(format!("remove port {path}: {wrong}"));
+            }
+            if !change.added.iter().any(|added| added.name == *port) {
+                report.removed.push(path);
+            }
+        }
+    }
+
+    async fn change(
+        &self,
+        change: Change,
+        old: &Networks,
+        opened: &mut Opened,
+        report: &mut ReloadReport,
+    ) {
+        let Change {
+            mut network,
+            settings,
+            added,
+            ..
+        } = change;
+        let Ok(handle) = self.network(&network.name) else {
+            return;
+        };
+        if settings {
+            match handle.reconfigure(network.clone()).await {
+                Ok(failed) => report.failed.extend(failed),
+                Err(wrong) => report.failed.push(wrong.to_string()),
+            }
+            report.changed.push(network.name.clone());
+        }
+        let before = old.get(&network.name);
+        for config in added {
+            let path = format!("{}/{}", network.name, config.name);
+            let existed = before.is_some_and(|n| n.ports.iter().any(|p| p.name == config.name));
+            match self.insert(&handle, &network, &config, opened).await {
+                Ok(()) if existed => report.changed.push(path),
+                Ok(()) => report.added.push(path),
+                Err(wrong) => {
+                    network.ports.retain(|port| port.name != config.name);
+                    report.failed.push(wrong);
+                }
+            }
+        }
+        let mut definitions = self.lock();
+        if let Some(now) = definitions.defined.get_mut(&network.name) {
+            keep_up(now, before, network);
+        }
+    }
+
+    async fn insert(
+        &self,
+        handle: &NetworkHandle,
+        network: &NetworkConfig,
+        config: &PortConfig,
+        opened: &mut Opened,
+    ) -> Result<(), String> {
+        let port = match opened.remove(&(network.name.clone(), config.name.clone())) {
+            Some(port) => port,
+            None => self
+                .open_port(network, config)
+                .map_err(|wrong| format!("{wrong:#}"))?,
+        };
+        let inserted = handle.insert_port(port).await;
+        inserted.map_err(|wrong| format!("add port {}/{}: {wrong}", network.name, config.name))
+    }
+
+    async fn add(
+        self: &Arc<Self>,
+        mut network: NetworkConfig,
+        opened: &mut Opened,
+        report: &mut ReloadReport,
+    ) {
+        let name = network.name.clone();
+        if let Err(wrong) = self.runtime_dir.make_network_dir(&name) {
+            report.failed.push(format!("{wrong:#}"));
+            return;
+        }
+        let mut ports = Vec::new();
+        let mut left_out = Vec::new();
+        for config in &network.ports {
+            match opened.remove(&(name.clone(), config.name.clone())) {
+                Some(port) => ports.push(port),
+                None => match self.open_port(&network, config) {
+                    Ok(port) => ports.push(port),
+                    Err(wrong) => {
+                        report.failed.push(format!("{wrong:#}"));
+                        left_out.push(config.name.clone());
+                    }
+                },
+            }
+        }
+        network.ports.retain(|port| !left_out.contains(&port.name));
+        self.start(network, ports);
+        if let Ok(handle) = self.network(&name) {
+            handle.settled().await;
+        }
+        report.added.push(name);
+    }
+}
+
+/// Makes `now` what was asked for, but for ports that have come or gone since `before`.
+fn keep_up(now: &mut NetworkConfig, before: Option<&NetworkConfig>, mut asked: NetworkConfig) {
+    let has = |network: Option<&NetworkConfig>, name: &str| {
+        network.is_some_and(|network| network.ports.iter().any(|port| port.name == name))
+    };
+    let gone = |name: &str| has(before, name) && !has(Some(now), name);
+    let stays = asked.ports.iter().filter(|port| !gone(&port.name));
+    let mut ports: Vec<PortConfig> = stays.cloned().collect();
+    let come = now.ports.iter().filter(|port| !has(before, &port.name));
+    ports.extend(come.filter(|port| !has(Some(&asked), &port.name)).cloned());
+    asked.ports = ports;
+    *now = asked;
+}
+
+/// Whether a port is there that no configuration asks for.
+fn is_leased(handle: &NetworkHandle, network: Option<&NetworkConfig>, port: &str) -> bool {
+    let defined = network.is_some_and(|network| network.ports.iter().any(|p| p.name == port));
+    !defined && handle.has_port(port)
+}
+
+fn tell(report: &ReloadReport) {
+    let ReloadReport {
+        added,
+        removed,
+        changed,
+        untouched,
+        ..
+    } = report;
+    info!(
+        ?added,
+        ?removed,
+        ?changed,
+        ?untouched,
+        "configuration reloaded"
+    );
+    for warning in &report.warnings {
+        warn!("{warning}");
+    }
+    for failed in &report.failed {
+        warn!("reload: {failed}");
+    }
+}
+
+#[cfg(test)]
+#[path = "reload_test.rs"]
+mod tests;

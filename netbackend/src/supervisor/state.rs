@@ -1,0 +1,284 @@
+//! What was changed at run time, kept for the next start.
+//!
+//! The file has the keys of the configuration file, as JSON. `docs/config.md`, "Changes at run time",
+//! says which of the two wins.
+use super::parent;
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File, OpenOptions},
+    io::{ErrorKind, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+use toml::{Table, Value};
+use tracing::error;
+
+/// Version of the file's shape.
+const VERSION: u32 = 1;
+
+/// Changes since the configuration file was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct State {
+    version: u32,
+    /// Networks that the file does not have, with their settings.
+    #[serde(default)]
+    networks: BTreeMap<String, Settings>,
+    /// Networks of the file that are not wanted.
+    #[serde(default)]
+    removed_networks: BTreeSet<String>,
+    /// Ports that the file does not have, by network.
+    #[serde(default)]
+    ports: BTreeMap<String, BTreeMap<String, Settings>>,
+    /// Ports of the file that are not wanted, by network.
+    #[serde(default)]
+    removed_ports: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// Keys and values of a section.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Settings(pub(super) Table);
+
+// A number that is no number is never equal to itself, and never valid here.
+impl Eq for Settings {}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            version: VERSION,
+            networks: BTreeMap::new(),
+            removed_networks: BTreeSet::new(),
+            ports: BTreeMap::new(),
+            removed_ports: BTreeMap::new(),
+        }
+    }
+}
+
+impl State {
+    /// Reads the file. One that is not understood is put aside: networks must come up without it.
+    ///
+    /// # Errors
+    /// The file cannot be read or put aside.
+    pub(super) fn load(path: &Path) -> anyhow::Result<Self> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => {
+                return Err(error).with_context(|| {
+                    format!(
+                        "read the changes at run time from {} (remove it to start without them)",
+                        path.display()
+                    )
+                });
+            }
+        };
+        let wrong = match serde_json::from_str::<Self>(&text) {
+            Ok(state) if state.version == VERSION => return Ok(state),
+            Ok(state) => format!("its version is {}", state.version),
+            Err(wrong) => wrong.to_string(),
+        };
+        let aside = path.with_extension("json.bad");
+        fs::rename(path, &aside)
+            .with_context(|| format!("put {} aside as {}", path.display(), aside.display()))?;
+        error!(
+            "changes at run time are lost: {} is not understood ({wrong}), moved to {}",
+            path.display(),
+            aside.display()
+        );
+        Ok(Self::default())
+    }
+
+    /// Writes the file, as a whole or not at all; nothing to keep, no file.
+    ///
+    /// # Errors
+    /// The directory is not writable, or full.
+    pub(super) fn save(&self, path: &Path) -> anyhow::Result<()> {
+        let written = if *self == Self::default() {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            }
+        } else {
+            self.replace(path)
+        };
+        written.with_context(|| format!("keep changes at run time in {}", path.display()))
+    }
+
+    fn replace(&self, path: &Path) -> std::io::Result<()> {
+        let new = path.with_extension("json.new");
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&new)?;
+        serde_json::to_writer_pretty(&mut file, self)?;
+        file.write_all(b"\n")?;
+        file.sync_all()?;
+        fs::rename(&new, path)?;
+        // The new name must be on the disk, too.
+        File::open(parent(path))?.sync_all()
+    }
+
+    /// Applies the changes to the sections of the file's networks.
+    pub(super) fn apply(&self, networks: &mut Table) {
+        for name in &self.removed_networks {
+            networks.remove(name);
+        }
+        for (name, Settings(settings)) in &self.networks {
+            networks.insert(name.clone(), Value::Table(settings.clone()));
+        }
+        for (network, ports) in &self.removed_ports {
+            if let Some(section) = ports_of(networks, network) {
+                for port in ports {
+                    section.remove(port);
+                }
+            }
+        }
+        for (network, ports) in &self.ports {
+            if let Some(section) = ports_of(networks, network) {
+                for (port, Settings(settings)) in ports {
+                    section.insert(port.clone(), Value::Table(settings.clone()));
+                }
+            }
+        }
+    }
+
+    /// A network was added.
+    pub(super) fn add_network(&mut self, name: &str, settings: Table) {
+        self.networks.insert(name.into(), Settings(settings));
+    }
+
+    /// A network was removed, which `is_in_file` or is not.
+    pub(super) fn remove_network(&mut self, name: &str, is_in_file: bool) {
+        self.networks.remove(name);
+        self.ports.remove(name);
+        self.removed_ports.remove(name);
+        if is_in_file {
+            self.removed_networks.insert(name.into());
+        }
+    }
+
+    /// A port was added.
+    pub(super) fn add_port(&mut self, network: &str, port: &str, settings: Table) {
+        let ports = self.ports.entry(network.into()).or_default();
+        ports.insert(port.into(), Settings(settings));
+    }
+
+    /// A port was removed, which `is_configured` (in the file, or with its network) or is not.
+    pub(super) fn remove_port(&mut self, network: &str, port: &str, is_configured: bool) {
+        if let Some(ports) = self.ports.get_mut(network) {
+            ports.remove(port);
+        }
+        if is_configured {
+            let removed = self.removed_ports.entry(network.into()).or_default();
+            removed.insert(port.into());
+        }
+        self.ports.retain(|_, ports| !ports.is_empty());
+    }
+
+    /// Whether the network or the port was added at run time.
+    pub(super) fn has_added(&self, network: &str, port: &str) -> bool {
+        let ports = self.ports.get(network);
+        self.networks.contains_key(network) || ports.is_some_and(|ports| ports.contains_key(port))
+    }
+
+    /// What is left after the file was read anew: it brings back what it names, in its own words.
+    /// Also tells what was given up.
+    pub(super) fn after_reload(&self, file: &Table) -> (Self, Vec<String>) {
+        let mut given_up = Vec::new();
+        let mut state = Self {
+            networks: self.networks.clone(),
+            ports: self.ports.clone(),
+            ..Self::default()
+        };
+        state.networks.retain(|name, _| {
+            let keep = !file.contains_key(name);
+            if !keep {
+                given_up.push(format!(
+                    "network {name} was added at run time; the file's takes its place"
+                ));
+            }
+            keep
+        });
+        let networks = &state.networks;
+        for (network, ports) in &mut state.ports {
+            let known = file.contains_key(network) || networks.contains_key(network);
+            ports.retain(|port, _| {
+                let why = match file.get(network).and_then(|section| section.get("ports")) {
+                    _ if !known => "its network is gone",
+                    Some(ports) if ports.get(port).is_some() => "the file's takes its place",
+                    _ => return true,
+                };
+                given_up.push(format!(
+                    "port {network}/{port} was added at run time; {why}"
+                ));
+                false
+            });
+        }
+        // The removal of a port that came with its network stands.
+        for (network, ports) in &self.removed_ports {
+            if networks.contains_key(network) {
+                let ports = ports.clone();
+                state.removed_ports.insert(network.clone(), ports);
+            }
+        }
+        state.ports.retain(|_, ports| !ports.is_empty());
+        (state, given_up)
+    }
+
+    /// The changes one by one, for finding those that do not fit any more.
+    pub(super) fn singly(&self) -> Vec<(String, Self)> {
+        let mut parts = Vec::new();
+        for (name, settings) in &self.networks {
+            let networks = BTreeMap::from([(name.clone(), settings.clone())]);
+            parts.push((
+                format!("network {name}"),
+                Self {
+                    networks,
+                    ..Self::default()
+                },
+            ));
+        }
+        for (network, ports) in &self.ports {
+            for (port, settings) in ports {
+                let mut part = Self::default();
+                part.add_port(network, port, settings.0.clone());
+                parts.push((format!("port {network}/{port}"), part));
+            }
+        }
+        parts
+    }
+
+    /// Only what was removed.
+    pub(super) fn removals(&self) -> Self {
+        Self {
+            removed_networks: self.removed_networks.clone(),
+            removed_ports: self.removed_ports.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// Takes over the additions of `part`.
+    pub(super) fn absorb(&mut self, part: Self) {
+        self.networks.extend(part.networks);
+        for (network, ports) in part.ports {
+            self.ports.entry(network).or_default().extend(ports);
+        }
+    }
+}
+
+fn ports_of<'a>(networks: &'a mut Table, network: &str) -> Option<&'a mut Table> {
+    let section = networks.get_mut(network)?.as_table_mut()?;
+    let ports = section
+        .entry("ports")
+        .or_insert_with(|| Value::Table(Table::new()));
+    ports.as_table_mut()
+}
+
+#[cfg(test)]
+#[path = "state_test.rs"]
+mod tests;
