@@ -81,10 +81,12 @@ impl Burst {
             readable: Segments {
                 list: self.segments.get(meta.first..middle)?,
                 len: meta.readable_len,
+                log: None,
             },
             writable: Segments {
                 list: self.segments.get(middle..middle + meta.writable)?,
                 len: meta.writable_len,
+                log: self.mem.as_deref().filter(|mem| mem.logs()),
             },
         })
     }
@@ -163,6 +165,8 @@ impl<'b> Chain<'b> {
 pub struct Segments<'b> {
     list: &'b [Segment],
     len: u32,
+    /// The map whose dirty log hears of writes.
+    log: Option<&'b MemoryMap>,
 }
 
 impl Segments<'_> {
@@ -225,10 +229,26 @@ impl Segments<'_> {
             if let Some(part) = src.get(done..done + n as usize) {
                 // SAFETY: the piece has `n` mapped bytes.
                 unsafe { copy_to_guest(part, host) };
+                self.mark(host, n);
                 done += n as usize;
             }
         });
         done
+    }
+
+    #[inline]
+    fn mark(&self, host: NonNull<u8>, len: u32) {
+        if let Some(map) = self.log {
+            map.mark_host(host, len.into());
+        }
+    }
+
+    /// Tells the dirty log, if there is one, that `len` bytes from `offset` were written through
+    /// [`append_iovecs`](Self::append_iovecs).
+    pub fn mark_written(&self, offset: u32, len: u32) {
+        if self.log.is_some() {
+            self.pieces(offset, len, |host, n| self.mark(host, n));
+        }
     }
 
     /// Copies `len` bytes guest to guest: from `offset` here to `dst_offset` in `dst`. Returns bytes copied.
@@ -241,6 +261,7 @@ impl Segments<'_> {
             done += dst.pieces(at_dst, n, |to, m| {
                 // SAFETY: `m` bytes at `to` are a piece of `dst`; `m` bytes at `at` remain of the piece of `n` at `src`.
                 unsafe { copy_guest_to_guest(at, to, m as usize) };
+                dst.mark(to, m);
                 // SAFETY: stays inside, or at the end of, the source piece.
                 at = unsafe { at.add(m as usize) };
             });
@@ -249,7 +270,7 @@ impl Segments<'_> {
     }
 
     /// Appends the host ranges of `len` bytes from `offset`, for `writev`/`readv`. The ranges are valid while the
-    /// burst holds its memory map. Returns the bytes covered.
+    /// burst holds its memory map; who writes to them says so ([`mark_written`](Self::mark_written)). Returns the bytes covered.
     pub fn append_iovecs(&self, offset: u32, len: u32, out: &mut Vec<libc::iovec>) -> u32 {
         self.pieces(offset, len, |host, n| {
             out.push(libc::iovec {

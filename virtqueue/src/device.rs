@@ -142,6 +142,7 @@ impl DeviceQueue {
         self.ring
             .used_idx()
             .store(self.used.to_le(), Ordering::Release);
+        self.mark_used_area();
         // The index must be visible before the driver's wish is read, or both sides go to sleep (2.7.7.2).
         fence(Ordering::SeqCst);
         if self.features.event_idx {
@@ -161,6 +162,17 @@ impl DeviceQueue {
             self.ring
                 .used_flags()
                 .store(USED_F_NO_NOTIFY.to_le(), Ordering::Relaxed);
+            self.mark_used_area();
+        }
+    }
+
+    /// The dirty log hears of the whole used area, a page or two for the sizes that guests have: it is only there while a
+    /// guest migrates. Its guest address is that of the ring (`log_guest_addr` of SET_VRING_ADDR says the same).
+    #[inline]
+    fn mark_used_area(&self) {
+        if self.mem.logs() {
+            let (host, len) = self.ring.used_area();
+            self.mem.mark_host(host, len);
         }
     }
 
@@ -178,6 +190,7 @@ impl DeviceQueue {
         } else {
             self.ring.used_flags().store(0, Ordering::Relaxed);
         }
+        self.mark_used_area();
         // The wish must be visible before the index is read again, or a kick is lost (2.7.10.1).
         fence(Ordering::SeqCst);
         u16::from_le(self.ring.avail_idx().load(Ordering::Acquire)) != self.next_avail

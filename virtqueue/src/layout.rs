@@ -153,6 +153,11 @@ impl Ring {
         self.u16_at(self.used, 4 + 8 * usize::from(self.size))
     }
 
+    /// Where the device writes, and how many bytes.
+    pub(crate) fn used_area(&self) -> (NonNull<u8>, u64) {
+        (self.used, area_sizes(self.size).2 as u64)
+    }
+
     /// Writes `used.ring[index mod size]`; visible to the driver once `used.idx` passes it.
     #[inline]
     pub(crate) fn store_used(&self, index: u16, id: u32, len: u32) {

@@ -15,7 +15,10 @@ use vm_memory::{
     GuestRegionMmap, MmapRegion,
 };
 
-use crate::copy::{copy_from_guest, copy_to_guest};
+use crate::{
+    DirtyLog,
+    copy::{copy_from_guest, copy_to_guest},
+};
 
 /// Regions in one map at most, as many as QEMU and crate `vhost` know (CONFIGURE_MEM_SLOTS).
 pub const MAX_REGIONS: usize = 509;
@@ -77,6 +80,14 @@ pub enum MapError {
     /// More regions than [`MAX_REGIONS`].
     #[error("more than {MAX_REGIONS} memory regions")]
     TooMany,
+    /// The dirty log has no bits for the end of memory.
+    #[error("the dirty log ends at guest address {end:#x}, memory at {needed:#x}")]
+    LogTooSmall {
+        /// First address without a bit.
+        end: u64,
+        /// First address behind the last region.
+        needed: u64,
+    },
     /// No region has exactly these coordinates.
     #[error("no memory region at {0:#x} of this size and front-end address")]
     NoSuchRegion(u64),
@@ -118,6 +129,7 @@ impl Region {
 pub struct MemoryMap {
     generation: u64,
     regions: Box<[Region]>,
+    log: Option<Arc<DirtyLog>>,
 }
 
 impl MemoryMap {
@@ -131,7 +143,7 @@ impl MemoryMap {
             .into_iter()
             .map(|r| map_region(r, seal))
             .collect::<Result<Vec<_>, _>>()?;
-        Self::assemble(generation, mapped)
+        Self::assemble(generation, mapped, None)
     }
 
     /// Shares the mappings of a VMM's own guest memory; the user address of a region is its host address.
@@ -147,14 +159,23 @@ impl MemoryMap {
                 .ok_or(MapError::Overflow(addr))?;
             regions.push(Region::of(backing, None)?);
         }
-        Self::assemble(generation, regions)
+        Self::assemble(generation, regions, None)
+    }
+
+    /// A new map (generation + 1) of the same mappings that marks what is written through it in `log`, or in none.
+    ///
+    /// # Errors
+    /// The log is too small for the memory.
+    pub fn with_log(&self, log: Option<Arc<DirtyLog>>) -> Result<Arc<Self>, MapError> {
+        let generation = self.generation.wrapping_add(1);
+        Self::assemble(generation, self.regions.to_vec(), log)
     }
 
     /// A new map (generation + 1) with one region more; existing mappings are shared.
     pub fn with_region(&self, region: RegionSpec, seal: SealPolicy) -> Result<Arc<Self>, MapError> {
         let mut regions = self.regions.to_vec();
         regions.push(map_region(region, seal)?);
-        Self::assemble(self.generation.wrapping_add(1), regions)
+        Self::assemble(self.generation.wrapping_add(1), regions, self.log.clone())
     }
 
     /// A new map (generation + 1) without the region of exactly these coordinates.
@@ -170,10 +191,14 @@ impl MemoryMap {
             .position(|r| r.same_place(guest_addr, user_addr, size))
             .ok_or(MapError::NoSuchRegion(guest_addr))?;
         regions.remove(index);
-        Self::assemble(self.generation.wrapping_add(1), regions)
+        Self::assemble(self.generation.wrapping_add(1), regions, self.log.clone())
     }
 
-    fn assemble(generation: u64, mut regions: Vec<Region>) -> Result<Arc<Self>, MapError> {
+    fn assemble(
+        generation: u64,
+        mut regions: Vec<Region>,
+        log: Option<Arc<DirtyLog>>,
+    ) -> Result<Arc<Self>, MapError> {
         if regions.len() > MAX_REGIONS {
             return Err(MapError::TooMany);
         }
@@ -181,10 +206,36 @@ impl MemoryMap {
         refuse_overlap(&regions, |r| r.user_addr)?;
         regions.sort_by_key(|r| r.guest_addr);
         refuse_overlap(&regions, |r| r.guest_addr)?;
+        if let (Some(log), Some(last)) = (&log, regions.last()) {
+            let (end, needed) = (log.end(), last.guest_addr + last.size);
+            if end < needed {
+                return Err(MapError::LogTooSmall { end, needed });
+            }
+        }
         Ok(Arc::new(Self {
             generation,
             regions: regions.into_boxed_slice(),
+            log,
         }))
+    }
+
+    /// Whether writes are marked in a dirty log.
+    #[inline]
+    pub fn logs(&self) -> bool {
+        self.log.is_some()
+    }
+
+    /// Marks `len` bytes at `host`, which lie in one region, as written. For those that write through host addresses.
+    #[cold]
+    pub(crate) fn mark_host(&self, host: NonNull<u8>, len: u64) {
+        let Some(log) = &self.log else { return };
+        let region = self.regions.iter().find_map(|r| {
+            let offset = (host.as_ptr() as u64).wrapping_sub(r.host.as_ptr() as u64);
+            (offset < r.size).then_some((r, offset))
+        });
+        if let Some((region, offset)) = region {
+            log.mark(region.guest_addr + offset, len);
+        }
     }
 
     /// Grows by one with every change.
@@ -243,6 +294,9 @@ impl MemoryMap {
                 rest.split_at(usize::try_from(len).unwrap_or(usize::MAX).min(rest.len()));
             // SAFETY: `span` vouches for `now.len()` bytes behind `host`, mapped while `self` lives.
             unsafe { copy_to_guest(now, host) };
+            if let Some(log) = &self.log {
+                log.mark(addr, len);
+            }
             addr = addr.wrapping_add(len);
             rest = later;
         }
