@@ -2,9 +2,13 @@
 mod stream;
 
 use std::thread;
+use std::time::Duration;
 use stream::Stream;
-use tests::{Daemon, Namespace, PacketSocket, Testpmd, VirtioUser, heavy, needs_root, say};
+use tests::{
+    Daemon, Namespace, PacketSocket, Testpmd, VirtioUser, heavy, needs_root, say, wait_until,
+};
 
+const PATIENCE: Duration = Duration::from_secs(30);
 const QUEUE_PAIRS: u16 = 2;
 /// Several times around the largest ring, on either queue and in either direction.
 const FRAMES: u64 = 6000;
@@ -50,7 +54,7 @@ impl Lab {
         let sockets = ["left", "right"].map(|network| self.daemon.socket(network, "dpdk"));
         let mut testpmd = Testpmd::start(directory, [&sockets[0], &sockets[1]], options);
         for network in ["left", "right"] {
-            self.daemon.wait_running(network, "dpdk");
+            self.wait_enabled(network);
         }
         let max_frame = options.max_frame;
         let stream = |from, to| Stream {
@@ -79,6 +83,16 @@ impl Lab {
         let used = queues.iter().filter(|(_, frames)| *frames > 100).count();
         assert_eq!(used, 2 * usize::from(QUEUE_PAIRS), "{queues:?}");
         assert_eq!(self.dropped(), before, "frames dropped, by port");
+    }
+
+    /// Until every ring is enabled: DPDK does not wait for that, and what it sends before into a ring
+    /// that is still disabled is discarded (vhost-user.rst, "Ring states").
+    fn wait_enabled(&self, network: &str) {
+        wait_until("all queue pairs", PATIENCE, || {
+            let ports = self.daemon.network(network).ports;
+            let port = ports.iter().find(|port| port.name == "dpdk")?;
+            (port.queue_pairs == QUEUE_PAIRS).then_some(())
+        });
     }
 
     /// How many frames each port has dropped; none may have a fault.
