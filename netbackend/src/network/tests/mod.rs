@@ -5,6 +5,7 @@ mod handshake;
 mod hostile;
 mod idle;
 mod lifecycle;
+mod migration;
 mod offloads;
 mod tap;
 

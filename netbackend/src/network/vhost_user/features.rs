@@ -15,6 +15,8 @@ const NET_HOST_TSO6: u32 = 12;
 const NET_HOST_ECN: u32 = 13;
 const NET_MRG_RXBUF: u32 = 15;
 const NET_MQ: u32 = 22;
+/// VHOST_F_LOG_ALL: everything written to guest memory is marked in the dirty log (vhost-user.rst, "Migration").
+const LOG_ALL: u32 = 26;
 const RING_INDIRECT_DESC: u32 = 28;
 const RING_EVENT_IDX: u32 = 29;
 /// VHOST_USER_F_PROTOCOL_FEATURES (vhost-user.rst, "Feature negotiation").
@@ -23,7 +25,7 @@ const VERSION_1: u32 = 32;
 const IN_ORDER: u32 = 35;
 
 /// Every feature with its name in reports. What is listed is offered, MQ only with several pairs.
-const FEATURES: [(u32, &str); 16] = [
+const FEATURES: [(u32, &str); 17] = [
     (NET_CSUM, "csum"),
     (NET_GUEST_CSUM, "guest_csum"),
     (NET_MTU, "mtu"),
@@ -35,6 +37,7 @@ const FEATURES: [(u32, &str); 16] = [
     (NET_HOST_ECN, "host_ecn"),
     (NET_MRG_RXBUF, "mrg_rxbuf"),
     (NET_MQ, "mq"),
+    (LOG_ALL, "log_all"),
     (RING_INDIRECT_DESC, "indirect_desc"),
     (RING_EVENT_IDX, "event_idx"),
     (PROTOCOL_FEATURES, "protocol_features"),
@@ -55,6 +58,7 @@ pub(crate) fn offered_protocol() -> VhostUserProtocolFeatures {
     VhostUserProtocolFeatures::MQ
         | VhostUserProtocolFeatures::REPLY_ACK
         | VhostUserProtocolFeatures::CONFIGURE_MEM_SLOTS
+        | VhostUserProtocolFeatures::LOG_SHMFD
 }
 
 /// Names of the features in `bits`, for reports.
@@ -69,6 +73,11 @@ pub(crate) fn names(bits: u64) -> Vec<String> {
 /// Whether the front-end speaks of rings being enabled (it negotiated protocol features).
 pub(crate) fn rings_start_disabled(bits: u64) -> bool {
     has(bits, PROTOCOL_FEATURES)
+}
+
+/// Whether the front-end migrates its guest now.
+pub(crate) fn logs(bits: u64) -> bool {
+    has(bits, LOG_ALL)
 }
 
 /// The ring layout that `bits` mean.

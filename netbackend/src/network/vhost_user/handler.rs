@@ -19,7 +19,7 @@ use tracing::debug;
 use vhost::vhost_user::{
     Error as ProtocolError, VhostUserProtocolFeatures, message::VhostUserMemoryRegion,
 };
-use virtqueue::{MapError, MemoryMap, RegionSpec, RingPosition, SealPolicy};
+use virtqueue::{DirtyLog, LogError, MapError, MemoryMap, RegionSpec, RingPosition, SealPolicy};
 
 /// Memory regions of one front-end: the limit of the kernel's vhost, and what QEMU asks for.
 pub(super) const MAX_MEM_SLOTS: u64 = 509;
@@ -43,6 +43,8 @@ pub(super) enum RequestError {
     TooManyRegions,
     #[error("map guest memory: {0}")]
     Map(#[from] MapError),
+    #[error("map the dirty log: {0}")]
+    Log(#[from] LogError),
     #[error("set up ring: {0}")]
     Setup(#[from] SetupError),
     #[error("notification fd: {0}")]
@@ -65,6 +67,7 @@ pub(super) struct Handler {
     features: Option<u64>,
     pub(super) protocol_features: u64,
     memory: Option<Arc<MemoryMap>>,
+    log: Option<Arc<DirtyLog>>,
     pub(super) rings: Vec<RingSetup>,
     seals: SealPolicy,
     mailbox: Arc<Mailbox>,
@@ -85,6 +88,7 @@ impl Handler {
             features: None,
             protocol_features: 0,
             memory: None,
+            log: None,
             rings: (0..queue_pairs.saturating_mul(2))
                 .map(|_| RingSetup::default())
                 .collect(),
@@ -202,9 +206,39 @@ impl Handler {
         Ok(())
     }
 
+    /// The log that writes are to be marked in; `None`: the guest does not migrate.
+    fn active_log(&self) -> Option<Arc<DirtyLog>> {
+        let logs = self.features.is_some_and(features::logs);
+        self.log.as_ref().filter(|_| logs).cloned()
+    }
+
+    /// Lets the memory map log or not, as features and SET_LOG_BASE say now.
+    fn apply_log(&mut self) -> Result<(), RequestError> {
+        let log = self.active_log();
+        if let Some(memory) = &self.memory
+            && (log.is_some() || memory.logs())
+        {
+            self.memory = Some(memory.with_log(log)?);
+        }
+        Ok(())
+    }
+
+    /// SET_LOG_BASE: the log for now and later; the one before is let go of when this returns.
+    pub(super) fn set_log(
+        &mut self,
+        file: File,
+        offset: u64,
+        size: u64,
+    ) -> Result<(), RequestError> {
+        self.log = Some(Arc::new(DirtyLog::map(file, offset, size)?));
+        self.apply_log()?;
+        self.reconfigure_running()
+    }
+
     /// Replaces the memory map. The old one is let go of when this returns.
     fn replace_memory(&mut self, memory: Arc<MemoryMap>) -> Result<(), RequestError> {
         self.memory = Some(memory);
+        self.apply_log()?;
         self.reconfigure_running()?;
         self.start_all_ready()
     }
@@ -215,6 +249,7 @@ impl Handler {
         }
         self.features = Some(acked);
         self.shared.set_features(acked);
+        self.apply_log()?;
         self.mailbox.call(Command::SetOffloads {
             port: self.port,
             offloads: features::offloads(acked),

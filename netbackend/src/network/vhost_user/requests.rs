@@ -191,7 +191,7 @@ impl VhostUserBackendReqHandlerMut for Handler {
         unsupported("GET_SHMEM_CONFIG")
     }
 
-    fn set_log_base(&mut self, _: &VhostUserLog, _: File) -> Reply<()> {
-        unsupported("SET_LOG_BASE")
+    fn set_log_base(&mut self, log: &VhostUserLog, file: File) -> Reply<()> {
+        Ok(self.set_log(file, log.mmap_offset, log.mmap_size)?)
     }
 }
