@@ -7,6 +7,7 @@
 )]
 
 mod bad_inputs;
+mod control;
 mod dpdk;
 mod isolation;
 mod lab;
