@@ -199,3 +199,40 @@ fn port_socket_of_a_living_process_is_not_taken() {
         "{log}"
     );
 }
+
+/// A hundred guests take about a thousand descriptors; the usual soft limit is 1024.
+#[test]
+fn limit_of_open_files_is_raised_for_daemon_and_workers() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = std::process::Command::new("sh")
+        .args([
+            "-c",
+            "ulimit -S -n 64; exec \"$0\" \"$@\"",
+            crate::common::PROGRAM,
+        ])
+        .args(["--runtime-dir".as_ref(), dir.path().as_os_str()])
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let client = Client::new(dir.path().join("control.sock"));
+    let worker = wait_for("the daemon", || client.network("default").ok()?.worker_pid);
+    let limits = [child.id(), worker].map(|pid| {
+        let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        let line = limits
+            .lines()
+            .find(|line| line.starts_with("Max open files"));
+        let words = line.unwrap().split_whitespace().map(str::to_owned);
+        words.skip(3).take(2).collect::<Vec<_>>()
+    });
+    for port in 0..100 {
+        let request = control::PortRequest::default();
+        let added = client.add_port("default", &request);
+        assert!(added.is_ok(), "port {port}: {added:?}");
+    }
+    send(child.id(), Signal::SIGTERM);
+    assert!(child.wait().unwrap().success());
+    for limit in limits {
+        assert_eq!(limit[0], limit[1], "soft and hard");
+        assert_ne!(limit[0], "64");
+    }
+}
