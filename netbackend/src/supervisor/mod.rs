@@ -16,6 +16,7 @@ mod plan;
 mod port;
 mod registry;
 mod reload;
+mod request;
 mod requests;
 mod runtime_dir;
 mod state;
@@ -39,9 +40,10 @@ use nix::sys::{
 };
 use notify::ServiceManager;
 use runtime_dir::RuntimeDir;
-use std::{path::Path, process, sync::Arc};
+use std::{future, path::Path, process, sync::Arc};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
+    task::JoinHandle,
     time,
 };
 use tracing::{info, warn};
@@ -122,18 +124,25 @@ fn control_socket(config: &Config, inherited: &Inherited) -> anyhow::Result<Boun
     })
 }
 
-/// Follows signals until one stops the daemon.
+/// Follows signals until one stops the daemon. A reload that takes long delays none of them.
 async fn serve(
     registry: &Arc<Registry>,
     signals: &mut Signals,
     manager: &ServiceManager,
 ) -> &'static str {
     let mut watchdog = manager.watchdog_interval().map(time::interval);
+    let mut reload: Option<JoinHandle<()>> = None;
     loop {
         let tick = async {
             match &mut watchdog {
                 Some(interval) => drop(interval.tick().await),
-                None => std::future::pending().await,
+                None => future::pending().await,
+            }
+        };
+        let reloaded = async {
+            match &mut reload {
+                Some(reload) => drop(reload.await),
+                None => future::pending().await,
             }
         };
         tokio::select! {
@@ -141,10 +150,19 @@ async fn serve(
                 if signal != RELOAD {
                     return signal;
                 }
-                info!("SIGHUP: reloading the configuration");
+                info!("{signal}: reloading the configuration");
                 manager.reloading();
-                // What it says was logged.
-                drop(Arc::clone(registry).reload().await);
+                let (registry, before) = (Arc::clone(registry), reload.take());
+                reload = Some(tokio::spawn(async move {
+                    if let Some(before) = before {
+                        drop(before.await);
+                    }
+                    // What it says was logged.
+                    drop(registry.reload().await);
+                }));
+            }
+            () = reloaded => {
+                reload = None;
                 manager.ready("networks run");
             }
             () = tick => manager.alive(),

@@ -1,5 +1,5 @@
 //! Checking a request for a port against the network as it is.
-use super::{network::NetworkTask, registry::port_of_request};
+use super::{network::NetworkTask, request::port_of_request};
 use crate::config::{self, PortConfig, TransportConfig};
 use control::{ApiError, Mode};
 use switch::Role;

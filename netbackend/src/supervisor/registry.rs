@@ -9,18 +9,18 @@ use super::{
     lease::Lessee,
     network::NetworkTask,
     port::Port,
+    request::{invalid, refusal, settings_of, to_table},
     runtime_dir::RuntimeDir,
     state::State,
 };
 use crate::config::{
-    Base, ConfigError, NetworkConfig, Overrides, PortConfig, TransportConfig, check_name,
-    parse_port,
+    Base, NetworkConfig, Overrides, PortConfig, TransportConfig, check_name, parse_port,
 };
 use anyhow::Context;
 use control::{ApiError, NetworkRequest, NetworkStatus, PortRequest, PortStatus};
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -407,68 +407,4 @@ fn fit(
         }
     }
     Ok((fitting, networks?))
-}
-
-/// The request as a section of the configuration file.
-fn settings_of(request: &PortRequest) -> Result<Table, ApiError> {
-    let mut settings = to_table(&request.settings)?;
-    if let Some(mac) = &request.mac {
-        settings.insert("mac".into(), mac.clone().into());
-    }
-    if let Some(queue_pairs) = request.queue_pairs {
-        settings.insert("queue_pairs".into(), i64::from(queue_pairs).into());
-    }
-    Ok(settings)
-}
-
-fn to_table(settings: &serde_json::Map<String, serde_json::Value>) -> Result<Table, ApiError> {
-    Table::try_from(settings).map_err(|error| {
-        refusal(
-            "bad-request",
-            format!("a value cannot be used: {error}"),
-            "leave out keys instead of writing null",
-        )
-    })
-}
-
-/// A configuration that is not valid, as the answer to a request.
-pub(super) fn invalid(wrong: &ConfigError) -> ApiError {
-    let (message, remedy) = match wrong {
-        ConfigError::Invalid(problems) => {
-            let tell = |problem: &crate::config::Problem| match problem.key.as_str() {
-                "" => problem.message.clone(),
-                key => format!("{key}: {}", problem.message),
-            };
-            let messages: Vec<_> = problems.iter().map(tell).collect();
-            let remedies: Vec<_> = problems
-                .iter()
-                .map(|problem| problem.remedy.as_str())
-                .collect();
-            (messages.join("; "), remedies.join("; "))
-        }
-        other @ ConfigError::Read { .. } => (other.to_string(), String::new()),
-    };
-    refusal("bad-request", message, remedy)
-}
-
-pub(super) fn refusal(
-    code: &str,
-    message: impl Into<String>,
-    remedy: impl Into<String>,
-) -> ApiError {
-    ApiError {
-        code: code.into(),
-        message: message.into(),
-        remedy: Some(remedy.into()),
-    }
-}
-
-/// The port of a request, for the network's task.
-pub(super) fn port_of_request(
-    network: &NetworkConfig,
-    name: &str,
-    settings: &Table,
-    runtime_dir: &Path,
-) -> Result<PortConfig, ApiError> {
-    parse_port(network, name, settings, runtime_dir).map_err(|wrong| invalid(&wrong))
 }

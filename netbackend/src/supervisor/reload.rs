@@ -2,7 +2,8 @@
 use super::{
     handle::NetworkHandle,
     port::Port,
-    registry::{Registry, invalid, refusal},
+    registry::Registry,
+    request::{invalid, refusal},
 };
 use crate::config::{Base, Config, NetworkConfig, PortConfig, TransportConfig};
 use control::{ApiError, ReloadReport};

@@ -1,5 +1,8 @@
 //! Networks at run time, and what is left of changes after a restart.
-use crate::common::{Daemon, files, run, wait_for};
+use crate::{
+    common::{Daemon, files, run, wait_for},
+    workers::{Namespace, ip},
+};
 use control::{ApiError, ClientError, NetworkRequest, PortRequest, PortState};
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -312,4 +315,57 @@ fn health_tells_monitoring_by_its_exit_code() {
         "{status}"
     );
     assert_eq!(files(&daemon.runtime_dir()).len(), 2);
+}
+
+#[test]
+fn taps_come_at_run_time_survive_restarts_and_follow_the_mtu() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("SKIPPED taps_come_at_run_time_survive_restarts_and_follow_the_mtu: needs root");
+        return;
+    }
+    let namespace = Namespace::new("run-time");
+    let netns = &namespace.0;
+    let shown = || ip(&["-n", netns, "link", "show", "nbt"]).1;
+    let mut daemon = Daemon::start("[networks.a]\nmtu = 1400\n[networks.b]");
+    let tap = |network: &str| {
+        let set = format!("netns={netns}");
+        let args = ["port", "add", network, "--name", "t", "--set", "kind=tap"];
+        let more = [
+            "--set",
+            "interface=nbt",
+            "--set",
+            &set,
+            "--set",
+            "uplink=true",
+        ];
+        crate::common::output(&daemon, &[&args[..], &more[..]].concat())
+    };
+    let added = tap("a");
+    assert!(added.status.success(), "{added:?}");
+    assert!(shown().contains("mtu 1400"), "{}", shown());
+    // Another network cannot have it: it would join the interface as one more queue.
+    let refused = tap("b");
+    assert_eq!(refused.status.code(), Some(1));
+    let error = String::from_utf8(refused.stderr).unwrap();
+    assert!(error.contains("nbt belongs to port a/t"), "{error}");
+    let second = PortRequest {
+        settings: serde_json::from_value(json!({ "uplink": true })).unwrap(),
+        ..port("u")
+    };
+    let error = self::refused(daemon.client.add_port("a", &second));
+    assert!(error.message.contains("has its uplink: port t"), "{error}");
+    daemon.write_config("[networks.a]\nmtu = 1300\n[networks.b]");
+    let report = daemon.client.reload().unwrap();
+    assert_eq!(report.changed, ["a"], "{report:?}");
+    daemon.wait_until_running();
+    assert!(shown().contains("mtu 1300"), "{}", shown());
+    daemon.signal(Signal::SIGKILL);
+    daemon.wait();
+    let daemon = daemon.restart();
+    daemon.wait_until_running();
+    let port = daemon.network("a").ports.remove(0);
+    assert!(port.uplink && port.state == PortState::Running, "{port:?}");
+    assert!(shown().contains("mtu 1300"), "{}", shown());
+    daemon.client.remove_network("a").unwrap();
+    assert_eq!(shown(), "");
 }

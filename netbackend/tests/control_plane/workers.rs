@@ -132,7 +132,7 @@ fn worker_names_its_network_and_has_no_privileges() {
 
 #[test]
 fn tap_port_is_made_survives_its_worker_and_goes_with_the_daemon() {
-    let namespace = Namespace::new();
+    let namespace = Namespace::new("daemon");
     let netns = &namespace.0;
     let config = format!(
         "[networks.n]\nmtu = 1400\n[networks.n.ports.t]\nkind = \"tap\"\ninterface = \"nbtap\"\nnetns = {netns:?}\nmac = \"52:54:00:00:00:09\"\n"
@@ -158,11 +158,11 @@ fn tap_port_is_made_survives_its_worker_and_goes_with_the_daemon() {
 }
 
 /// A named network namespace, removed at the end.
-struct Namespace(String);
+pub(crate) struct Namespace(pub(crate) String);
 
 impl Namespace {
-    fn new() -> Self {
-        let name = format!("nb-daemon-{}", std::process::id());
+    pub(crate) fn new(purpose: &str) -> Self {
+        let name = format!("nb-{purpose}-{}", std::process::id());
         assert!(ip(&["netns", "add", &name]).0);
         Self(name)
     }
@@ -175,7 +175,7 @@ impl Drop for Namespace {
 }
 
 /// Runs ip(8): whether it succeeded, and its output.
-fn ip(args: &[&str]) -> (bool, String) {
+pub(crate) fn ip(args: &[&str]) -> (bool, String) {
     let output = Command::new("ip").args(args).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     (output.status.success(), text)
