@@ -5,8 +5,9 @@ use nix::sys::socket::{
     getsockopt,
     sockopt::{PeerCredentials, PeerPidfd},
 };
+use serde::{Deserialize, Serialize};
 use std::{
-    io,
+    fs, io,
     os::fd::{AsFd, OwnedFd},
 };
 use tokio::task::JoinHandle;
@@ -50,6 +51,49 @@ pub(crate) struct Lessee {
     pid: i32,
     /// Gets readable when the process ends.
     pidfd: OwnedFd,
+}
+
+/// A process, told from a later one with its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Identity {
+    pid: i32,
+    /// When it was started, in clock ticks since boot.
+    started: u64,
+}
+
+impl Identity {
+    fn of(pid: i32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // proc(5): "pid (comm) state ..."; starttime is field 22, state is field 3.
+        let (_, rest) = stat.rsplit_once(") ")?;
+        let mut fields = rest.split(' ');
+        // A zombie has ended.
+        let state = fields.next().filter(|state| *state != "Z");
+        let started = fields.nth(18)?.parse().ok()?;
+        state.map(|_| Self { pid, started })
+    }
+
+    /// Whether the process lives.
+    pub(super) fn is_alive(self) -> bool {
+        Self::of(self.pid) == Some(self)
+    }
+
+    /// The process, if it lives, for a lease by a daemon that it has not asked.
+    pub(super) fn lessee(self) -> Option<Lessee> {
+        let pidfd = sys::pidfd_open(self.pid).ok()?;
+        // Looked at only now: the pidfd means this very process.
+        self.is_alive().then_some(Lessee {
+            pid: self.pid,
+            pidfd,
+        })
+    }
+}
+
+impl Lessee {
+    /// What tells it from a later process; `None`: it is gone or out of sight.
+    pub(super) fn identity(&self) -> Option<Identity> {
+        Identity::of(self.pid)
+    }
 }
 
 /// A watch that removes a port when a process ends; dropping it ends the watch.

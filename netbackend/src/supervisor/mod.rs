@@ -95,6 +95,8 @@ async fn supervise(
     for (network, ports) in opened {
         registry.start(network, ports);
     }
+    // Before anybody else asks for their names.
+    registry.renew_leases().await;
     let api = tokio::spawn(api::serve(listener, Arc::clone(&registry)));
     for network in registry.networks() {
         network.settled().await;

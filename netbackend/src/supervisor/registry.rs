@@ -268,18 +268,57 @@ impl Registry {
         let settings = settings_of(&request)?;
         let name = request.name;
         self.check_claims(network, name.as_deref().unwrap_or("p0"), &settings)?;
-        let is_leased = lessee.is_some();
+        let process = lessee.as_ref().map(Lessee::identity);
         let (status, config) = handle.add_port(name, settings.clone(), lessee).await?;
-        if !is_leased {
-            self.keep(|definitions| {
+        self.keep(|definitions| match process {
+            Some(Some(process)) => {
+                let state = &mut definitions.state;
+                state.lease_port(network, &config.name, process, settings);
+            }
+            Some(None) => {}
+            None => {
                 definitions.state.add_port(network, &config.name, settings);
                 if let Some(network) = definitions.defined.get_mut(network) {
                     network.ports.retain(|port| port.name != config.name);
                     network.ports.push(config);
                 }
-            });
-        }
+            }
+        });
         Ok(status)
+    }
+
+    /// Gives ports on lease back to their processes, as far as those still live: they have outlived
+    /// another daemon, and connect to the same sockets again.
+    pub(super) async fn renew_leases(&self) {
+        let leases = {
+            let mut definitions = self.lock();
+            definitions.state.take_leases()
+        };
+        let mut renewed = Vec::new();
+        for (network, port, leased) in leases {
+            let (Ok(handle), Some(lessee)) = (self.network(&network), leased.process.lessee())
+            else {
+                continue;
+            };
+            let settings = leased.settings.0.clone();
+            match handle
+                .add_port(Some(port.clone()), settings, Some(lessee))
+                .await
+            {
+                Ok(_) => renewed.push((network, port, leased)),
+                Err(wrong) => warn!("port {network}/{port} is not leased again: {wrong}"),
+            }
+        }
+        self.keep(|definitions| {
+            for (network, port, leased) in renewed {
+                let state = &mut definitions.state;
+                state.lease_port(&network, &port, leased.process, leased.settings.0);
+            }
+        });
+        let definitions = self.lock();
+        if let Err(wrong) = definitions.state.save(&definitions.base.config.state_file) {
+            error!("{wrong:#}");
+        }
     }
 
     /// What another network's ports have taken already. (A tap that exists would be joined.)
@@ -318,9 +357,13 @@ impl Registry {
         network: String,
         port: String,
     ) -> Result<(), ApiError> {
-        self.network(&network)?.remove_port(port.clone()).await?;
-        self.keep(|definitions| definitions.forget_port(&network, &port));
-        Ok(())
+        let handle = self.network(&network)?;
+        let removed = handle.remove_port(port.clone()).await;
+        // It is gone from here even if its worker does not answer in time.
+        if !handle.has_port(&port) {
+            self.keep(|definitions| definitions.forget_port(&network, &port));
+        }
+        removed
     }
 
     /// Changes the state and writes it down.
@@ -365,8 +408,7 @@ impl Definitions {
         let before = defined.ports.len();
         defined.ports.retain(|found| found.name != port);
         if defined.ports.len() == before {
-            // It was leased.
-            return;
+            return self.state.end_lease(network, port);
         }
         let without = {
             let mut state = self.state.clone();

@@ -275,6 +275,11 @@ impl Registry {
                 Err(wrong) => report.failed.push(wrong.to_string()),
             }
             report.changed.push(network.name.clone());
+            // A tap that could not be made anew is gone; the next reload tries again.
+            let is_there = |name: &str| handle.has_port(name);
+            network
+                .ports
+                .retain(|port| added.contains(port) || is_there(&port.name));
         }
         let before = old.get(&network.name);
         for config in added {

@@ -2,7 +2,7 @@
 //!
 //! The file has the keys of the configuration file, as JSON. `docs/config.md`, "Changes at run time",
 //! says which of the two wins.
-use super::parent;
+use super::{lease::Identity, parent};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -35,6 +35,16 @@ pub(super) struct State {
     /// Ports of the file that are not wanted, by network.
     #[serde(default)]
     removed_ports: BTreeMap<String, BTreeSet<String>>,
+    /// Ports on lease, by network: they are there again after a restart if their process still lives.
+    #[serde(default)]
+    leases: BTreeMap<String, BTreeMap<String, Leased>>,
+}
+
+/// A port on lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Leased {
+    pub(super) process: Identity,
+    pub(super) settings: Settings,
 }
 
 /// Keys and values of a section.
@@ -53,6 +63,7 @@ impl Default for State {
             removed_networks: BTreeSet::new(),
             ports: BTreeMap::new(),
             removed_ports: BTreeMap::new(),
+            leases: BTreeMap::new(),
         }
     }
 }
@@ -157,6 +168,7 @@ impl State {
         self.networks.remove(name);
         self.ports.remove(name);
         self.removed_ports.remove(name);
+        self.leases.remove(name);
         if is_in_file {
             self.removed_networks.insert(name.into());
         }
@@ -166,6 +178,41 @@ impl State {
     pub(super) fn add_port(&mut self, network: &str, port: &str, settings: Table) {
         let ports = self.ports.entry(network.into()).or_default();
         ports.insert(port.into(), Settings(settings));
+    }
+
+    /// A port was leased to a process. Forgets leases of processes that have ended.
+    pub(super) fn lease_port(
+        &mut self,
+        network: &str,
+        port: &str,
+        process: Identity,
+        settings: Table,
+    ) {
+        for ports in self.leases.values_mut() {
+            ports.retain(|_, leased| leased.process.is_alive());
+        }
+        let settings = Settings(settings);
+        let ports = self.leases.entry(network.into()).or_default();
+        ports.insert(port.into(), Leased { process, settings });
+        self.leases.retain(|_, ports| !ports.is_empty());
+    }
+
+    /// The lease of a port has ended.
+    pub(super) fn end_lease(&mut self, network: &str, port: &str) {
+        if let Some(ports) = self.leases.get_mut(network) {
+            ports.remove(port);
+        }
+        self.leases.retain(|_, ports| !ports.is_empty());
+    }
+
+    /// Takes all leases, each with its network and port.
+    pub(super) fn take_leases(&mut self) -> Vec<(String, String, Leased)> {
+        let leases = std::mem::take(&mut self.leases).into_iter();
+        let leases = leases.flat_map(|(network, ports)| {
+            let ports = ports.into_iter();
+            ports.map(move |(port, leased)| (network.clone(), port, leased))
+        });
+        leases.collect()
     }
 
     /// A port was removed, which `is_configured` (in the file, or with its network) or is not.
@@ -193,6 +240,7 @@ impl State {
         let mut state = Self {
             networks: self.networks.clone(),
             ports: self.ports.clone(),
+            leases: self.leases.clone(),
             ..Self::default()
         };
         state.networks.retain(|name, _| {
@@ -258,6 +306,7 @@ impl State {
         Self {
             removed_networks: self.removed_networks.clone(),
             removed_ports: self.removed_ports.clone(),
+            leases: self.leases.clone(),
             ..Self::default()
         }
     }

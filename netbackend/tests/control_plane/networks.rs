@@ -142,15 +142,6 @@ fn changes_survive_a_restart_and_a_crash() {
             ..PortRequest::default()
         };
         client.add_port("a", &added).unwrap();
-        client
-            .add_port(
-                "a",
-                &PortRequest {
-                    lease: true,
-                    ..port("leased")
-                },
-            )
-            .unwrap();
         client.remove_port("a", "x").unwrap();
         client.remove_network("b").unwrap();
         daemon.signal(signal);
@@ -368,4 +359,66 @@ fn taps_come_at_run_time_survive_restarts_and_follow_the_mtu() {
     assert!(shown().contains("mtu 1300"), "{}", shown());
     daemon.client.remove_network("a").unwrap();
     assert_eq!(shown(), "");
+}
+
+#[test]
+fn lease_outlives_the_daemon_but_not_its_process() {
+    let holder = |daemon: &Daemon, name: &str| {
+        let path = daemon.client.socket().to_owned();
+        let body = format!("{{\"name\": \"{name}\", \"lease\": true}}");
+        std::process::Command::new("curl")
+            .args(["--silent", "--unix-socket"])
+            .arg(path)
+            .args([
+                "--data",
+                &body,
+                "http://localhost/v1/networks/default/ports",
+            ])
+            // It stays, for it waits for the end of another request that never comes.
+            .args(["--next", "--unix-socket"])
+            .arg(daemon.dir.path().join("silent.sock"))
+            .arg("http://localhost/")
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    let mut daemon = Daemon::start("");
+    let _silent =
+        std::os::unix::net::UnixListener::bind(daemon.dir.path().join("silent.sock")).unwrap();
+    let mut stays = holder(&daemon, "stays");
+    let mut ends = holder(&daemon, "ends");
+    let all = ["default", "default/ends", "default/stays"];
+    wait_for("the ports", || (names(&daemon) == all).then_some(()));
+    daemon.signal(Signal::SIGKILL);
+    daemon.wait();
+    ends.kill().unwrap();
+    ends.wait().unwrap();
+    let mut daemon = daemon.restart();
+    daemon.wait_until_running();
+    assert_eq!(names(&daemon), ["default", "default/stays"]);
+    UnixStream::connect(daemon.runtime_dir().join("default/stays.sock")).unwrap();
+    // It is a lease as before.
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait();
+    let daemon = daemon.restart();
+    daemon.wait_until_running();
+    assert_eq!(names(&daemon), ["default", "default/stays"]);
+    stays.kill().unwrap();
+    stays.wait().unwrap();
+    wait_for("the end of the lease", || {
+        (names(&daemon) == ["default"]).then_some(())
+    });
+}
+
+#[test]
+fn port_that_its_worker_does_not_let_go_stays_away_after_a_restart() {
+    let mut daemon = Daemon::start("[networks.a.ports.x]\n[networks.a.ports.y]");
+    crate::common::send(daemon.worker("a"), Signal::SIGSTOP);
+    let error = refused(daemon.client.remove_port("a", "x"));
+    assert_eq!(error.code, "unavailable");
+    daemon.signal(Signal::SIGKILL);
+    daemon.wait();
+    let daemon = daemon.restart();
+    daemon.wait_until_running();
+    assert_eq!(names(&daemon), ["a", "a/y"]);
 }
