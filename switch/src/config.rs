@@ -1,10 +1,11 @@
 //! What a switch and its ports are told at creation.
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::MacAddr;
+use crate::{MacAddr, Rate};
 
 /// A port of one switch, chosen by its owner; small and dense (a table is indexed by it).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -112,6 +113,20 @@ pub struct PortConfig {
     pub mac: Option<MacAddr>,
 }
 
+/// What a port may do; by default everything.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PortPolicy {
+    /// Drop frames that lie about their sender: the source address must be the port's fixed one, and so must what ARP and
+    /// IPv6 neighbour discovery say of link-layer addresses. For ports with a fixed address.
+    pub anti_spoofing: bool,
+    /// With `anti_spoofing`: the IP addresses it may send from and speak for; none: any. Link-local IPv6 addresses are free.
+    pub addresses: Vec<IpAddr>,
+    /// Exchanges no frames with other isolated ports (bridge mode; `isolated on` of `bridge(8)`).
+    pub isolated: bool,
+    /// Broadcast, multicast and unknown unicast frames that it may send.
+    pub storm_limit: Option<Rate>,
+}
+
 /// Why a port or a static entry was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -131,6 +146,9 @@ pub enum PortError {
     /// no station may own the address
     #[error("{0} is not a station's address (it is multicast or zero)")]
     NotAStation(MacAddr),
+    /// there is no address to hold frames against
+    #[error("port {0} has no fixed address, so anti-spoofing cannot check its frames")]
+    NoFixedAddress(PortId),
     /// `macvlan` answers EBUSY
     #[error("address {mac} belongs to port {owner}")]
     AddressInUse {

@@ -19,6 +19,8 @@ pub enum Egress {
 pub struct Flood {
     pub(crate) scope: Scope,
     pub(crate) except: [PortId; 2],
+    /// Without isolated ports: it comes from one.
+    pub(crate) from_isolated: bool,
 }
 
 /// Which ports take part in a flood.
@@ -72,6 +74,10 @@ drop_reasons! {
     SamePort = "same_port",
     /// the uplink reflected a frame that the guests saw on its way out
     Reflected = "reflected",
-    /// private mode: the uplink reflected a guest's frame to another guest
+    /// private mode: the uplink reflected a guest's frame to another guest; bridge mode: from one isolated port to another
     Isolated = "isolated",
+    /// anti-spoofing: the sender is not who it says it is
+    Spoofed = "spoofed",
+    /// the port sends more broadcast, multicast and unknown unicast than it may
+    Storm = "storm",
 }

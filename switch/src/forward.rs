@@ -3,12 +3,13 @@ use std::time::Duration;
 
 use crate::egress::Scope;
 use crate::fdb::{EntryKind, Fdb, Learning};
+use crate::guard::Guard;
 use crate::header::Header;
 use crate::mac::Key;
 use crate::ports::Ports;
 use crate::{
     Counters, DropReason, Egress, FdbEntry, Flood, MacAddr, Mode, PortConfig, PortError, PortId,
-    Role, SwitchConfig,
+    PortPolicy, Role, SwitchConfig, TokenBucket,
 };
 
 type Decision = Result<Egress, DropReason>;
@@ -52,6 +53,27 @@ impl Switch {
         Ok(())
     }
 
+    /// Replaces what a port may do; a new port may do everything. `now` as in [`forward`](Self::forward).
+    ///
+    /// # Errors
+    /// There is no such port, or it has no fixed address that anti-spoofing could go by.
+    pub fn set_policy(
+        &mut self,
+        now: Duration,
+        id: PortId,
+        policy: &PortPolicy,
+    ) -> Result<(), PortError> {
+        let port = self.ports.get_mut(id).ok_or(PortError::NoSuchPort(id))?;
+        port.guard = match (policy.anti_spoofing, port.fixed) {
+            (false, _) => None,
+            (true, Some(fixed)) => Some(Guard::new(fixed.mac(), &policy.addresses)),
+            (true, None) => return Err(PortError::NoFixedAddress(id)),
+        };
+        port.isolated = policy.isolated;
+        port.storm = policy.storm_limit.map(|rate| TokenBucket::new(rate, now));
+        Ok(())
+    }
+
     /// Removes a port and all that is behind it; nothing, if it does not exist.
     pub fn remove_port(&mut self, id: PortId) {
         self.ports.remove(id);
@@ -69,7 +91,8 @@ impl Switch {
         Ok(())
     }
 
-    /// Where the frame with this start (at least 14 bytes, else runt) goes.
+    /// Where the frame with this start (at least 14 bytes, else runt) goes. Anti-spoofing looks behind the Ethernet header: give
+    /// it all you have of the first 256 bytes.
     ///
     /// `now` is the time since any fixed start; it should not go backwards.
     #[inline]
@@ -108,17 +131,28 @@ impl Switch {
 
     #[inline]
     fn decide(&mut self, now: Duration, ingress: PortId, header: &[u8]) -> Decision {
-        let header = Header::parse(header).ok_or(DropReason::Runt)?;
-        let role = self
+        let start = header;
+        let header = Header::parse(start).ok_or(DropReason::Runt)?;
+        let port = self
             .ports
-            .get(ingress)
-            .ok_or(DropReason::UnknownIngress)?
-            .role;
+            .get_mut(ingress)
+            .ok_or(DropReason::UnknownIngress)?;
+        let role = port.role;
         if !header.src.is_station() {
             return Err(DropReason::BadSource);
         }
         if header.is_pause() {
             return Err(DropReason::Pause);
+        }
+        if port
+            .guard
+            .as_ref()
+            .is_some_and(|guard| !guard.admits(start))
+        {
+            return Err(DropReason::Spoofed);
+        }
+        if header.dst.is_multicast() {
+            port.admit_flood(now)?;
         }
         self.fdb.sweep(now);
         match (self.mode, role) {
@@ -147,14 +181,25 @@ impl Switch {
         let scope = if header.dst.is_multicast() {
             Scope::Every
         } else if let Some(owner) = self.owner(now, ingress, header.dst) {
-            return unicast(owner, ingress);
+            return self.bridged_unicast(owner, ingress);
         } else {
+            if let Some(port) = self.ports.get_mut(ingress) {
+                port.admit_flood(now)?;
+            }
             Scope::Unfixed
         };
         if reflected {
             return Err(DropReason::Reflected);
         }
         self.flood(scope, [ingress; 2])
+    }
+
+    #[inline]
+    fn bridged_unicast(&self, owner: PortId, ingress: PortId) -> Decision {
+        if self.ports.is_isolated(ingress) && self.ports.is_isolated(owner) && owner != ingress {
+            return Err(DropReason::Isolated);
+        }
+        unicast(owner, ingress)
     }
 
     fn private_from_uplink(&mut self, now: Duration, ingress: PortId, header: Header) -> Decision {
@@ -236,7 +281,12 @@ impl Switch {
     /// A flood with fewer than two members is a unicast or a drop.
     #[inline]
     fn flood(&self, scope: Scope, except: [PortId; 2]) -> Decision {
-        let flood = Flood { scope, except };
+        let [ingress, _] = except;
+        let flood = Flood {
+            scope,
+            except,
+            from_isolated: self.ports.is_isolated(ingress),
+        };
         let mut members = self.ports.members(flood);
         match (members.next(), members.next()) {
             (Some(_), Some(_)) => Ok(Egress::Flood(flood)),
@@ -259,6 +309,9 @@ fn unicast(owner: PortId, ingress: PortId) -> Decision {
 #[cfg(test)]
 #[path = "invariants_test.rs"]
 mod invariants;
+#[cfg(test)]
+#[path = "policy_test.rs"]
+mod policy;
 #[cfg(test)]
 #[path = "table_test.rs"]
 mod table;

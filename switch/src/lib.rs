@@ -36,16 +36,19 @@
 // Every byte seen here was written by a guest or by the wire.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
+mod bucket;
 mod config;
 mod counters;
 mod egress;
 mod fdb;
 mod forward;
+mod guard;
 mod header;
 mod mac;
 mod ports;
 
-pub use config::{Mode, PortConfig, PortError, PortId, Role, SwitchConfig};
+pub use bucket::{Rate, TokenBucket};
+pub use config::{Mode, PortConfig, PortError, PortId, PortPolicy, Role, SwitchConfig};
 pub use counters::Counters;
 pub use egress::{DropReason, Egress, Flood};
 pub use fdb::{EntryKind, FdbEntry};

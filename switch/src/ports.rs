@@ -1,8 +1,11 @@
 //! The ports of a switch and the lists that floods walk.
+use std::time::Duration;
+
 use crate::egress::Scope;
 use crate::fdb::Hint;
+use crate::guard::Guard;
 use crate::mac::Key;
-use crate::{Flood, Mode, PortConfig, PortError, PortId, Role};
+use crate::{DropReason, Flood, Mode, PortConfig, PortError, PortId, Role, TokenBucket};
 
 /// A port and what it remembers of its last frame.
 #[derive(Debug)]
@@ -11,9 +14,23 @@ pub(crate) struct Port {
     pub(crate) fixed: Option<Key>,
     pub(crate) last_src: Hint,
     pub(crate) last_dst: Hint,
+    pub(crate) guard: Option<Guard>,
+    pub(crate) isolated: bool,
+    pub(crate) storm: Option<TokenBucket>,
 }
 
 impl Port {
+    /// Takes room for one more frame to many receivers.
+    #[inline]
+    pub(crate) fn admit_flood(&mut self, now: Duration) -> Result<(), DropReason> {
+        let admitted = self.storm.as_mut().is_none_or(|bucket| bucket.take(now, 1));
+        if admitted {
+            Ok(())
+        } else {
+            Err(DropReason::Storm)
+        }
+    }
+
     /// Whether unknown unicast may be for it.
     fn is_unfixed(&self) -> bool {
         self.fixed.is_none()
@@ -62,6 +79,9 @@ impl Ports {
                 .map(Key::new),
             last_src: Hint::default(),
             last_dst: Hint::default(),
+            guard: None,
+            isolated: false,
+            storm: None,
         };
         if let Some(slot) = self.slots.get_mut(index) {
             *slot = Some(port);
@@ -105,6 +125,11 @@ impl Ports {
             .iter()
             .copied()
             .filter(move |id| !flood.except.contains(id))
+            .filter(move |id| !flood.from_isolated || !self.is_isolated(*id))
+    }
+
+    pub(crate) fn is_isolated(&self, id: PortId) -> bool {
+        self.get(id).is_some_and(|port| port.isolated)
     }
 
     fn list(&self, scope: Scope) -> &[PortId] {

@@ -1,0 +1,67 @@
+//! A token bucket: how much may pass in the long run, and how much at once.
+use std::time::Duration;
+
+/// Credit is kept in tokens times nanoseconds per second, so that no rate loses a fraction of a token.
+const SCALE: i128 = 1_000_000_000;
+
+/// How much may pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// tokens per second
+    pub per_second: u64,
+    /// tokens that an idle bucket holds
+    pub burst: u64,
+}
+
+impl Rate {
+    /// `per_second` tokens, with a burst of what passes in 50 ms, but `least_burst` at least.
+    pub fn with_default_burst(per_second: u64, least_burst: u64) -> Self {
+        Self {
+            per_second,
+            burst: (per_second / 20).max(least_burst),
+        }
+    }
+}
+
+/// A bucket that fills at a [`Rate`].
+///
+/// Something passes while there is credit, and may take the bucket below zero by what it is larger than the
+/// credit: so a GSO frame of 64 KiB passes a bucket of any size, and the rate over time is exact.
+#[derive(Debug, Clone, Copy)]
+pub struct TokenBucket {
+    rate: Rate,
+    credit: i128,
+    filled: Duration,
+}
+
+impl TokenBucket {
+    /// A full bucket.
+    pub fn new(rate: Rate, now: Duration) -> Self {
+        Self {
+            rate,
+            credit: i128::from(rate.burst) * SCALE,
+            filled: now,
+        }
+    }
+
+    /// Takes `tokens`; false: there is no credit, and nothing was taken. A `now` before the last one counts as the last.
+    #[inline]
+    pub fn take(&mut self, now: Duration, tokens: u64) -> bool {
+        if let Some(passed) = now.checked_sub(self.filled) {
+            self.filled = now;
+            let nanos = i128::try_from(passed.as_nanos()).unwrap_or(i128::MAX);
+            let gained = nanos.saturating_mul(i128::from(self.rate.per_second));
+            let full = i128::from(self.rate.burst) * SCALE;
+            self.credit = self.credit.saturating_add(gained).min(full);
+        }
+        if self.credit <= 0 {
+            return false;
+        }
+        self.credit -= i128::from(tokens) * SCALE;
+        true
+    }
+}
+
+#[cfg(test)]
+#[path = "bucket_test.rs"]
+mod tests;
