@@ -35,6 +35,6 @@ pub use client::{Client, ClientError};
 pub use paths::{default_runtime_dir, default_socket};
 pub use types::{
     ApiError, Direction, Fault, Health, Mode, NetworkRequest, NetworkState, NetworkStatus,
-    PortCounters, PortDetail, PortKind, PortRequest, PortState, PortStatus, QueueCounters,
-    QueueStatus, ReloadReport, SizeBins, Status,
+    PortCounters, PortDetail, PortKind, PortPolicy, PortRequest, PortState, PortStatus,
+    QueueCounters, QueueStatus, ReloadReport, SizeBins, Status,
 };

@@ -1,7 +1,7 @@
 //! Types of the control API.
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::{collections::BTreeMap, fmt, path::PathBuf};
+use std::{collections::BTreeMap, fmt, net::IpAddr, path::PathBuf};
 
 /// The whole daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,6 +114,31 @@ pub enum PortKind {
     },
 }
 
+/// What a port may do; by default everything.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PortPolicy {
+    /// Frames that lie about their sender (source address, ARP, IPv6 neighbour discovery) are dropped.
+    pub anti_spoofing: bool,
+    /// With anti-spoofing: IP addresses that it may use; none: any.
+    pub addresses: Vec<IpAddr>,
+    /// Exchanges no frames with other isolated ports.
+    pub isolated: bool,
+    /// Broadcast, multicast and unknown unicast frames per second that it may send.
+    pub storm_limit: Option<u32>,
+    /// Bits per second from the guest.
+    pub limit_from_guest: Option<u64>,
+    /// Bits per second to the guest.
+    pub limit_to_guest: Option<u64>,
+}
+
+impl PortPolicy {
+    /// Whether it forbids nothing.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Whether a port carries frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -153,6 +178,9 @@ pub struct PortStatus {
     /// Fixed or first learned address.
     #[serde(default)]
     pub mac: Option<String>,
+    /// What it may do, if that is not everything.
+    #[serde(default, skip_serializing_if = "PortPolicy::is_default")]
+    pub policy: PortPolicy,
     /// Whether it carries frames.
     pub state: PortState,
     /// Negotiated virtio features, by name.

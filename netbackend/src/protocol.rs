@@ -7,7 +7,7 @@ use crate::{
     config::{NetworkConfig, PortConfig, TransportConfig},
     network::{NetworkSpec, PortSpec},
 };
-use control::{PortStatus, QueueStatus};
+use control::{PortPolicy, PortStatus, QueueStatus};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use switch::{MacAddr, Role};
@@ -79,6 +79,7 @@ pub(crate) struct PortSettings {
     pub(crate) name: String,
     pub(crate) uplink: bool,
     pub(crate) mac: Option<[u8; 6]>,
+    pub(crate) policy: PortPolicy,
     pub(crate) queue_pairs: u16,
     pub(crate) carrier: Carrier,
 }
@@ -133,6 +134,7 @@ impl From<&PortConfig> for PortSettings {
             name: config.name.clone(),
             uplink: config.role == Role::Uplink,
             mac: config.mac.map(|mac| mac.0),
+            policy: config.policy.clone(),
             queue_pairs: config.queue_pairs,
             carrier: match config.transport {
                 TransportConfig::VhostUser { .. } => Carrier::ListeningSocket,
@@ -152,6 +154,7 @@ impl From<PortSettings> for PortSpec {
                 Role::Guest
             },
             mac: settings.mac.map(MacAddr),
+            policy: settings.policy,
             queue_pairs: settings.queue_pairs,
         }
     }

@@ -39,6 +39,7 @@ fn network_without_ports() {
 #[test]
 fn ports_show_traffic_features_and_faults() {
     let port = PortStatus {
+        policy: control::PortPolicy::default(),
         name: "web".into(),
         kind: PortKind::VhostUser {
             socket: "/run/web.sock".into(),
@@ -64,6 +65,7 @@ fn ports_show_traffic_features_and_faults() {
         },
     };
     let tap = PortStatus {
+        policy: control::PortPolicy::default(),
         name: "out".into(),
         kind: PortKind::Tap {
             interface: "t0".into(),

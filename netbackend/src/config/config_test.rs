@@ -62,6 +62,7 @@ fn all_keys_are_read() {
     assert_eq!(config.control_socket, Path::new("/run/c.sock"));
     assert_eq!(config.warnings, []);
     let port = |name: &str, role, mac: Option<&str>, queue_pairs, transport| PortConfig {
+        policy: control::PortPolicy::default(),
         name: name.into(),
         role,
         mac: mac.map(|mac| mac.parse().unwrap()),
@@ -93,6 +94,31 @@ fn all_keys_are_read() {
         ],
     };
     assert_eq!(config.networks, [lan]);
+}
+
+#[test]
+fn policies_of_ports() {
+    let config = parse(
+        r#"
+        [networks.lan.ports.web]
+        mac = "52:54:00:00:00:01"
+        anti_spoofing = true
+        addresses = ["10.0.0.5", "2001:db8::5"]
+        isolated = true
+        storm_limit = 500
+        limit_from_guest = "100 Mbit"
+        limit_to_guest = 1_000_000
+        "#,
+    )
+    .unwrap();
+    let policy = &config.networks[0].ports[0].policy;
+    assert!(policy.anti_spoofing && policy.isolated);
+    let addresses: [std::net::IpAddr; 2] =
+        ["10.0.0.5", "2001:db8::5"].map(|text| text.parse().unwrap());
+    assert_eq!(policy.addresses, addresses);
+    assert_eq!(policy.storm_limit, Some(500));
+    assert_eq!(policy.limit_from_guest, Some(100_000_000));
+    assert_eq!(policy.limit_to_guest, Some(1_000_000));
 }
 
 #[test]

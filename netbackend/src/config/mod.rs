@@ -9,6 +9,7 @@ mod error;
 mod name;
 mod network;
 mod overlay;
+mod policy;
 mod port;
 mod section;
 mod value;
@@ -18,7 +19,7 @@ pub use error::{ConfigError, Problem};
 pub(crate) use name::check as check_name;
 pub(crate) use overlay::{Base, parse_port};
 
-use control::Mode;
+use control::{Mode, PortPolicy};
 use error::Source;
 use section::{Diagnostics, Section};
 use std::{
@@ -83,6 +84,8 @@ pub struct PortConfig {
     pub role: Role,
     /// Fixed address.
     pub mac: Option<MacAddr>,
+    /// What it may do.
+    pub policy: PortPolicy,
     /// Queue pairs at most.
     pub queue_pairs: u16,
     /// Who may connect to its socket.

@@ -1,7 +1,7 @@
 //! The sections `[networks.NAME.ports.PORT]`.
 use super::{
     DEFAULT_QUEUE_PAIRS, NetworkConfig, PortConfig, TransportConfig, access, default_port_socket,
-    name,
+    name, policy,
     section::{Named, Section},
     value::{self, Wrong},
 };
@@ -69,7 +69,7 @@ pub(super) fn read(
     // Keys of the other kind are told apart from unknown ones below.
     let misplaced = foreign.iter().filter(|key| port.table.contains_key(**key));
     let misplaced: Vec<&str> = misplaced.copied().collect();
-    let known = [COMMON, own, &misplaced].concat();
+    let known = [COMMON, policy::KEYS, own, &misplaced].concat();
     let mut section = Section::new(&port.path, offset, port.table, &known, section.diagnostics);
     for key in misplaced {
         section.problem(key, of_other_kind(kind));
@@ -89,6 +89,7 @@ pub(super) fn read(
             mac.to_string()
         });
     }
+    let policy = policy::read(&mut section, network, uplink, mac);
     let queue_pairs = section.get("queue_pairs", value::integer(1, MAX_QUEUE_PAIRS));
     let transport = match kind {
         Kind::VhostUser => {
@@ -102,6 +103,7 @@ pub(super) fn read(
         name: port.name.clone(),
         role: if uplink { Role::Uplink } else { Role::Guest },
         mac,
+        policy,
         queue_pairs: queue_pairs.unwrap_or(match kind {
             Kind::VhostUser => DEFAULT_QUEUE_PAIRS,
             Kind::Tap => 1,

@@ -65,6 +65,16 @@ const OF_NETWORK: &[Case] = &[
 #[rustfmt::skip]
 const OF_PORT: &[Case] = &[
     ("kind = \"veth\"", 2, "kind", "\"veth\" is not known", "\"vhost-user\", \"tap\""),
+    ("anti_spoofing = true", 2, "anti_spoofing", "whose frames are genuine", "mac ="),
+    ("addresses = [\"10.0.0.1\"]", 2, "addresses", "only looked at by anti-spoofing", "anti_spoofing = true"),
+    ("mac = \"52:54:00:00:00:01\"\nanti_spoofing = true\naddresses = [\"10.0.0.256\"]", 4, "addresses",
+        "not a list of IP addresses", "2001:db8::5"),
+    ("addresses = \"10.0.0.1\"", 2, "addresses", "not a list of IP addresses", "10.0.0.5"),
+    ("isolated = true\nuplink = true", 2, "isolated", "cannot be one", "remove isolated or uplink"),
+    ("storm_limit = 0", 2, "storm_limit", "out of range", "1 to"),
+    ("limit_from_guest = \"100Mb\"", 2, "limit_from_guest", "not a bit rate", "100Mbit"),
+    ("limit_to_guest = 7999", 2, "limit_to_guest", "not a bit rate", "8kbit"),
+    ("limit_to_guest = \"18446744073709551616Gbit\"", 2, "limit_to_guest", "not a bit rate", "8kbit"),
     ("sokcet = \"/a\"", 2, "sokcet", "unknown key", "did you mean `socket`?"),
     ("interface = \"t\"", 2, "interface", "the key is of tap ports", "kind = \"tap\""),
     ("kind = \"tap\"\ninterface = \"t\"\nsocket = \"/a\"", 4, "socket",

@@ -1,5 +1,6 @@
 //! Reading and checking single values.
 use std::{
+    net::IpAddr,
     os::unix::ffi::OsStrExt,
     path::{Component, Path, PathBuf},
     time::Duration,
@@ -9,6 +10,10 @@ use toml::de::DeValue;
 
 /// Longest path of a Unix socket: `sun_path` of `unix(7)` without its final NUL.
 const LONGEST_SOCKET_PATH: usize = 107;
+
+/// Bits per second that a limit may be.
+const SLOWEST: u64 = 8_000;
+const FASTEST: u64 = 1_000_000_000_000;
 
 /// What is wrong with a value, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,6 +146,45 @@ fn with_unit(text: &str) -> Option<Duration> {
 fn seconds(number: &str, factor: f64) -> Option<Duration> {
     let number: f64 = number.parse().ok()?;
     Duration::try_from_secs_f64(number * factor).ok()
+}
+
+/// A bit rate: a number of bits per second, or a string of a number and a unit.
+pub(super) fn bit_rate(reading: &Reading<'_, '_>) -> Result<u64, Wrong> {
+    let parsed = match reading.value {
+        DeValue::String(text) => rate_with_unit(text),
+        DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
+        _ => None,
+    };
+    parsed.filter(|rate| (SLOWEST..=FASTEST).contains(rate)).ok_or_else(|| {
+        Wrong::new(
+            format!("{} is not a bit rate", reading.text),
+            "write 8kbit to 1000Gbit, like \"100Mbit\" (units are powers of ten: kbit, Mbit, Gbit)",
+        )
+    })
+}
+
+fn rate_with_unit(text: &str) -> Option<u64> {
+    let split = text.find(|c: char| c.is_ascii_alphabetic())?;
+    let (number, unit) = text.split_at(split);
+    let factor: u64 = match unit.to_ascii_lowercase().as_str() {
+        "kbit" => 1_000,
+        "mbit" => 1_000_000,
+        "gbit" => 1_000_000_000,
+        _ => return None,
+    };
+    number.trim_end().parse::<u64>().ok()?.checked_mul(factor)
+}
+
+/// A list of IP addresses.
+pub(super) fn addresses(reading: &Reading<'_, '_>) -> Result<Vec<IpAddr>, Wrong> {
+    let wrong = || reading.expected("a list of IP addresses", "[\"10.0.0.5\", \"2001:db8::5\"]");
+    let list = reading.value.as_array().ok_or_else(wrong)?;
+    list.iter()
+        .map(|entry| {
+            let text = entry.get_ref().as_str();
+            text.and_then(|text| text.parse().ok()).ok_or_else(wrong)
+        })
+        .collect()
 }
 
 pub(super) fn station_mac(reading: &Reading<'_, '_>) -> Result<MacAddr, Wrong> {

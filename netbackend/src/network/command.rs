@@ -5,6 +5,7 @@
 //! what the command took away is in use any more (the quiesce that GET_VRING_BASE, SET_MEM_TABLE and
 //! REM_MEM_REG need before their reply).
 use super::counters::PortShared;
+use control::PortPolicy;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::{
     collections::VecDeque,
@@ -89,6 +90,7 @@ pub(super) enum Command {
     AddPort {
         port: PortId,
         config: PortConfig,
+        policy: PortPolicy,
         carrier: NewCarrier,
         shared: Arc<PortShared>,
     },

@@ -192,6 +192,8 @@ impl PortShared {
             },
             uplink: self.role == Role::Uplink,
             mac: self.mac().map(format_mac),
+            // The supervisor knows it.
+            policy: control::PortPolicy::default(),
             state: if fault.is_some() {
                 PortState::Faulty
             } else if queue_pairs > 0 {

@@ -14,7 +14,7 @@ mod vhost_user;
 
 use anyhow::{Context, bail};
 use command::{Command, Mailbox, NewCarrier};
-use control::{PortStatus, QueueStatus};
+use control::{PortPolicy, PortStatus, QueueStatus};
 use counters::{Carrier, PortShared};
 use datapath::{Worker, WorkerConfig};
 use std::{
@@ -61,6 +61,8 @@ pub struct PortSpec {
     pub role: Role,
     /// Fixed address.
     pub mac: Option<MacAddr>,
+    /// What it may do.
+    pub policy: PortPolicy,
     /// Queue pairs at most, up to [`MAX_QUEUE_PAIRS`].
     pub queue_pairs: u16,
 }
@@ -168,6 +170,7 @@ impl Network {
                     role: spec.role,
                     mac: spec.mac,
                 },
+                policy: spec.policy,
                 carrier,
                 shared: Arc::clone(&shared),
             })

@@ -25,16 +25,19 @@ pub(super) enum QueueDrop {
     Offload,
     /// The tap did not take it.
     Device,
+    /// The port's rate limit.
+    RateLimit,
 }
 
 impl QueueDrop {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Malformed,
         Self::Disabled,
         Self::NoRoom,
         Self::NoQueue,
         Self::Offload,
         Self::Device,
+        Self::RateLimit,
     ];
 
     const fn name(self) -> &'static str {
@@ -45,6 +48,7 @@ impl QueueDrop {
             Self::NoQueue => "no_queue",
             Self::Offload => "offload_failed",
             Self::Device => "device_refused",
+            Self::RateLimit => "rate_limit",
         }
     }
 }

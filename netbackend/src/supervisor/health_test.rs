@@ -3,6 +3,7 @@ use control::{Mode, PortCounters, PortKind};
 
 fn port(state: PortState) -> PortStatus {
     PortStatus {
+        policy: control::PortPolicy::default(),
         name: "p".into(),
         kind: PortKind::VhostUser {
             socket: "/p".into(),
@@ -72,11 +73,13 @@ fn worker_that_died_or_hangs_is_a_problem() {
 #[test]
 fn faulty_queue_is_a_problem_and_one_that_was_is_a_note() {
     let faulty = PortStatus {
+        policy: control::PortPolicy::default(),
         fault: Some("bad index".into()),
         faulty_queues: 2,
         ..port(PortState::Faulty)
     };
     let was = PortStatus {
+        policy: control::PortPolicy::default(),
         last_fault: Some(fault("bad index", 5)),
         ..port(PortState::Running)
     };

@@ -85,6 +85,7 @@ impl Port {
             kind: self.kind(),
             uplink: self.config.role == Role::Uplink,
             mac: self.config.mac.map(|mac| mac.to_string()),
+            policy: self.config.policy.clone(),
             state: match self.fault {
                 Some(_) => PortState::Faulty,
                 None => PortState::Listening,

@@ -3,6 +3,7 @@ use control::{Mode, NetworkState, PortCounters, PortKind, PortState};
 
 fn port(name: &str, socket: &str, tx_frames: u64) -> PortStatus {
     PortStatus {
+        policy: control::PortPolicy::default(),
         name: name.into(),
         kind: PortKind::VhostUser {
             socket: socket.into(),
@@ -55,6 +56,7 @@ fn report_in_parts_is_merged_into_what_is_known() {
 fn adding(reply: oneshot::Sender<Result<Added, ApiError>>) -> Waiting {
     Waiting::AddPort(Box::new(Adding {
         config: PortConfig {
+            policy: control::PortPolicy::default(),
             name: "a".into(),
             role: switch::Role::Guest,
             mac: None,

@@ -6,14 +6,16 @@ use super::{
         sys,
     },
     BURST, Source,
+    limits::Limits,
     ports::{Carrier, Port},
     ring::Ring,
     tap_port::{TapPort, TapQueue},
     vhost_port::VhostPort,
     worker::Worker,
 };
+use control::PortPolicy;
 use std::{fs::File, io, ops::ControlFlow, sync::Arc};
-use switch::{PortConfig, PortId};
+use switch::{PortConfig, PortId, Rate};
 use virtqueue::{MemoryMap, QueueConfig};
 
 type Outcome = Result<Answer, CommandError>;
@@ -41,9 +43,10 @@ impl Worker {
             Command::AddPort {
                 port,
                 config,
+                policy,
                 carrier,
                 shared,
-            } => self.add_port(port, config, carrier, shared),
+            } => self.add_port(port, (config, &policy), carrier, shared),
             Command::RemovePort(port) => self.remove_port(port),
             Command::SetOffloads { port, offloads } => self.set_offloads(port, offloads),
             Command::StartRing { ring, start } => self.start_ring(ring, *start),
@@ -77,11 +80,16 @@ impl Worker {
     fn add_port(
         &mut self,
         id: PortId,
-        config: PortConfig,
+        (config, policy): (PortConfig, &PortPolicy),
         carrier: NewCarrier,
         shared: Arc<PortShared>,
     ) -> Outcome {
+        let now = self.clock.elapsed();
         self.switch.add_port(id, config)?;
+        if let Err(refused) = self.switch.set_policy(now, id, &switch_policy(policy)) {
+            self.switch.remove_port(id);
+            return Err(refused.into());
+        }
         let added = match carrier {
             NewCarrier::VhostUser { rings } => {
                 let carrier = Carrier::Vhost(VhostPort::new(rings));
@@ -90,8 +98,9 @@ impl Worker {
             }
             NewCarrier::Tap(files) => self.add_tap(id, files, shared),
         };
-        if added.is_err() {
-            self.switch.remove_port(id);
+        match (&added, self.ports.get_mut(id)) {
+            (Ok(_), Some(port)) => port.limits = Limits::new(policy, now),
+            _ => self.switch.remove_port(id),
         }
         // A whole burst may be flooded to every port: the list must not grow while frames flow.
         let most = self.ports.len().saturating_mul(BURST);
@@ -261,4 +270,15 @@ fn transmit_source(id: RingId) -> Option<Source> {
         port: id.port,
         queue: id.index / 2,
     })
+}
+
+/// The part of a policy that forwarding goes by.
+fn switch_policy(policy: &PortPolicy) -> switch::PortPolicy {
+    let storm_limit = policy.storm_limit.map(u64::from);
+    switch::PortPolicy {
+        anti_spoofing: policy.anti_spoofing,
+        addresses: policy.addresses.clone(),
+        isolated: policy.isolated,
+        storm_limit: storm_limit.map(|frames| Rate::with_default_burst(frames, 1)),
+    }
 }

@@ -11,6 +11,7 @@ use super::{
     vhost_port::{Receiver, VhostPort},
 };
 use crate::offload::{self, Segments, Validated};
+use std::time::Duration;
 use switch::PortId;
 use virtqueue::Burst;
 
@@ -52,28 +53,31 @@ impl Scratch {
     }
 }
 
-/// Notes that a frame goes to a port, by the queue of its flow.
+/// Notes that a frame goes to a port, by the queue of its flow, if the port's limit lets it.
 pub(super) fn plan(
-    ports: &Ports,
+    ports: &mut Ports,
     deliveries: &mut Vec<Delivery>,
+    now: Duration,
     id: PortId,
-    index: u16,
-    frame: &Frame,
+    (index, frame): (u16, &Frame),
 ) {
-    let Some(port) = ports.get(id) else {
+    let Some(port) = ports.get_mut(id) else {
         return;
     };
-    match port.queue_for(frame) {
-        Some(queue) => deliveries.push(Delivery {
-            port: id,
-            queue,
-            frame: index,
-        }),
-        None => {
-            if let Some(stats) = port.shared.receive_stats(0) {
-                stats.dropped(QueueDrop::NoQueue);
-            }
+    let (queue, refused) = match port.queue_for(frame) {
+        None => (0, QueueDrop::NoQueue),
+        Some(queue) if port.limits.admit_to_guest(now, frame.len) => {
+            deliveries.push(Delivery {
+                port: id,
+                queue,
+                frame: index,
+            });
+            return;
         }
+        Some(queue) => (queue, QueueDrop::RateLimit),
+    };
+    if let Some(stats) = port.shared.receive_stats(queue) {
+        stats.dropped(refused);
     }
 }
 

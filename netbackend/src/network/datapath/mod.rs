@@ -16,6 +16,7 @@ mod egress;
 mod flow;
 mod frame;
 mod ingress;
+mod limits;
 mod poller;
 mod ports;
 mod ring;

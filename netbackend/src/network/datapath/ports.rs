@@ -1,7 +1,7 @@
 //! The ports of a datapath thread.
 use super::{
-    super::counters::PortShared, Source, frame::Frame, ring::Ring, tap_port::TapPort,
-    vhost_port::VhostPort,
+    super::counters::PortShared, Source, frame::Frame, limits::Limits, ring::Ring,
+    tap_port::TapPort, vhost_port::VhostPort,
 };
 use std::{sync::Arc, time::Duration};
 use switch::PortId;
@@ -18,6 +18,7 @@ pub(super) enum Carrier {
 pub(super) struct Port {
     pub(super) shared: Arc<PortShared>,
     pub(super) carrier: Carrier,
+    pub(super) limits: Limits,
     /// The first source address was noted.
     knows_mac: bool,
 }
@@ -27,6 +28,7 @@ impl Port {
         Self {
             shared,
             carrier,
+            limits: Limits::default(),
             knows_mac: false,
         }
     }

@@ -1,6 +1,6 @@
 //! The datapath thread: rounds over active sources, sleep, forwarding.
 use super::{
-    super::command::Mailbox,
+    super::{command::Mailbox, queue_stats::QueueDrop},
     BURST, Source,
     egress::{self, Delivery, Scratch},
     frame::Frames,
@@ -35,7 +35,7 @@ pub(crate) struct Worker {
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) poller: Poller,
     /// Start of the time that the switch and the polling see.
-    clock: Instant,
+    pub(super) clock: Instant,
     poll_idle: Duration,
     pub(super) switch: Switch,
     pub(super) ports: Ports,
@@ -143,6 +143,14 @@ impl Worker {
         } = self;
         deliveries.clear();
         for (index, frame) in (0u16..).zip(&frames.list) {
+            if let Some(port) = ports.get_mut(source.port)
+                && !port.limits.admit_from_guest(now, frame.len)
+            {
+                if let Some(stats) = port.shared.transmit_stats(source.queue) {
+                    stats.dropped(QueueDrop::RateLimit);
+                }
+                continue;
+            }
             match switch.forward(now, source.port, frame.head()) {
                 Egress::Drop(reason) => {
                     if let Some(stats) = ports
@@ -152,10 +160,10 @@ impl Worker {
                         stats.dropped_by_switch(reason);
                     }
                 }
-                Egress::Port(id) => egress::plan(ports, deliveries, id, index, frame),
+                Egress::Port(id) => egress::plan(ports, deliveries, now, id, (index, frame)),
                 Egress::Flood(flood) => {
                     for id in switch.targets(flood) {
-                        egress::plan(ports, deliveries, id, index, frame);
+                        egress::plan(ports, deliveries, now, id, (index, frame));
                     }
                 }
             }

@@ -8,6 +8,7 @@ mod idle;
 mod lifecycle;
 mod migration;
 mod offloads;
+mod policy;
 mod tap;
 
 use super::{Network, NetworkSpec, PortSpec, PortTransport};
@@ -86,6 +87,7 @@ impl Net {
 
 fn port_spec(name: &str, queue_pairs: u16) -> PortSpec {
     PortSpec {
+        policy: control::PortPolicy::default(),
         name: name.into(),
         role: Role::Guest,
         mac: None,
