@@ -53,6 +53,9 @@ pub(super) fn complete(port: &mut Port, queue: u16, frames: &mut Frames) {
 }
 
 fn count(port: &mut Port, queue: u16, frames: &Frames) {
+    if frames.list.is_empty() && frames.malformed == 0 {
+        return;
+    }
     let mut tally = Tally::default();
     for frame in &frames.list {
         tally.pass(frame.len, frame.head());
