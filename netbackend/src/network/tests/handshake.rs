@@ -157,7 +157,9 @@ fn offered_features_and_queue_number() {
     let mut frontend = connect(&path, 8);
     frontend.set_owner().unwrap();
     let features = frontend.get_features().unwrap();
-    let bits = [0, 1, 3, 7, 8, 9, 11, 12, 13, 15, 22, 26, 28, 29, 30, 32, 35];
+    let bits = [
+        0, 1, 3, 7, 8, 9, 11, 12, 13, 15, 21, 22, 26, 28, 29, 30, 32, 35,
+    ];
     assert_eq!(features, bits.iter().fold(0, |all, bit| all | 1u64 << bit));
     let protocol = frontend.get_protocol_features().unwrap();
     assert_eq!(

@@ -14,6 +14,9 @@ const NET_HOST_TSO4: u32 = 11;
 const NET_HOST_TSO6: u32 = 12;
 const NET_HOST_ECN: u32 = 13;
 const NET_MRG_RXBUF: u32 = 15;
+/// The front-end tells its driver over the control queue, which is the front-end's, to announce itself
+/// after a migration; QEMU does so only for back-ends that offer it.
+const NET_GUEST_ANNOUNCE: u32 = 21;
 const NET_MQ: u32 = 22;
 /// VHOST_F_LOG_ALL: everything written to guest memory is marked in the dirty log (vhost-user.rst, "Migration").
 const LOG_ALL: u32 = 26;
@@ -25,7 +28,7 @@ const VERSION_1: u32 = 32;
 const IN_ORDER: u32 = 35;
 
 /// Every feature with its name in reports. What is listed is offered, MQ only with several pairs.
-const FEATURES: [(u32, &str); 17] = [
+const FEATURES: [(u32, &str); 18] = [
     (NET_CSUM, "csum"),
     (NET_GUEST_CSUM, "guest_csum"),
     (NET_MTU, "mtu"),
@@ -36,6 +39,7 @@ const FEATURES: [(u32, &str); 17] = [
     (NET_HOST_TSO6, "host_tso6"),
     (NET_HOST_ECN, "host_ecn"),
     (NET_MRG_RXBUF, "mrg_rxbuf"),
+    (NET_GUEST_ANNOUNCE, "guest_announce"),
     (NET_MQ, "mq"),
     (LOG_ALL, "log_all"),
     (RING_INDIRECT_DESC, "indirect_desc"),
