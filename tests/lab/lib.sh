@@ -58,6 +58,16 @@ start_daemon() {
     await 60 daemon_answers || fail "netbackend does not answer" "$LAB_LOGS/netbackend.log"
 }
 
+# kill_worker NETWORK: SIGKILL, and until another one is there.
+worker() { netbackend status --json | tr '{,' '\n\n' | sed -n "/\"name\": *\"$1\"/,/worker_pid/s/.*\"worker_pid\": *\([0-9]*\).*/\1/p"; }
+worker_changed() { now=$(worker "$1") && [ -n "$now" ] && [ "$now" != "$2" ]; }
+kill_worker() {
+    victim=$(worker "$1")
+    [ -n "$victim" ] || fail "no worker of $1 in the status"
+    kill -9 "$victim"
+    await 30 worker_changed "$1" "$victim" || fail "no other worker for $1" "$LAB_LOGS/netbackend.log"
+}
+
 # start_guest NAME "CMDLINE" VMM-ARGS…: a vmm guest with the stock kernel and the lab's initramfs.
 start_guest() {
     name=$1 cmdline=$2
@@ -74,7 +84,9 @@ results() { head -n "$(wc -l <"$LAB_LOGS/$1.log")" "$LAB_LOGS/$1.log" | tr -d '\
 # await_result NAME PID SECONDS PATTERN: until the guest says PATTERN, showing what it says; fails at once when it
 # dies first.
 await_result() {
-    left=$3 shown=0
+    left=$3
+    [ "${shown_of:-}" = "$1" ] || shown=0
+    shown_of=$1
     until show_results "$1" && grep -q "RESULT $4" "$LAB_LOGS/$1.log"; do
         left=$((left - 1))
         alive "$2" || grep -q "RESULT $4" "$LAB_LOGS/$1.log" || fail "$1 ended before '$4'" "$LAB_LOGS/$1.log"

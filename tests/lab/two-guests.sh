@@ -2,8 +2,9 @@
 # title: two vmm guests over netbackend: ping, iperf3, 100 MB both ways, MTU 1500 and 9000
 # timeout: 900
 . "$LAB/lib.sh"
-# What may be set from outside: vCPUs, queue pairs, size of the file (96 MiB are 100.7 MB).
-cpus=${cpus:-1} pairs=${pairs:-1} file_mib=${file_mib:-96}
+# What may be set from outside: vCPUs, queue pairs, size of the file (96 MiB are 100.7 MB), how often the worker of each
+# network is killed while iperf3 runs (0 or 1), how long iperf3 runs.
+cpus=${cpus:-1} pairs=${pairs:-1} file_mib=${file_mib:-96} kills=${kills:-0} iperf_s=${iperf_s:-3}
 
 cat >/run/netbackend.toml <<TOML
 [networks.lan]
@@ -24,12 +25,19 @@ start_guest agent "job=agent addr0=10.1.0.1/24 addr1=10.2.0.1/24 $common" \
     --memory 512M --cpus "$cpus" $nets
 agent=$pid
 start_guest driver "job=checks addr0=10.1.0.2/24 addr1=10.2.0.2/24 $common \
-streams=$pairs want_pairs=$pairs peers=10.1.0.1/1500,10.2.0.1/9000 self=10.1.0.2,10.2.0.2" \
+iperf_s=$iperf_s streams=$pairs want_pairs=$pairs peers=10.1.0.1/1500,10.2.0.1/9000 self=10.1.0.2,10.2.0.2" \
     --memory 512M --cpus "$cpus" $nets
 driver=$pid
 await_result agent "$agent" 240 "agent ready"
 
 step "guest checks: ping, iperf3, files"
+if [ "$kills" -gt 0 ]; then
+    for network in lan/1500 jumbo/9000; do
+        await_result driver "$driver" 600 "ok ping mtu=${network#*/} size=$((${network#*/} - 28))"
+        step "kill the worker of ${network%/*} under iperf3"
+        kill_worker "${network%/*}"
+    done
+fi
 await_result driver "$driver" 600 "checks passed"
 netbackend status >"$LAB_LOGS/status.log" 2>&1
 report driver 13

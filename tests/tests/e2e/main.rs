@@ -12,5 +12,6 @@ mod dpdk;
 mod isolation;
 mod lab;
 mod macvlan;
+mod migration;
 mod qemu;
 mod restarts;

@@ -175,15 +175,15 @@ fn connections_outlive_workers_killed_again_and_again() {
     ping.wait(PATIENCE);
     let gaps = gaps(&ping.log());
     // The largest `kills` gaps are those of the kills, if these are to be seen at all.
-    let pauses = gaps.get(gaps.len().saturating_sub(kills)..).unwrap();
+    assert!(gaps.len() > 10 * kills, "only {} pings", gaps.len());
+    let pauses = &gaps[gaps.len() - kills..];
+    let (median, longest) = (pauses[kills / 2], pauses[kills - 1]);
     say(&format!(
-        "{kills} workers killed in {seconds} s of one TCP connection; pauses of ping: {pauses:.2?}"
+        "{kills} workers killed in {seconds} s of one TCP connection; pauses of ping: median {median:.2} s, longest {longest:.2} s"
     ));
     say(&format!("supervisor and worker: {first:?}, then {last:?}"));
     assert!(kills >= 3, "only {kills}");
-    assert!(gaps.len() > 100 * kills / 2, "only {} pings", gaps.len());
-    // One in two, because the machine may be busy with something else.
-    let median = pauses[kills / 2];
+    // Every second one, because the machine may be busy with something else.
     assert!(median < RESUMES, "the network needs {median:.2} s");
     for (before, after) in first.iter().zip(&last) {
         assert!(after.descriptors <= before.descriptors, "a leak");
