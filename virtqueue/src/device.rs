@@ -204,6 +204,11 @@ impl DeviceQueue {
         }
     }
 
+    /// Whether the memory that it lies in was truncated by its owner (see [`MemoryMap::is_truncated`]).
+    pub fn memory_is_truncated(&self) -> bool {
+        self.mem.is_truncated()
+    }
+
     /// The fault that latched this queue.
     #[inline]
     pub fn fault(&self) -> Option<QueueFault> {

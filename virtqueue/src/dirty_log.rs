@@ -17,6 +17,8 @@ use std::{
 use thiserror::Error;
 use vm_memory::{FileOffset, MmapRegion};
 
+use crate::truncation::Watch;
+
 /// Bytes of guest memory behind one bit (VHOST_LOG_PAGE).
 pub const LOG_PAGE: u64 = 4096;
 const PAGES_PER_BYTE: u64 = 8;
@@ -49,6 +51,8 @@ pub enum LogError {
 pub struct DirtyLog {
     bits: NonNull<u8>,
     size: u64,
+    /// A log that is truncated takes its marks into nowhere. Dropped before the mapping.
+    _watch: Watch,
     _mapping: MmapRegion,
 }
 
@@ -79,6 +83,7 @@ impl DirtyLog {
         Ok(Self {
             bits,
             size,
+            _watch: Watch::new(bits.as_ptr(), length),
             _mapping: mapping,
         })
     }

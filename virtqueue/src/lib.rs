@@ -51,6 +51,7 @@ mod memory;
 mod net;
 #[cfg(test)]
 mod testing;
+mod truncation;
 
 pub use burst::{Burst, Chain, Segments};
 pub use config::{QueueConfig, RingFeatures, RingPosition};
@@ -60,3 +61,4 @@ pub use driver::{DriverBuffer, DriverQueue, Used};
 pub use fault::QueueFault;
 pub use memory::{MAX_REGIONS, MapError, MemoryMap, RegionSpec, SealPolicy};
 pub use net::{GsoType, NET_HEADER_LEN, NetHeader};
+pub use truncation::{survive_truncation, truncations};

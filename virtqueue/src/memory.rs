@@ -18,6 +18,7 @@ use vm_memory::{
 use crate::{
     DirtyLog,
     copy::{copy_from_guest, copy_to_guest},
+    truncation::Watch,
 };
 
 /// Regions in one map at most, as many as QEMU and crate `vhost` know (CONFIGURE_MEM_SLOTS).
@@ -109,10 +110,18 @@ struct Region {
     size: u64,
     host: NonNull<u8>,
     /// Keeps the mapping alive; shared between generations.
-    _backing: Arc<GuestRegionMmap>,
+    backing: Arc<Backing>,
 }
 
-// SAFETY: `host` points into a shared mapping that `_backing` keeps alive; it is only dereferenced through raw copies and
+/// A mapping. Fields are dropped in this order.
+#[derive(Debug)]
+struct Backing {
+    /// Absent for a VMM's own memory, which nobody else truncates.
+    watch: Option<Watch>,
+    _mapping: GuestRegionMmap,
+}
+
+// SAFETY: `host` points into a shared mapping that `backing` keeps alive; it is only dereferenced through raw copies and
 // atomics, never through references, so that sharing it between threads adds nothing to what the guest does anyway.
 unsafe impl Send for Region {}
 // SAFETY: as above.
@@ -157,7 +166,7 @@ impl MemoryMap {
             let mapping = region.get_mmap();
             let backing = GuestRegionMmap::with_arc(mapping, region.start_addr())
                 .ok_or(MapError::Overflow(addr))?;
-            regions.push(Region::of(backing, None)?);
+            regions.push(Region::of(backing, None, None)?);
         }
         Self::assemble(generation, regions, None)
     }
@@ -217,6 +226,12 @@ impl MemoryMap {
             regions: regions.into_boxed_slice(),
             log,
         }))
+    }
+
+    /// Whether a file behind it was found shorter than when it was mapped; what is read from it since means nothing.
+    pub fn is_truncated(&self) -> bool {
+        let mut watches = self.regions.iter().filter_map(|r| r.backing.watch.as_ref());
+        watches.any(Watch::is_truncated)
     }
 
     /// Whether writes are marked in a dirty log.
@@ -353,7 +368,11 @@ impl MemoryMap {
 
 impl Region {
     /// `user_addr`: `None` for the host address itself.
-    fn of(backing: GuestRegionMmap, user_addr: Option<u64>) -> Result<Self, MapError> {
+    fn of(
+        backing: GuestRegionMmap,
+        user_addr: Option<u64>,
+        watch: Option<Watch>,
+    ) -> Result<Self, MapError> {
         let guest_addr = backing.start_addr().raw_value();
         let pointer = backing.get_mmap().as_ptr();
         let host = NonNull::new(pointer).ok_or(MapError::Empty(guest_addr))?;
@@ -364,7 +383,10 @@ impl Region {
             user_addr,
             size,
             host,
-            _backing: Arc::new(backing),
+            backing: Arc::new(Backing {
+                watch,
+                _mapping: backing,
+            }),
         })
     }
 }
@@ -403,7 +425,8 @@ fn map_region(spec: RegionSpec, seal: SealPolicy) -> Result<Region, MapError> {
         .map_err(|e| failed(e.to_string()))?;
     let backing =
         GuestRegionMmap::new(mapping, GuestAddress(addr)).ok_or(MapError::Overflow(addr))?;
-    Region::of(backing, Some(spec.user_addr))
+    let watch = Watch::new(backing.get_mmap().as_ptr(), size);
+    Region::of(backing, Some(spec.user_addr), Some(watch))
 }
 
 /// mmap(2) accepts a range beyond the end of the file; the first touch would then kill the process with SIGBUS.

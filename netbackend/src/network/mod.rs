@@ -104,6 +104,7 @@ impl Network {
     /// # Errors
     /// The process has no fds or threads left.
     pub fn start(spec: NetworkSpec) -> anyhow::Result<Self> {
+        virtqueue::survive_truncation().context("install the handler of SIGBUS")?;
         let mailbox = Arc::new(Mailbox::new().context("create the datapath's mailbox")?);
         let config = WorkerConfig {
             switch: SwitchConfig {

@@ -113,6 +113,11 @@ impl Ports {
         self.0.get_mut(usize::from(id.0))?.take()
     }
 
+    /// All of them.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Port> {
+        self.0.iter_mut().flatten()
+    }
+
     /// Port ids up to the largest in use.
     pub(super) fn len(&self) -> usize {
         self.0.len()

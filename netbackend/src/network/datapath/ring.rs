@@ -140,6 +140,10 @@ impl Ring {
         self.queue.position()
     }
 
+    pub(super) fn memory_is_truncated(&self) -> bool {
+        self.queue.memory_is_truncated()
+    }
+
     /// Whether frames may use it.
     pub(super) fn carries(&self) -> bool {
         self.enabled && !self.latched

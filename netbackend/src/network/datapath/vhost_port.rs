@@ -50,6 +50,18 @@ impl VhostPort {
         }
     }
 
+    /// Whether a ring's memory was truncated by its owner.
+    pub(super) fn memory_is_truncated(&self) -> bool {
+        self.rings.iter().flatten().any(Ring::memory_is_truncated)
+    }
+
+    /// Ends the use of all rings until they are set up again.
+    pub(super) fn latch_all(&mut self, fault: &dyn std::fmt::Display, shared: &PortShared) {
+        for ring in self.rings.iter_mut().flatten() {
+            ring.latch(fault, shared);
+        }
+    }
+
     /// Looks again which rings carry frames; returns the queue pairs of which both do.
     pub(super) fn refresh(&mut self) -> u16 {
         self.receiving.clear();

@@ -46,6 +46,8 @@ pub(crate) struct Worker {
     pub(super) frames: Frames,
     pub(super) deliveries: Vec<Delivery>,
     pub(super) scratch: Scratch,
+    /// Truncated mappings that were dealt with.
+    truncations: u64,
 }
 
 impl Drop for Worker {
@@ -69,6 +71,7 @@ impl Worker {
             frames: Frames::new(),
             deliveries: Vec::with_capacity(BURST),
             scratch: Scratch::new(),
+            truncations: virtqueue::truncations(),
         })
     }
 
@@ -78,6 +81,9 @@ impl Worker {
         loop {
             if self.mailbox.is_pending() && self.serve_commands().is_break() {
                 return;
+            }
+            if virtqueue::truncations() != self.truncations {
+                self.close_truncated();
             }
             let worked = self.round();
             rounds = rounds.wrapping_add(1);
@@ -259,6 +265,19 @@ impl Worker {
                     stats.kicked();
                 }
                 self.activate(event.source);
+            }
+        }
+    }
+
+    /// Closes ports whose guest memory was truncated: their rings are latched, the others go on.
+    fn close_truncated(&mut self) {
+        self.truncations = virtqueue::truncations();
+        for port in self.ports.iter_mut() {
+            if let Carrier::Vhost(vhost) = &mut port.carrier
+                && vhost.memory_is_truncated()
+            {
+                vhost.latch_all(&"its guest memory was truncated", &port.shared);
+                port.shared.set_queue_pairs(vhost.refresh());
             }
         }
     }

@@ -327,3 +327,33 @@ fn replaced_kick_fd_is_the_one_that_counts() {
         assert_eq!(b.guest.receive().frame, sent);
     }
 }
+
+#[test]
+fn memory_truncated_while_in_use_costs_its_own_port_only() {
+    let net = Net::new();
+    let mut a = net.guest("a", GuestSpec::default());
+    let mut b = net.guest("b", GuestSpec::default());
+    let mut c = net.guest("c", GuestSpec::default());
+    introduce(&mut [&mut a.guest, &mut b.guest, &mut c.guest]);
+    // What is left holds the rings and no buffers.
+    b.guest.memory.file.set_len(1 << 20).unwrap();
+    let lost = frame(mac(1), mac(0), 1000, 1);
+    a.guest.send(&lost);
+    net.wait_for_status("b", "the fault", |b| b.state == PortState::Faulty);
+    assert_eq!(
+        net.status("b").fault.as_deref(),
+        Some("its guest memory was truncated")
+    );
+    for round in 0..50 {
+        let sent = frame(mac(2), mac(0), 1000, round);
+        a.guest.send(&sent);
+        assert!(c.guest.receive().frame == sent, "round {round}");
+    }
+    // Its front-end may come again, with all of its memory.
+    drop(b);
+    let path = net.socket("b");
+    let mut b = Guest::new(GuestSpec::default()).connect(&path);
+    let sent = frame(mac(1), mac(0), 1000, 2);
+    a.guest.send(&sent);
+    assert!(b.guest.receive().frame == sent);
+}
