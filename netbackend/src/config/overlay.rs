@@ -2,6 +2,7 @@
 use super::{
     Config, ConfigError, DEFAULT_NETWORK, NetworkConfig, Overrides, PortConfig, SocketAccess,
 };
+use control::Mode;
 use std::{fmt::Write as _, fs, path::Path};
 use toml::{Table, Value};
 
@@ -98,7 +99,13 @@ pub(crate) fn parse_port(
         runtime_dir: Some(runtime_dir.to_owned()),
         control_socket: None,
     };
-    let mut text = format!("[networks.{}]\n", network.name);
+    // What a port may be depends on the mode. A passthrough network is not valid without its uplink,
+    // which is not here; to a port it is like a private one.
+    let mode = match network.mode {
+        Mode::Passthrough => Mode::Private,
+        mode => mode,
+    };
+    let mut text = format!("[networks.{}]\nmode = \"{mode}\"\n", network.name);
     write_access(&mut text, network.socket_access);
     let section = Table::from_iter([(name.to_owned(), Value::Table(settings.clone()))]);
     let section = Table::from_iter([("ports".to_owned(), Value::Table(section))]);

@@ -422,3 +422,27 @@ fn port_that_its_worker_does_not_let_go_stays_away_after_a_restart() {
     daemon.wait_until_running();
     assert_eq!(names(&daemon), ["a", "a/y"]);
 }
+
+#[test]
+fn policies_of_ports_come_at_run_time_and_depend_on_the_mode() {
+    let mut daemon = Daemon::start("[networks.a]\n[networks.p]\nmode = \"private\"");
+    let request = PortRequest {
+        mac: Some("52:54:00:00:00:0a".into()),
+        settings: serde_json::from_value(json!({ "isolated": true, "anti_spoofing": true }))
+            .unwrap(),
+        ..port("x")
+    };
+    daemon.client.add_port("a", &request).unwrap();
+    let error = refused(daemon.client.add_port("p", &request));
+    assert!(error.message.contains("isolated"), "{error}");
+    let policy = |daemon: &Daemon| daemon.network("a").ports.remove(0).policy;
+    let before = policy(&daemon);
+    assert!(before.isolated && before.anti_spoofing);
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait();
+    let daemon = daemon.restart();
+    daemon.wait_until_running();
+    assert_eq!(policy(&daemon), before);
+    let report = daemon.client.reload().unwrap();
+    assert_eq!(report.untouched, ["a", "p"]);
+}
