@@ -212,6 +212,15 @@ fn qemu_guest_migrates_between_daemons_under_ping_and_download() {
         "(wget -q -O - http://{HOST}/file | openssl dgst -sha256 >/tmp/travelled.part; \
           mv /tmp/travelled.part /tmp/travelled) >/dev/null 2>&1 &"
     ));
+    let received = |daemon: &Daemon| {
+        let ports = daemon.network("lan").ports;
+        let port = ports.into_iter().find(|port| port.name == "vm").unwrap();
+        port.counters.rx_bytes >> 20
+    };
+    let before = received(&lab.old);
+    wait_until("the download's start", PATIENCE, || {
+        (received(&lab.old) > before).then_some(())
+    });
     let done = migrate(&mut source, &uri);
     say(&format!(
         "migrated {} MB in {} ms, {} rounds, guest stopped for {} ms",
@@ -231,6 +240,10 @@ fn qemu_guest_migrates_between_daemons_under_ping_and_download() {
         (!hash.is_empty()).then_some(hash)
     });
     assert_eq!(digest(&travelled), travelling, "what travelled meanwhile");
+    let shares = [received(&lab.old) - before, received(&lab.new)];
+    say(&format!(
+        "MiB received at the old place and the new: {shares:?}"
+    ));
     let rested = lab.tell("openssl dgst -sha256 /tmp/srv/file");
     assert_eq!(rested, resting, "what lay in the guest's memory");
 
