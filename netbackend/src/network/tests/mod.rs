@@ -1,4 +1,5 @@
 //! The data plane as its front-ends see it.
+mod bad_inputs;
 mod counters;
 mod forwarding;
 mod guest;

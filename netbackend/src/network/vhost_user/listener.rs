@@ -163,11 +163,12 @@ fn serve(stream: UnixStream, control: &Control, config: &ListenerConfig) {
     config.shared.set_connected(true);
     let error = serve_connection(stream, control, config);
     control.set_connection(None);
+    // Fails only when the datapath has ended, and with it everything.
+    drop(config.mailbox.call(Command::Disconnect(config.port)));
+    // Only now can no ring latch a fault any more: forgotten earlier, it would stay with the port.
     config.shared.set_connected(false);
     config.shared.set_features(0);
     config.shared.clear_fault();
-    // Fails only when the datapath has ended, and with it everything.
-    drop(config.mailbox.call(Command::Disconnect(config.port)));
     match error {
         ProtocolError::Disconnected => info!(port, "front-end disconnected"),
         _ if control.stopping() => info!(port, "front-end cut off: the port is being closed"),

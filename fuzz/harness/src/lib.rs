@@ -1,0 +1,34 @@
+//! What the fuzz targets do with an input, as plain functions.
+//!
+//! Each target is a module with a `run`: it interprets any bytes as a scenario, plays it against the real code, and panics when
+//! something that must always hold does not. `cargo fuzz` calls it with inputs that it makes up (`../fuzz_targets`);
+//! `cargo test -p fuzz-harness` calls it with those that are kept in `../corpus`, without a sanitizer, on any toolchain.
+//!
+//! ```
+//! fuzz_harness::switch::run(b"any bytes are a scenario");
+//! fuzz_harness::config::run(b"[networks.lan]\nmtuu = 9000");
+//! ```
+#![allow(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "a panic is how a finding is reported"
+)]
+
+pub mod config;
+pub mod device_queue;
+mod input;
+mod message;
+pub mod offload;
+mod ring;
+mod session;
+pub mod switch;
+pub mod vhost_session;
+
+/// Names of the targets and what runs them.
+pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+    ("config", config::run),
+    ("device_queue", device_queue::run),
+    ("offload", offload::run),
+    ("switch", switch::run),
+    ("vhost_session", vhost_session::run),
+];
