@@ -229,7 +229,7 @@ fn driver(memory: &Memory, config: QueueConfig, input: &mut Input<'_>) {
                 let buffer = DriverBuffer {
                     addr: ring::address(input),
                     len: u32::from(input.u16()),
-                    writable: count % 2 == 0,
+                    writable: count.is_multiple_of(2),
                 };
                 let free = queue.free();
                 let buffers = vec![buffer; count.into()];

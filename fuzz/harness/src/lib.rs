@@ -24,8 +24,11 @@ mod session;
 pub mod switch;
 pub mod vhost_session;
 
+/// What plays an input.
+pub type Target = fn(&[u8]);
+
 /// Names of the targets and what runs them.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Target)] = &[
     ("config", config::run),
     ("device_queue", device_queue::run),
     ("offload", offload::run),

@@ -2,9 +2,13 @@
 use crate::input::Input;
 use std::{
     collections::{HashMap, HashSet},
+    net::Ipv4Addr,
     time::Duration,
 };
-use switch::{Egress, EntryKind, MacAddr, Mode, PortConfig, PortId, Role, Switch, SwitchConfig};
+use switch::{
+    Egress, EntryKind, MacAddr, Mode, PortConfig, PortId, PortPolicy, Rate, Role, Switch,
+    SwitchConfig,
+};
 
 /// This id is always the uplink's, so that scenarios have one often.
 const UPLINK: u16 = 7;
@@ -16,7 +20,15 @@ struct World {
     mode: Mode,
     capacity: usize,
     now: Duration,
-    ports: HashMap<PortId, Option<MacAddr>>,
+    ports: HashMap<PortId, Port>,
+}
+
+/// What a port was told to be.
+#[derive(Default)]
+struct Port {
+    mac: Option<MacAddr>,
+    guarded: bool,
+    isolated: bool,
 }
 
 /// Plays the input as events on one switch.
@@ -74,6 +86,7 @@ impl World {
                     assert!(mac.is_station() && self.ports.contains_key(&id));
                 }
             }
+            5 => self.set_policy(input),
             3 => self.now += Duration::from_millis(u64::from(input.u32() % 400_000)),
             4 => {
                 let ingress = PortId(input.u16());
@@ -86,11 +99,15 @@ impl World {
                 let mut frame = Vec::with_capacity(14);
                 frame.extend(address(input).0);
                 frame.extend(address(input).0);
-                frame.extend(match input.u8() % 4 {
+                frame.extend(match input.u8() % 8 {
                     0 => [0x88, 0x08],
                     1 => [0x81, 0x00],
+                    2 | 3 => [0x08, 0x06],
+                    4 | 5 => [0x86, 0xdd],
                     _ => [0x08, 0x00],
                 });
+                let len = usize::from(input.u8() % 128);
+                frame.extend(input.take(len));
                 self.frame(ingress, &frame);
             }
         }
@@ -103,10 +120,37 @@ impl World {
         } else {
             Role::Guest
         };
-        let mac = (input.u8() % 3 == 0).then(|| address(input));
+        let mac = input.u8().is_multiple_of(3).then(|| address(input));
         if self.switch.add_port(id, PortConfig { role, mac }).is_ok() {
-            let fresh = self.ports.insert(id, mac).is_none();
-            assert!(fresh, "a port was added twice");
+            let port = Port {
+                mac,
+                ..Port::default()
+            };
+            assert!(self.ports.insert(id, port).is_none(), "added twice");
+        }
+    }
+
+    fn set_policy(&mut self, input: &mut Input<'_>) {
+        let id = PortId(u16::from(input.u8() % 9));
+        let bits = input.u8();
+        let policy = PortPolicy {
+            anti_spoofing: bits & 1 != 0,
+            addresses: if bits & 2 == 0 {
+                Vec::new()
+            } else {
+                vec![Ipv4Addr::from(input.u32()).into()]
+            },
+            isolated: bits & 4 != 0,
+            storm_limit: (bits & 8 != 0).then(|| Rate {
+                per_second: input.u64(),
+                burst: u64::from(input.u8()),
+            }),
+        };
+        if self.switch.set_policy(self.now, id, &policy).is_ok() {
+            let port = self.ports.get_mut(&id).expect("a policy for no port");
+            port.guarded = policy.anti_spoofing;
+            port.isolated = policy.isolated;
+            assert!(!port.guarded || port.mac.is_some(), "nothing to go by");
         }
     }
 
@@ -135,10 +179,14 @@ impl World {
         for id in &targets {
             assert!(self.ports.contains_key(id), "to a port that is gone");
         }
-        assert!(
-            self.ports.contains_key(&ingress),
-            "from a port that is gone"
-        );
+        let from = self.ports.get(&ingress).expect("from a port that is gone");
+        if from.guarded {
+            assert_eq!(source.map(MacAddr), from.mac, "a spoofed source");
+        }
+        if from.isolated && self.mode == Mode::Bridge {
+            let mut among = targets.iter().map(|id| self.ports[id].isolated);
+            assert!(!among.any(|isolated| isolated), "isolated from each other");
+        }
         assert!(frame.len() >= 14, "a runt was forwarded");
         assert!(source.is_some_and(|octets| MacAddr(octets).is_station()));
         if ingress.0 != UPLINK && self.mode != Mode::Bridge {
@@ -170,8 +218,8 @@ impl World {
             learned.values().all(|count| *count <= self.capacity),
             "a port has learned more than it may"
         );
-        for (id, mac) in &self.ports {
-            if let Some(mac) = mac {
+        for (id, port) in &self.ports {
+            if let Some(mac) = &port.mac {
                 let mut entries = self.switch.fdb(self.now);
                 let entry = entries.find(|entry| entry.mac == *mac);
                 assert!(

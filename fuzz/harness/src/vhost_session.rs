@@ -8,7 +8,7 @@ use crate::{
     message::{self, Fds},
     session::Session,
 };
-use control::PortState;
+use control::{PortPolicy, PortState};
 use netbackend::network::{Network, NetworkSpec, PortSpec, PortTransport};
 use std::{
     fs,
@@ -103,6 +103,7 @@ impl World {
             name: "port".into(),
             role: Role::Guest,
             mac: None,
+            policy: PortPolicy::default(),
             queue_pairs: QUEUE_PAIRS,
         };
         network

@@ -24,10 +24,10 @@
 //! | TSO6 with extension headers | `header::tso6_with_extension_headers` |
 //! | GSO to a guest that did not negotiate it | `header::vlan_tagged_gso`, `header::tso6_with_extension_headers` |
 //! | header and frame rewritten between two reads (double fetch) | `header::rewritten_between_reads` |
-//! | broadcast storm, unknown-unicast storm | `traffic::broadcast_storm`, `traffic::unknown_unicast_storm` |
+//! | broadcast storm, unknown-unicast storm | `traffic::broadcast_storm`, `traffic::unknown_unicast_storm`, with a limit `super::policy::a_storm_is_cut_and_its_sender_still_reaches_who_it_knows` |
 //! | MAC flapping | `traffic::mac_flapping` |
 //! | FDB exhaustion | `traffic::fdb_exhaustion` |
-//! | spoofed source; multicast or zero source | `traffic::spoofed_source`, `traffic::impossible_source` |
+//! | spoofed source; multicast or zero source | `traffic::spoofed_source`, `traffic::impossible_source`, with anti-spoofing `super::policy::a_spoofed_source_reaches_nobody_and_is_counted_at_its_port` |
 //! | PAUSE, frames to its own address | `traffic::frames_that_nobody_forwards` |
 //! | avail index, descriptors, tables rewritten meanwhile | fuzz target `device_queue` |
 mod header;
@@ -246,7 +246,7 @@ fn transmit_raw(guest: &mut Guest, header: [u8; 12], frame: &[u8]) {
 
 /// How often a queue of a port has dropped frames for a reason. Ring 0 is the receive ring, 1 the transmit ring.
 fn drops(net: &Net, port: &str, ring: usize, reason: &str) -> u64 {
-    let queues = net.network.queues(port).unwrap();
+    let (_, queues) = net.network.show(port).unwrap();
     let counters = &queues[ring].counters;
     counters.drops.get(reason).copied().unwrap_or_default()
 }
