@@ -18,7 +18,7 @@ use std::{
         mpsc,
     },
 };
-use switch::{PortConfig, PortId};
+use switch::{MacAddr, PortConfig, PortId};
 use thiserror::Error;
 use virtqueue::{MemoryMap, QueueConfig, QueueFault, RingPosition};
 
@@ -96,6 +96,8 @@ pub(super) enum Command {
     },
     /// Forget a port, its rings and what was learned on it.
     RemovePort(PortId),
+    /// Tell everybody that a station is behind this port now.
+    Announce { port: PortId, mac: MacAddr },
     /// Negotiated features of a port; running rings take them over.
     SetOffloads {
         port: PortId,

@@ -15,7 +15,7 @@ use super::{
 };
 use control::PortPolicy;
 use std::{fs::File, io, ops::ControlFlow, sync::Arc};
-use switch::{PortConfig, PortId, Rate};
+use switch::{MacAddr, PortConfig, PortId, Rate};
 use virtqueue::{MemoryMap, QueueConfig};
 
 type Outcome = Result<Answer, CommandError>;
@@ -48,6 +48,7 @@ impl Worker {
                 shared,
             } => self.add_port(port, (config, &policy), carrier, shared),
             Command::RemovePort(port) => self.remove_port(port),
+            Command::Announce { port, mac } => self.announce(port, mac),
             Command::SetOffloads { port, offloads } => self.set_offloads(port, offloads),
             Command::StartRing { ring, start } => self.start_ring(ring, *start),
             Command::StopRing(ring) => self.stop_ring(ring),
@@ -107,6 +108,18 @@ impl Worker {
         self.deliveries
             .reserve(most.saturating_sub(self.deliveries.len()));
         added
+    }
+
+    /// Sends a RARP request from a port, as a guest would that asks for its own address (RFC 903).
+    fn announce(&mut self, port: PortId, mac: MacAddr) -> Outcome {
+        if self.frames.set_only(&rarp_request(mac)) {
+            let now = self.clock.elapsed();
+            self.forward(Source { port, queue: 0 }, now);
+        }
+        self.frames.clear();
+        // The memory of who received it must not outlive this command.
+        self.scratch.burst.release();
+        Ok(Answer::Done)
     }
 
     fn add_tap(&mut self, id: PortId, files: Vec<File>, shared: Arc<PortShared>) -> Outcome {
@@ -281,4 +294,18 @@ fn switch_policy(policy: &PortPolicy) -> switch::PortPolicy {
         isolated: policy.isolated,
         storm_limit: storm_limit.map(|frames| Rate::with_default_burst(frames, 1)),
     }
+}
+
+/// A RARP request for the address of `mac`, padded to the least length of a frame.
+fn rarp_request(mac: MacAddr) -> [u8; 60] {
+    const BROADCAST: [u8; 6] = [0xff; 6];
+    // EtherType; Ethernet and IPv4 with their lengths; operation 3, request reverse.
+    const FIXED: [u8; 10] = [0x80, 0x35, 0, 1, 8, 0, 6, 4, 0, 3];
+    const UNKNOWN: [u8; 4] = [0; 4];
+    let mut frame = [0; 60];
+    let parts = [&BROADCAST[..], &mac.0, &FIXED, &mac.0, &UNKNOWN, &mac.0];
+    for (place, byte) in frame.iter_mut().zip(parts.concat()) {
+        *place = byte;
+    }
+    frame
 }

@@ -270,6 +270,26 @@ impl Frames {
         })
     }
 
+    /// Makes one plain frame of ours the whole burst; false: it is none.
+    pub(super) fn set_only(&mut self, bytes: &[u8]) -> bool {
+        self.clear();
+        let mut head = [0; HEAD];
+        let start = head.get_mut(..bytes.len());
+        let place = self.tap_buffers.buffer(0);
+        let place = place.and_then(|b| {
+            b.get_mut(virtqueue::NET_HEADER_LEN..)?
+                .get_mut(..bytes.len())
+        });
+        let (Some(start), Some(place), Ok(len)) = (start, place, u32::try_from(bytes.len())) else {
+            return false;
+        };
+        start.copy_from_slice(bytes);
+        place.copy_from_slice(bytes);
+        let frame = Frame::new(&NetHeader::default(), head, len, 0);
+        self.list.extend(frame);
+        !self.list.is_empty()
+    }
+
     /// Forgets the frames of the last burst.
     pub(super) fn clear(&mut self) {
         self.list.clear();

@@ -138,7 +138,7 @@ impl Worker {
     }
 
     /// Asks the switch about every frame, then serves one egress queue after the other.
-    fn forward(&mut self, source: Source, now: Duration) {
+    pub(super) fn forward(&mut self, source: Source, now: Duration) {
         let Self {
             switch,
             ports,

@@ -168,6 +168,9 @@ fn offered_features_and_queue_number() {
             | VhostUserProtocolFeatures::REPLY_ACK
             | VhostUserProtocolFeatures::CONFIGURE_MEM_SLOTS
             | VhostUserProtocolFeatures::LOG_SHMFD
+            | VhostUserProtocolFeatures::RARP
+            | VhostUserProtocolFeatures::MTU
+            | VhostUserProtocolFeatures::RESET_DEVICE
     );
     frontend.set_protocol_features(protocol).unwrap();
     assert_eq!(frontend.get_queue_num().unwrap(), 8);

@@ -1,6 +1,7 @@
 //! The data plane as its front-ends see it.
 mod bad_inputs;
 mod counters;
+mod direct;
 mod forwarding;
 mod guest;
 mod handshake;

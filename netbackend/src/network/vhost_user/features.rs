@@ -63,6 +63,9 @@ pub(crate) fn offered_protocol() -> VhostUserProtocolFeatures {
         | VhostUserProtocolFeatures::REPLY_ACK
         | VhostUserProtocolFeatures::CONFIGURE_MEM_SLOTS
         | VhostUserProtocolFeatures::LOG_SHMFD
+        | VhostUserProtocolFeatures::RARP
+        | VhostUserProtocolFeatures::MTU
+        | VhostUserProtocolFeatures::RESET_DEVICE
 }
 
 /// Names of the features in `bits`, for reports.

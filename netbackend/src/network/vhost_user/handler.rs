@@ -13,7 +13,7 @@ use super::{
     ring_setup::{RingSetup, SetupError, UserAddresses},
 };
 use std::{fs::File, io, sync::Arc};
-use switch::PortId;
+use switch::{MacAddr, PortId};
 use thiserror::Error;
 use tracing::debug;
 use vhost::vhost_user::{
@@ -23,6 +23,10 @@ use virtqueue::{DirtyLog, LogError, MapError, MemoryMap, RegionSpec, RingPositio
 
 /// Memory regions of one front-end: the limit of the kernel's vhost, and what QEMU asks for.
 pub(super) const MAX_MEM_SLOTS: u64 = 509;
+
+/// Smallest MTU of a virtio-net device (virtio 1.2, 5.1.4.1), and the largest that it can tell.
+const MIN_MTU: u64 = 68;
+const MAX_MTU: u64 = 65_535;
 
 /// Why a request was refused.
 #[derive(Debug, Error)]
@@ -37,6 +41,12 @@ pub(super) enum RequestError {
     Running(u32),
     #[error("{0} is not supported")]
     Unsupported(&'static str),
+    #[error("SET_VRING_ENABLE takes 0 or 1, not {0}")]
+    Enable(u32),
+    #[error("{0} is no station's address")]
+    NotAStation(MacAddr),
+    #[error("an MTU of {0} bytes is out of range ({MIN_MTU} to {MAX_MTU})")]
+    Mtu(u64),
     #[error("no memory table was set")]
     NoMemory,
     #[error("more than {MAX_MEM_SLOTS} memory regions")]
@@ -104,9 +114,42 @@ impl Handler {
         self.features.is_some_and(features::rings_start_disabled)
     }
 
-    /// Whether the front-end may ask for an acknowledgement of any message.
-    pub(super) fn replies_acks(&self) -> bool {
-        self.protocol_features & VhostUserProtocolFeatures::REPLY_ACK.bits() != 0
+    /// Whether the front-end has acknowledged a protocol feature.
+    pub(super) fn negotiated(&self, feature: VhostUserProtocolFeatures) -> bool {
+        self.protocol_features & feature.bits() != 0
+    }
+
+    /// SEND_RARP: the other ports, and the world behind an uplink, learn where the guest is now.
+    pub(super) fn announce(&mut self, mac: MacAddr) -> Result<(), RequestError> {
+        if !mac.is_station() {
+            return Err(RequestError::NotAStation(mac));
+        }
+        let port = self.port;
+        self.mailbox.call(Command::Announce { port, mac })?;
+        Ok(())
+    }
+
+    /// NET_SET_MTU: the datapath carries frames of any size, so any MTU that there can be is fine.
+    pub(super) fn check_mtu(&self, mtu: u64) -> Result<(), RequestError> {
+        if !(MIN_MTU..=MAX_MTU).contains(&mtu) {
+            return Err(RequestError::Mtu(mtu));
+        }
+        debug!(
+            port = self.shared.name,
+            mtu, "the front-end tells its guest an MTU"
+        );
+        Ok(())
+    }
+
+    /// RESET_DEVICE: as after connecting; what was negotiated of the protocol, and memory, stay.
+    pub(super) fn reset(&mut self) -> Result<(), RequestError> {
+        self.stop_all()?;
+        for ring in &mut self.rings {
+            *ring = RingSetup::default();
+        }
+        self.features = None;
+        self.shared.set_features(0);
+        self.apply_log()
     }
 
     pub(super) fn ring(&mut self, index: u32) -> Result<(u16, &mut RingSetup), RequestError> {

@@ -4,7 +4,7 @@ use super::{
         command::{Command, Mailbox},
         counters::PortShared,
     },
-    early,
+    direct,
     handler::Handler,
 };
 use nix::{
@@ -195,7 +195,7 @@ fn serve_connection(
     )));
     let mut requests = BackendReqHandler::from_stream(stream, Arc::clone(&handler));
     loop {
-        match early::serve(&mut peeked, &handler) {
+        match direct::serve(&mut peeked, &handler) {
             Ok(true) => continue,
             Ok(false) => {}
             Err(error) => return error,

@@ -1,6 +1,6 @@
 //! The vhost-user side of a port: its socket, its protocol state, its rings being set up.
 #![deny(clippy::indexing_slicing)]
-mod early;
+mod direct;
 pub(super) mod features;
 mod handler;
 mod listener;

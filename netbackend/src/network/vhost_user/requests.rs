@@ -36,7 +36,7 @@ impl VhostUserBackendReqHandlerMut for Handler {
     }
 
     fn reset_device(&mut self) -> Reply<()> {
-        unsupported("RESET_DEVICE")
+        Ok(self.reset()?)
     }
 
     fn get_features(&mut self) -> Reply<u64> {

@@ -1,9 +1,10 @@
-//! SET_VRING_ENABLE before SET_FEATURES.
+//! Messages that crate `vhost` 0.18 does not serve, or not when front-ends send them.
 //!
-//! QEMU enables rings while its device is being reset, before it has acknowledged any feature. The
-//! spec allows it; crate `vhost` 0.18 answers it with an error. So until SET_FEATURES, the loop looks
-//! at the next message without taking it, and serves this one itself.
-use super::handler::Handler;
+//! The loop looks at the next message without taking it and serves these itself:
+//! * SET_VRING_ENABLE before SET_FEATURES: QEMU enables rings while its device is being reset, before it has acknowledged
+//!   any feature. The spec allows it; the crate answers it with an error.
+//! * SEND_RARP and NET_SET_MTU, which the crate does not know as a back-end.
+use super::handler::{Handler, RequestError};
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::socket::{MsgFlags, recv},
@@ -17,13 +18,18 @@ use std::{
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
-use vhost::vhost_user::Error as ProtocolError;
+use switch::MacAddr;
+use vhost::vhost_user::{Error as ProtocolError, VhostUserProtocolFeatures};
 
 /// Request code of SET_VRING_ENABLE (vhost-user.rst, "Front-end message types").
 const SET_VRING_ENABLE: u32 = 18;
+/// SEND_RARP: announce a guest that has just moved here.
+const SEND_RARP: u32 = 19;
+/// NET_SET_MTU: what the front-end tells its guest.
+const NET_SET_MTU: u32 = 20;
 /// Bytes of a message header: request, flags, size.
 const HEADER_LEN: usize = 12;
-/// Bytes of SET_VRING_ENABLE: header and a vring state (index, num).
+/// Bytes of each of them: header and a vring state (index, num), or a number of 64 bits.
 const MESSAGE_LEN: usize = HEADER_LEN + 8;
 const FLAGS_VERSION: u32 = 0x1;
 const FLAGS_VERSION_MASK: u32 = 0x3;
@@ -33,8 +39,8 @@ const FLAGS_NEED_REPLY: u32 = 1 << 3;
 /// How long a front-end may take from the first byte of a header to its last.
 const HEADER_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Waits for the next message and serves it if it is an early SET_VRING_ENABLE; false: it is still
-/// there, for crate `vhost`.
+/// Waits for the next message and serves it if it is one of ours; false: it is still there, for crate
+/// `vhost`.
 pub(super) fn serve(
     stream: &mut UnixStream,
     handler: &Mutex<Handler>,
@@ -57,7 +63,14 @@ pub(super) fn serve(
         len = peek(stream, &mut head)?;
     }
     let mut handler = handler.lock().unwrap_or_else(PoisonError::into_inner);
-    if handler.features_are_set() || word(&head, 0) != SET_VRING_ENABLE {
+    let request = word(&head, 0);
+    let ours = match request {
+        SET_VRING_ENABLE => !handler.features_are_set(),
+        SEND_RARP => handler.negotiated(VhostUserProtocolFeatures::RARP),
+        NET_SET_MTU => handler.negotiated(VhostUserProtocolFeatures::MTU),
+        _ => false,
+    };
+    if !ours {
         return Ok(false);
     }
     take(stream, &mut head)?;
@@ -66,17 +79,32 @@ pub(super) fn serve(
     if flags & (FLAGS_VERSION_MASK | FLAGS_REPLY) != FLAGS_VERSION || !size_is_right {
         return Err(ProtocolError::InvalidMessage);
     }
-    let enabled = match word(&head, 16) {
-        0 => false,
-        1 => true,
-        _ => return Err(ProtocolError::InvalidParam),
-    };
-    let result = handler.enable(word(&head, 12), enabled);
-    if flags & FLAGS_NEED_REPLY != 0 && handler.replies_acks() {
-        acknowledge(stream, result.is_err())?;
+    let result = obey(&mut handler, request, &head);
+    if flags & FLAGS_NEED_REPLY != 0 && handler.negotiated(VhostUserProtocolFeatures::REPLY_ACK) {
+        acknowledge(stream, request, result.is_err())?;
     }
     result?;
     Ok(true)
+}
+
+fn obey(
+    handler: &mut Handler,
+    request: u32,
+    message: &[u8; MESSAGE_LEN],
+) -> Result<(), RequestError> {
+    let [.., m0, m1, m2, m3, m4, m5, m6, m7] = *message;
+    match request {
+        SEND_RARP => handler.announce(MacAddr([m0, m1, m2, m3, m4, m5])),
+        NET_SET_MTU => handler.check_mtu(u64::from_ne_bytes([m0, m1, m2, m3, m4, m5, m6, m7])),
+        _ => {
+            let enabled = match word(message, 16) {
+                0 => false,
+                1 => true,
+                other => return Err(RequestError::Enable(other)),
+            };
+            handler.enable(word(message, 12), enabled)
+        }
+    }
 }
 
 /// Waits for data; true: no more will come.
@@ -114,10 +142,10 @@ fn take(stream: &mut UnixStream, buf: &mut [u8]) -> Result<(), ProtocolError> {
     stream.read_exact(buf).map_err(broken)
 }
 
-fn acknowledge(stream: &mut UnixStream, failed: bool) -> Result<(), ProtocolError> {
+fn acknowledge(stream: &mut UnixStream, request: u32, failed: bool) -> Result<(), ProtocolError> {
     let mut reply = [0; MESSAGE_LEN];
     let words = [
-        SET_VRING_ENABLE,
+        request,
         FLAGS_VERSION | FLAGS_REPLY,
         8,
         u32::from(failed),
