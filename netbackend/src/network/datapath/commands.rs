@@ -48,7 +48,10 @@ impl Worker {
                 shared,
             } => self.add_port(port, (config, &policy), carrier, shared),
             Command::RemovePort(port) => self.remove_port(port),
-            Command::Announce { port, mac } => self.announce(port, mac),
+            Command::Announce { port, mac } => {
+                self.announce(port, mac);
+                Ok(Answer::Done)
+            }
             Command::SetOffloads { port, offloads } => self.set_offloads(port, offloads),
             Command::StartRing { ring, start } => self.start_ring(ring, *start),
             Command::StopRing(ring) => self.stop_ring(ring),
@@ -111,7 +114,7 @@ impl Worker {
     }
 
     /// Sends a RARP request from a port, as a guest would that asks for its own address (RFC 903).
-    fn announce(&mut self, port: PortId, mac: MacAddr) -> Outcome {
+    fn announce(&mut self, port: PortId, mac: MacAddr) {
         if self.frames.set_only(&rarp_request(mac)) {
             let now = self.clock.elapsed();
             self.forward(Source { port, queue: 0 }, now);
@@ -119,7 +122,6 @@ impl Worker {
         self.frames.clear();
         // The memory of who received it must not outlive this command.
         self.scratch.burst.release();
-        Ok(Answer::Done)
     }
 
     fn add_tap(&mut self, id: PortId, files: Vec<File>, shared: Arc<PortShared>) -> Outcome {
