@@ -166,9 +166,17 @@ fn connections_outlive_workers_killed_again_and_again() {
         kills += 1;
         lab.wait_well();
         if started.elapsed() + Duration::from_secs(3) > Duration::from_secs(seconds) {
-            break [lab.daemon.pid(), worker].map(Footprint::of);
+            break [lab.daemon.pid(), worker];
         }
     };
+    // A connection of `status` may be open at the very moment; a leak stays.
+    let settled = || {
+        let last = last.map(Footprint::of);
+        let mut both = first.iter().zip(&last);
+        both.all(|(before, after)| after.descriptors <= before.descriptors)
+            .then_some(last)
+    };
+    let last = wait_until("as few descriptors as at first", PATIENCE, settled);
     assert!(stream.wait(PATIENCE).success(), "{}", stream.log());
     assert!(server.wait(PATIENCE).success());
     ping.signal(Signal::SIGINT);
@@ -186,7 +194,6 @@ fn connections_outlive_workers_killed_again_and_again() {
     // Every second one, because the machine may be busy with something else.
     assert!(median < RESUMES, "the network needs {median:.2} s");
     for (before, after) in first.iter().zip(&last) {
-        assert!(after.descriptors <= before.descriptors, "a leak");
         assert!(after.resident_kib < before.resident_kib + 2048, "growth");
     }
     assert!(lab.daemon.stop().success());
