@@ -3,7 +3,7 @@
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::commands::{bench, demo, lab, lint, test};
+use xtask::commands::{bench, demo, fuzz, lab, lint, test};
 use xtask::ui::Ui;
 
 #[derive(Parser)]
@@ -24,6 +24,8 @@ enum Command {
     Test(test::Args),
     /// Formatting, clippy without warnings, licences and advisories
     Lint,
+    /// Hostile inputs made up by libFuzzer, with AddressSanitizer
+    Fuzz(fuzz::Args),
     /// Micro-benchmarks of the data path
     Bench(bench::Args),
     /// Scenarios with real guests on real KVM
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(ui, &args),
         Command::Test(args) => test::run(ui, &args),
         Command::Lint => lint::run(ui),
+        Command::Fuzz(args) => fuzz::run(ui, &args),
         Command::Bench(args) => bench::run(ui, &args),
         Command::Lab(args) => lab::run(ui, &args),
     };

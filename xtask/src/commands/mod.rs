@@ -2,6 +2,7 @@
 pub mod bench;
 pub mod build;
 pub mod demo;
+pub mod fuzz;
 pub mod lab;
 pub mod lint;
 pub mod test;

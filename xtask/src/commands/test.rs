@@ -1,5 +1,6 @@
 //! `cargo xtask test`: everything CI runs.
 use super::build::{self, cargo};
+use super::fuzz;
 use crate::exec;
 use crate::machine;
 use crate::setup::{self, emulator, kernels};
@@ -8,10 +9,13 @@ use anyhow::Result;
 use std::process::ExitCode;
 use std::time::Instant;
 
+/// How long each fuzz target runs.
+const FUZZ_SECONDS: u64 = 60;
+
 /// Arguments of `test`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Leave out the end-to-end tests (package `tests`)
+    /// Leave out the end-to-end tests (package `tests`) and fuzzing
     #[arg(long)]
     quick: bool,
     /// Passed on to `cargo test` (a filter, `-- --nocapture`, …)
@@ -41,7 +45,11 @@ pub fn run(ui: Ui, args: &Args) -> Result<ExitCode> {
         test.env(variable, program);
     }
     ui.heading("cargo test --workspace");
-    let passed = exec::run_visible(&mut test)?;
+    let mut passed = exec::run_visible(&mut test)?;
+    // Whoever asks for certain tests wants those.
+    if !args.quick && args.cargo.is_empty() {
+        passed &= fuzz::run_all(ui, FUZZ_SECONDS)?;
+    }
     let word = if passed { "passed" } else { "FAILED" };
     ui.note(&format!(
         "tests {word} after {:.0} s",

@@ -1,5 +1,6 @@
 //! What the lab needs on this machine: programs from packages, stock kernels.
 pub mod apt;
+pub mod cargo_fuzz;
 pub mod emulator;
 pub mod kernels;
 
@@ -25,6 +26,7 @@ const fn tool(program: &'static str, package: &'static str) -> Tool {
 /// Everything that the lab and the end-to-end tests call.
 pub const TOOLS: &[Tool] = &[
     tool("qemu-system-x86_64", "qemu-system-x86"),
+    tool("c++", "g++"),
     tool("busybox", "busybox-static"),
     tool("dash", "dash"),
     tool("iperf3", "iperf3"),
