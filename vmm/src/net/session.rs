@@ -237,11 +237,13 @@ impl Session {
             .collect::<Result<Vec<_>, _>>();
         let regions = regions.map_err(|_| SessionError::Memory)?;
         at("SET_MEM_TABLE", self.frontend.set_mem_table(&regions))?;
-        for ring in &record.rings {
-            self.start_ring(ring, memory, start)?;
-        }
+        // Before they start, as QEMU does: a ring that runs disabled is drained and its frames are
+        // discarded ("Ring states"), and after a reconnect the driver has frames waiting in it.
         for ring in &record.rings {
             self.enable(ring.index, ring.enabled)?;
+        }
+        for ring in &record.rings {
+            self.start_ring(ring, memory, start)?;
         }
         Ok(())
     }

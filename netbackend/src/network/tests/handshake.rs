@@ -171,6 +171,7 @@ fn offered_features_and_queue_number() {
             | VhostUserProtocolFeatures::RARP
             | VhostUserProtocolFeatures::MTU
             | VhostUserProtocolFeatures::RESET_DEVICE
+            | VhostUserProtocolFeatures::INFLIGHT_SHMFD
     );
     frontend.set_protocol_features(protocol).unwrap();
     assert_eq!(frontend.get_queue_num().unwrap(), 8);

@@ -7,6 +7,7 @@ mod guest;
 mod handshake;
 mod hostile;
 mod idle;
+mod inflight;
 mod lifecycle;
 mod migration;
 mod offloads;

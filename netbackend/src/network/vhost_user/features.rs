@@ -66,6 +66,7 @@ pub(crate) fn offered_protocol() -> VhostUserProtocolFeatures {
         | VhostUserProtocolFeatures::RARP
         | VhostUserProtocolFeatures::MTU
         | VhostUserProtocolFeatures::RESET_DEVICE
+        | VhostUserProtocolFeatures::INFLIGHT_SHMFD
 }
 
 /// Names of the features in `bits`, for reports.

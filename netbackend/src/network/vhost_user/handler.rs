@@ -10,6 +10,7 @@ use super::{
         sys,
     },
     features,
+    inflight::InflightError,
     ring_setup::{RingSetup, SetupError, UserAddresses},
 };
 use std::{fs::File, io, sync::Arc};
@@ -55,6 +56,8 @@ pub(super) enum RequestError {
     Map(#[from] MapError),
     #[error("map the dirty log: {0}")]
     Log(#[from] LogError),
+    #[error("inflight region: {0}")]
+    Inflight(#[from] InflightError),
     #[error("set up ring: {0}")]
     Setup(#[from] SetupError),
     #[error("notification fd: {0}")]

@@ -3,6 +3,7 @@
 mod direct;
 pub(super) mod features;
 mod handler;
+mod inflight;
 mod listener;
 mod requests;
 mod ring_setup;

@@ -2,6 +2,7 @@
 use super::{
     features,
     handler::{Handler, MAX_MEM_SLOTS, RequestError},
+    inflight,
     ring_setup::UserAddresses,
 };
 use std::fs::File;
@@ -148,12 +149,12 @@ impl VhostUserBackendReqHandlerMut for Handler {
         unsupported("GET_SHARED_OBJECT")
     }
 
-    fn get_inflight_fd(&mut self, _: &VhostUserInflight) -> Reply<(VhostUserInflight, File)> {
-        unsupported("GET_INFLIGHT_FD")
+    fn get_inflight_fd(&mut self, asked: &VhostUserInflight) -> Reply<(VhostUserInflight, File)> {
+        Ok(inflight::create(asked, self.rings.len()).map_err(RequestError::from)?)
     }
 
-    fn set_inflight_fd(&mut self, _: &VhostUserInflight, _: File) -> Reply<()> {
-        unsupported("SET_INFLIGHT_FD")
+    fn set_inflight_fd(&mut self, region: &VhostUserInflight, file: File) -> Reply<()> {
+        Ok(inflight::adopt(region, &file, self.rings.len()).map_err(RequestError::from)?)
     }
 
     fn get_max_mem_slots(&mut self) -> Reply<u64> {
