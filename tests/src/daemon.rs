@@ -1,6 +1,6 @@
 //! netbackend as it is installed, with sockets of its own.
 use crate::{Process, programs, wait_until};
-use control::{Client, NetworkStatus, PortState};
+use control::{Client, NetworkState, NetworkStatus, PortState};
 use nix::sys::signal::Signal;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -54,7 +54,12 @@ impl Daemon {
         wait_until("the daemon's answer", PATIENCE, || {
             let ended = self.process.ended();
             assert!(ended.is_none(), "the daemon ended: {ended:?}");
-            self.client.status().ok()
+            // It answers before its workers run.
+            let networks = self.client.status().ok()?.networks;
+            networks
+                .iter()
+                .all(|network| network.state == NetworkState::Running)
+                .then_some(())
         });
     }
 
