@@ -64,6 +64,10 @@ pub(super) struct PortOffloads {
     pub(super) tx_tso6: bool,
     /// VIRTIO_NET_F_HOST_ECN
     pub(super) tx_ecn: bool,
+    /// VIRTIO_NET_F_HOST_UFO
+    pub(super) tx_ufo: bool,
+    /// VIRTIO_NET_F_HOST_USO
+    pub(super) tx_uso: bool,
     /// VIRTIO_NET_F_GUEST_CSUM: it takes partial checksums
     pub(super) rx_checksum: bool,
     /// VIRTIO_NET_F_GUEST_TSO4
@@ -72,6 +76,12 @@ pub(super) struct PortOffloads {
     pub(super) rx_tso6: bool,
     /// VIRTIO_NET_F_GUEST_ECN
     pub(super) rx_ecn: bool,
+    /// VIRTIO_NET_F_GUEST_UFO
+    pub(super) rx_ufo: bool,
+    /// VIRTIO_NET_F_GUEST_USO4
+    pub(super) rx_uso4: bool,
+    /// VIRTIO_NET_F_GUEST_USO6
+    pub(super) rx_uso6: bool,
 }
 
 /// What a new port is made of.

@@ -7,7 +7,7 @@
 //! 1. [`validate`] checks the header against the frame, once, at ingress. What it returns is safe
 //!    to hand to any receiver that negotiated it, and is all zeros if nothing is asked for.
 //! 2. An egress that did not negotiate what the header asks for gets the work done: [`Segments`]
-//!    cuts a GSO frame into plain ones, [`complete_checksum`] completes a partial checksum. Both
+//!    cuts a GSO frame into plain ones (a datagram with UFO into IP fragments), [`complete_checksum`] completes a partial checksum. Both
 //!    leave nothing to ask for: such frames go out with [`Validated::PLAIN`].
 //!
 //! Pure functions on byte slices: no I/O, no allocation, no panic whatever the bytes.
@@ -49,6 +49,7 @@ mod bytes;
 mod checksum;
 #[cfg(test)]
 mod fixture;
+mod fragment;
 mod parse;
 mod segment;
 mod validate;
@@ -56,4 +57,4 @@ mod validate;
 pub use checksum::{Checksum, complete_checksum};
 pub use parse::{IpVersion, Layout, ParseError, parse};
 pub use segment::{Segment, Segments};
-pub use validate::{HEAD_LEN, MAX_SEGMENTS, Reject, Validated, validate};
+pub use validate::{HEAD_LEN, MAX_SEGMENTS, Reject, Segmentation, Validated, validate};

@@ -27,7 +27,7 @@ const TCP_MIN_LEN: usize = 20;
 const MAX_EXTENSIONS: usize = 5;
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
-const FRAGMENT: u8 = 44;
+pub(super) const FRAGMENT: u8 = 44;
 const DESTINATION_OPTIONS: u8 = 60;
 
 /// Version of the Internet Protocol.

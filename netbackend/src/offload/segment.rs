@@ -1,14 +1,20 @@
-//! TCP segmentation in software: one GSO frame in, plain frames with full checksums out.
+//! Segmentation in software: one GSO frame in, plain frames with full checksums out.
 use super::bytes;
 use super::checksum::Checksum;
-use super::parse::{IPV6_LEN, IpVersion, Layout, TCP, parse};
-use super::validate::{HEAD_LEN, Reject, TCP_CHECKSUM, Validated, validate};
+use super::fragment;
+use super::parse::{IPV6_LEN, IpVersion, Layout, TCP, UDP, parse};
+use super::validate::{
+    FRAGMENT_UNIT, HEAD_LEN, Reject, Segmentation, TCP_CHECKSUM, UDP_CHECKSUM, UDP_LEN, Validated,
+    validate,
+};
 
 const TCP_SEQUENCE: usize = 4;
 const TCP_FLAGS: usize = 13;
 const FIN: u8 = 0x01;
 const PSH: u8 = 0x08;
 const CWR: u8 = 0x80;
+
+const UDP_LENGTH: usize = 4;
 
 const IPV4_TOTAL_LENGTH: usize = 2;
 const IPV4_IDENTIFICATION: usize = 4;
@@ -17,22 +23,38 @@ const IPV4_ADDRESSES: usize = 12;
 const IPV6_PAYLOAD_LENGTH: usize = 4;
 const IPV6_ADDRESSES: usize = 8;
 
-/// The segments of a TCP GSO frame, one after the other.
+/// What a GSO frame is cut into.
+#[derive(Debug, Clone, Copy)]
+enum Pieces {
+    /// TCP segments
+    Tcp { sequence: u32, flags: u8 },
+    /// UDP datagrams
+    Udp,
+    /// IP fragments of one UDP datagram; the headers without UDP's have this length
+    Fragments { headers_len: usize },
+}
+
+/// The segments of a GSO frame, one after the other.
 ///
 /// Every segment has the headers of the frame with: IPv4 total length, identification (counting up)
-/// and header checksum, or IPv6 payload length; TCP sequence number; FIN and PSH on the last only,
-/// CWR on the first only (RFC 3168, 6.1.2: one reduction is one mark); the full TCP checksum.
+/// and header checksum, or IPv6 payload length; and
+///
+/// - TCP: sequence number; FIN and PSH on the last only, CWR on the first only (RFC 3168, 6.1.2: one
+///   reduction is one mark); the full checksum.
+/// - UDP (USO): length and full checksum.
+/// - IP fragments (UFO): offset and "more fragments", all with one identification; don't-fragment is
+///   cleared, as Linux does. The datagram's full checksum is in the first one.
 #[derive(Debug)]
 pub struct Segments<'a> {
     headers: [u8; HEAD_LEN],
+    /// Of all segments but later fragments, which have no UDP header.
     headers_len: usize,
     layout: Layout,
+    pieces: Pieces,
     payload: &'a [u8],
     mss: usize,
     /// payload bytes in segments so far
     done: usize,
-    sequence: u32,
-    flags: u8,
     /// of the next segment; IPv4 only
     identification: u16,
 }
@@ -40,7 +62,7 @@ pub struct Segments<'a> {
 /// One plain frame, in two pieces.
 #[derive(Debug, Clone, Copy)]
 pub struct Segment<'a> {
-    /// Ethernet, IP and TCP headers
+    /// Ethernet and IP headers, and those of TCP or UDP
     pub headers: &'a [u8],
     /// its part of the payload
     pub payload: &'a [u8],
@@ -51,14 +73,12 @@ impl<'a> Segments<'a> {
     pub fn new(validated: &Validated, frame: &'a [u8]) -> Result<Self, Reject> {
         let head = frame.get(..HEAD_LEN).unwrap_or(frame);
         let validated = validate(validated.header(), head, frame.len())?;
-        if !validated.is_gso() {
-            return Err(Reject::NotGso);
-        }
+        let segmentation = validated.segmentation().ok_or(Reject::NotGso)?;
         let layout = parse(head)?;
         if layout.has_routing_header {
             return Err(Reject::RoutingHeader);
         }
-        let headers_len = layout.tcp_payload(head)?;
+        let headers_len = usize::from(validated.header().hdr_len);
         let (from, payload) = frame.split_at_checked(headers_len).ok_or(Reject::NotGso)?;
         let mut headers = [0; HEAD_LEN];
         headers
@@ -66,30 +86,63 @@ impl<'a> Segments<'a> {
             .ok_or(Reject::NotGso)?
             .copy_from_slice(from);
         let field = |at| bytes::get_u16(from, at).ok_or(Reject::NotGso);
-        Ok(Self {
+        let mut segments = Self {
             headers,
             headers_len,
             layout,
+            pieces: Pieces::Udp,
             payload,
             mss: validated.header().gso_size.into(),
             done: 0,
-            sequence: bytes::get_u32(from, layout.l4 + TCP_SEQUENCE).ok_or(Reject::NotGso)?,
-            flags: bytes::get_u8(from, layout.l4 + TCP_FLAGS).ok_or(Reject::NotGso)?,
             identification: field(layout.l3 + IPV4_IDENTIFICATION)?,
-        })
+        };
+        match segmentation {
+            Segmentation::Tso4 | Segmentation::Tso6 => {
+                segments.pieces = Pieces::Tcp {
+                    sequence: bytes::get_u32(from, layout.l4 + TCP_SEQUENCE)
+                        .ok_or(Reject::NotGso)?,
+                    flags: bytes::get_u8(from, layout.l4 + TCP_FLAGS).ok_or(Reject::NotGso)?,
+                };
+            }
+            Segmentation::Uso4 | Segmentation::Uso6 => {}
+            Segmentation::Ufo => segments.start_fragments()?,
+        }
+        Ok(segments)
     }
 
-    /// Length of all segments but the last, which may be shorter.
+    /// Completes the datagram's checksum, and makes room for the header of IPv6 fragments.
+    fn start_fragments(&mut self) -> Result<(), Reject> {
+        self.mss = self.mss / usize::from(FRAGMENT_UNIT) * usize::from(FRAGMENT_UNIT);
+        self.patch_checksum(self.payload).ok_or(Reject::NotGso)?;
+        let Layout { l3, l4, ip, .. } = self.layout;
+        let mut headers_len = l4;
+        if ip == IpVersion::V6 {
+            if l4 != l3 + IPV6_LEN {
+                return Err(Reject::ExtensionHeaders);
+            }
+            fragment::insert_ipv6(&mut self.headers, l3).ok_or(Reject::NotGso)?;
+            headers_len += fragment::IPV6_FRAGMENT_LEN;
+        }
+        self.headers_len = headers_len + UDP_LEN;
+        self.pieces = Pieces::Fragments { headers_len };
+        Ok(())
+    }
+
+    /// Length of the longest segment: all but the last have it.
     pub fn max_segment_len(&self) -> usize {
-        self.headers_len + self.mss
+        match self.pieces {
+            Pieces::Fragments { headers_len } => headers_len + self.mss,
+            Pieces::Tcp { .. } | Pieces::Udp => self.headers_len + self.mss,
+        }
     }
 
     /// Segments still to come.
     pub fn remaining(&self) -> usize {
-        self.payload
-            .len()
-            .saturating_sub(self.done)
-            .div_ceil(self.mss)
+        let mut left = self.payload.len().saturating_sub(self.done);
+        if self.done == 0 && matches!(self.pieces, Pieces::Fragments { .. }) {
+            left += UDP_LEN;
+        }
+        left.div_ceil(self.mss)
     }
 
     /// The next segment in two pieces, for those who copy into several buffers anyway.
@@ -98,20 +151,27 @@ impl<'a> Segments<'a> {
             .payload
             .get(self.done..)
             .filter(|rest| !rest.is_empty())?;
-        let (payload, is_last) = match rest.split_at_checked(self.mss) {
+        let room = match self.pieces {
+            // The UDP header is in the first fragment.
+            Pieces::Fragments { .. } if self.done == 0 => self.mss.saturating_sub(UDP_LEN),
+            _ => self.mss,
+        };
+        let (payload, is_last) = match rest.split_at_checked(room) {
             Some((payload, rest)) => (payload, rest.is_empty()),
             None => (rest, true),
         };
-        self.patch_tcp(is_last)?;
-        match self.layout.ip {
-            IpVersion::V4 => self.patch_ipv4(payload)?,
-            IpVersion::V6 => self.patch_ipv6(payload)?,
+        let headers_len = self.patch_piece(payload, is_last)?;
+        self.patch_ip(headers_len, payload)?;
+        match self.pieces {
+            Pieces::Fragments { .. } => {}
+            Pieces::Tcp { .. } | Pieces::Udp => {
+                self.patch_checksum(payload)?;
+                self.identification = self.identification.wrapping_add(1);
+            }
         }
-        self.patch_checksum(payload)?;
         self.done += payload.len();
-        self.identification = self.identification.wrapping_add(1);
         Some(Segment {
-            headers: self.headers.get(..self.headers_len)?,
+            headers: self.headers.get(..headers_len)?,
             payload,
         })
     }
@@ -128,10 +188,33 @@ impl<'a> Segments<'a> {
         self.next_segment()?.copy_to(out)
     }
 
-    fn patch_tcp(&mut self, is_last: bool) -> Option<()> {
+    /// What depends on the kind of segment; returns how long its headers are.
+    fn patch_piece(&mut self, payload: &[u8], is_last: bool) -> Option<usize> {
+        let Layout { l3, l4, ip, .. } = self.layout;
+        match self.pieces {
+            Pieces::Tcp { sequence, flags } => self.patch_tcp(sequence, flags, is_last)?,
+            Pieces::Udp => {
+                let length = u16::try_from(UDP_LEN + payload.len()).ok()?;
+                bytes::put(&mut self.headers, l4 + UDP_LENGTH, length.to_be_bytes())?;
+            }
+            Pieces::Fragments { headers_len } => {
+                let offset = match self.done {
+                    0 => 0,
+                    done => u16::try_from(done + UDP_LEN).ok()?,
+                };
+                fragment::patch(&mut self.headers, (ip, l3), offset, !is_last)?;
+                return Some(match offset {
+                    0 => self.headers_len,
+                    _ => headers_len,
+                });
+            }
+        }
+        Some(self.headers_len)
+    }
+
+    fn patch_tcp(&mut self, sequence: u32, mut flags: u8, is_last: bool) -> Option<()> {
         let Layout { l4, .. } = self.layout;
         let offset = u32::try_from(self.done).ok()?;
-        let mut flags = self.flags;
         if !is_last {
             flags &= !(FIN | PSH);
         }
@@ -139,13 +222,20 @@ impl<'a> Segments<'a> {
             flags &= !CWR;
         }
         bytes::put(&mut self.headers, l4 + TCP_FLAGS, [flags])?;
-        let sequence = self.sequence.wrapping_add(offset);
+        let sequence = sequence.wrapping_add(offset);
         bytes::put(&mut self.headers, l4 + TCP_SEQUENCE, sequence.to_be_bytes())
     }
 
-    fn patch_ipv4(&mut self, payload: &[u8]) -> Option<()> {
+    fn patch_ip(&mut self, headers_len: usize, payload: &[u8]) -> Option<()> {
+        match self.layout.ip {
+            IpVersion::V4 => self.patch_ipv4(headers_len, payload),
+            IpVersion::V6 => self.patch_ipv6(headers_len, payload),
+        }
+    }
+
+    fn patch_ipv4(&mut self, headers_len: usize, payload: &[u8]) -> Option<()> {
         let Layout { l3, l4, .. } = self.layout;
-        let total_length = u16::try_from(self.headers_len - l3 + payload.len()).ok()?;
+        let total_length = u16::try_from(headers_len - l3 + payload.len()).ok()?;
         bytes::put(
             &mut self.headers,
             l3 + IPV4_TOTAL_LENGTH,
@@ -163,9 +253,9 @@ impl<'a> Segments<'a> {
         )
     }
 
-    fn patch_ipv6(&mut self, payload: &[u8]) -> Option<()> {
+    fn patch_ipv6(&mut self, headers_len: usize, payload: &[u8]) -> Option<()> {
         let Layout { l3, .. } = self.layout;
-        let length = u16::try_from(self.headers_len - l3 - IPV6_LEN + payload.len()).ok()?;
+        let length = u16::try_from(headers_len - l3 - IPV6_LEN + payload.len()).ok()?;
         bytes::put(
             &mut self.headers,
             l3 + IPV6_PAYLOAD_LENGTH,
@@ -179,13 +269,22 @@ impl<'a> Segments<'a> {
             IpVersion::V4 => l3 + IPV4_ADDRESSES..l3 + IPV4_ADDRESSES + 8,
             IpVersion::V6 => l3 + IPV6_ADDRESSES..l3 + IPV6_ADDRESSES + 32,
         };
-        let field = l4 + usize::from(TCP_CHECKSUM);
+        let (protocol, offset) = match self.layout.protocol {
+            TCP => (TCP, TCP_CHECKSUM),
+            _ => (UDP, UDP_CHECKSUM),
+        };
+        let field = l4 + usize::from(offset);
         bytes::put(&mut self.headers, field, [0, 0])?;
-        let tcp_len = u32::try_from(self.headers_len - l4 + payload.len()).ok()?;
-        let mut checksum = Checksum::pseudo_header(self.headers.get(addresses)?, TCP, tcp_len);
+        let l4_len = u32::try_from(self.headers_len - l4 + payload.len()).ok()?;
+        let mut checksum = Checksum::pseudo_header(self.headers.get(addresses)?, protocol, l4_len);
         checksum.add(self.headers.get(l4..self.headers_len)?);
         checksum.add(payload);
-        bytes::put(&mut self.headers, field, checksum.finish().to_be_bytes())
+        let checksum = match protocol {
+            TCP => checksum.finish(),
+            // Zero means "none" (RFC 768).
+            _ => checksum.finish_nonzero(),
+        };
+        bytes::put(&mut self.headers, field, checksum.to_be_bytes())
     }
 }
 
@@ -203,3 +302,7 @@ impl Segment<'_> {
 #[cfg(test)]
 #[path = "segment_test.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "segment_udp_test.rs"]
+mod udp_tests;

@@ -16,8 +16,11 @@ pub const MAX_SEGMENTS: usize = 2048;
 /// Offset of the checksum in a TCP header.
 pub(super) const TCP_CHECKSUM: u16 = 16;
 /// Offset of the checksum in a UDP header.
-const UDP_CHECKSUM: u16 = 6;
-const UDP_LEN: usize = 8;
+pub(super) const UDP_CHECKSUM: u16 = 6;
+/// Bytes of a UDP header.
+pub(super) const UDP_LEN: usize = 8;
+/// IP fragments are whole multiples of this long, but for the last (RFC 791, 3.1; RFC 8200, 4.5).
+pub(super) const FRAGMENT_UNIT: u16 = 8;
 /// Longest IPv4 packet, and longest IPv6 payload without jumbograms.
 const MAX_IP_LEN: usize = 65_535;
 
@@ -40,9 +43,6 @@ pub enum Reject {
     /// segmentation without VIRTIO_NET_HDR_F_NEEDS_CSUM (virtio 1.2, 5.1.6.2.1)
     #[error("segmentation without checksum")]
     GsoWithoutChecksum,
-    /// the type was not offered: UFO, USO
-    #[error("segmentation type was not offered")]
-    GsoUnsupported,
     /// the frame is not of the type's protocol
     #[error("segmentation type is not that of the frame")]
     GsoProtocol,
@@ -59,12 +59,32 @@ pub enum Reject {
     /// here
     #[error("segmentation behind an IPv6 routing header")]
     RoutingHeader,
+    /// [`Segments`](super::Segments) only: a datagram to fragment has IPv6 extension headers, which
+    /// no sender of such is known to write
+    #[error("fragmentation of a datagram with IPv6 extension headers")]
+    ExtensionHeaders,
+}
+
+/// How a GSO frame is to be cut (virtio 1.2, 5.1.6), each by the feature that lets a driver take it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Segmentation {
+    /// TCP in IPv4
+    Tso4,
+    /// TCP in IPv6
+    Tso6,
+    /// one UDP datagram, to be sent in IP fragments
+    Ufo,
+    /// UDP datagrams of one size in IPv4
+    Uso4,
+    /// UDP datagrams of one size in IPv6
+    Uso6,
 }
 
 /// A virtio-net header that fits its frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Validated {
     header: NetHeader,
+    segmentation: Option<Segmentation>,
 }
 
 impl Validated {
@@ -81,6 +101,7 @@ impl Validated {
             csum_offset: 0,
             num_buffers: 1,
         },
+        segmentation: None,
     };
 
     /// The header to hand to a receiver that negotiated what it asks for; `num_buffers` is 1.
@@ -98,7 +119,13 @@ impl Validated {
     /// Whether the frame is to be segmented.
     #[inline]
     pub fn is_gso(&self) -> bool {
-        self.header.gso != GsoType::None
+        self.segmentation.is_some()
+    }
+
+    /// How the frame is to be segmented, if it is.
+    #[inline]
+    pub fn segmentation(&self) -> Option<Segmentation> {
+        self.segmentation
     }
 }
 
@@ -129,12 +156,6 @@ fn validate_offloads(
     head: &[u8],
     frame_len: usize,
 ) -> Result<Validated, Reject> {
-    let version = match header.gso {
-        GsoType::None => None,
-        GsoType::TcpV4 => Some(IpVersion::V4),
-        GsoType::TcpV6 => Some(IpVersion::V6),
-        GsoType::Udp | GsoType::UdpL4 => return Err(Reject::GsoUnsupported),
-    };
     if !header.needs_csum {
         return Err(Reject::GsoWithoutChecksum);
     }
@@ -145,8 +166,16 @@ fn validate_offloads(
     validated.header.needs_csum = true;
     validated.header.csum_start = header.csum_start;
     validated.header.csum_offset = header.csum_offset;
-    if let Some(version) = version {
-        validated.add_tcp_segmentation(header, version, &layout, head, frame_len)?;
+    match header.gso {
+        GsoType::None => {}
+        GsoType::TcpV4 => {
+            validated.add_tcp(header, Segmentation::Tso4, &layout, head, frame_len)?;
+        }
+        GsoType::TcpV6 => {
+            validated.add_tcp(header, Segmentation::Tso6, &layout, head, frame_len)?;
+        }
+        GsoType::UdpL4 => validated.add_udp(header, &layout, frame_len)?,
+        GsoType::Udp => validated.add_fragmentation(header, &layout, frame_len)?,
     }
     Ok(validated)
 }
@@ -172,42 +201,115 @@ fn check_checksum(header: &NetHeader, layout: &Layout, frame_len: usize) -> Resu
 }
 
 impl Validated {
-    fn add_tcp_segmentation(
+    fn add_tcp(
         &mut self,
         header: &NetHeader,
-        version: IpVersion,
+        segmentation: Segmentation,
         layout: &Layout,
         head: &[u8],
         frame_len: usize,
     ) -> Result<(), Reject> {
+        let version = match segmentation {
+            Segmentation::Tso4 => IpVersion::V4,
+            _ => IpVersion::V6,
+        };
         if layout.protocol != TCP || layout.ip != version {
             return Err(Reject::GsoProtocol);
         }
-        if header.gso_size == 0 {
-            return Err(Reject::GsoSize);
-        }
-        let max_ip_len = match version {
-            IpVersion::V4 => MAX_IP_LEN,
-            IpVersion::V6 => MAX_IP_LEN + IPV6_LEN,
-        };
-        if frame_len > layout.l3 + max_ip_len {
-            return Err(Reject::TooLong);
-        }
+        check_length(layout, frame_len)?;
         let headers_len = layout.tcp_payload(head)?;
-        let segments = frame_len
-            .saturating_sub(headers_len)
-            .div_ceil(header.gso_size.into());
-        if segments > MAX_SEGMENTS {
-            return Err(Reject::GsoSize);
-        }
-        if segments > 1 {
-            self.header.gso = header.gso;
-            self.header.gso_size = header.gso_size;
+        let payload = frame_len.saturating_sub(headers_len);
+        if cut(payload, header.gso_size)? {
             self.header.ecn = header.ecn;
-            self.header.hdr_len = u16::try_from(headers_len).map_err(|_| Reject::TooLong)?;
+            self.set(header, segmentation, headers_len)?;
         }
         Ok(())
     }
+
+    fn add_udp(
+        &mut self,
+        header: &NetHeader,
+        layout: &Layout,
+        frame_len: usize,
+    ) -> Result<(), Reject> {
+        let headers_len = check_udp(header, layout, frame_len)?;
+        let segmentation = match layout.ip {
+            IpVersion::V4 => Segmentation::Uso4,
+            IpVersion::V6 => Segmentation::Uso6,
+        };
+        if cut(frame_len.saturating_sub(headers_len), header.gso_size)? {
+            self.set(header, segmentation, headers_len)?;
+        }
+        Ok(())
+    }
+
+    /// The UDP header travels in the first fragment, and counts.
+    fn add_fragmentation(
+        &mut self,
+        header: &NetHeader,
+        layout: &Layout,
+        frame_len: usize,
+    ) -> Result<(), Reject> {
+        let headers_len = check_udp(header, layout, frame_len)?;
+        // The header and some of the data fit the first fragment, whatever sizes senders choose.
+        if header.gso_size < 2 * FRAGMENT_UNIT {
+            return Err(Reject::GsoSize);
+        }
+        let unit = header.gso_size / FRAGMENT_UNIT * FRAGMENT_UNIT;
+        if cut(frame_len.saturating_sub(layout.l4), unit)? {
+            self.set(header, Segmentation::Ufo, headers_len)?;
+        }
+        Ok(())
+    }
+
+    fn set(
+        &mut self,
+        header: &NetHeader,
+        segmentation: Segmentation,
+        headers_len: usize,
+    ) -> Result<(), Reject> {
+        self.header.hdr_len = u16::try_from(headers_len).map_err(|_| Reject::TooLong)?;
+        self.header.gso = header.gso;
+        self.header.gso_size = header.gso_size;
+        self.segmentation = Some(segmentation);
+        Ok(())
+    }
+}
+
+/// Whether `bytes` in pieces of `size` are several.
+fn cut(bytes: usize, size: u16) -> Result<bool, Reject> {
+    if size == 0 {
+        return Err(Reject::GsoSize);
+    }
+    let pieces = bytes.div_ceil(size.into());
+    if pieces > MAX_SEGMENTS {
+        return Err(Reject::GsoSize);
+    }
+    Ok(pieces > 1)
+}
+
+fn check_length(layout: &Layout, frame_len: usize) -> Result<(), Reject> {
+    let max_ip_len = match layout.ip {
+        IpVersion::V4 => MAX_IP_LEN,
+        IpVersion::V6 => MAX_IP_LEN + IPV6_LEN,
+    };
+    if frame_len > layout.l3 + max_ip_len {
+        return Err(Reject::TooLong);
+    }
+    Ok(())
+}
+
+/// A UDP datagram whose own checksum is to be completed; returns the length of all its headers.
+fn check_udp(header: &NetHeader, layout: &Layout, frame_len: usize) -> Result<usize, Reject> {
+    if layout.protocol != UDP {
+        return Err(Reject::GsoProtocol);
+    }
+    if usize::from(header.csum_start) != layout.l4 {
+        // The checksum of a tunnel's inner packet: that one is not what would be cut.
+        return Err(Reject::ChecksumPlace);
+    }
+    check_length(layout, frame_len)?;
+    Ok(layout.l4 + UDP_LEN)
 }
 
 #[cfg(test)]

@@ -102,13 +102,15 @@ fn gso_wants_a_checksum() {
 }
 
 #[test]
-fn types_that_were_not_offered() {
-    let (_, header, frame) = gso(IpVersion::V4);
-    for gso in [Udp, UdpL4] {
-        assert_eq!(
-            check(&NetHeader { gso, ..header }, &frame),
-            Err(Reject::GsoUnsupported)
-        );
+fn udp_types_want_udp() {
+    for version in [IpVersion::V4, IpVersion::V6] {
+        let (_, header, frame) = gso(version);
+        for gso in [Udp, UdpL4] {
+            assert_eq!(
+                check(&NetHeader { gso, ..header }, &frame),
+                Err(Reject::GsoProtocol)
+            );
+        }
     }
 }
 

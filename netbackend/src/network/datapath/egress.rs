@@ -7,7 +7,7 @@ use super::{
     },
     frame::{Frame, Frames, MAX_FRAME, Outgoing},
     ports::{Carrier, Ports},
-    tap_port::TapPort,
+    tap_port::{TapPort, TapQueue},
     vhost_port::{Receiver, VhostPort},
 };
 use crate::offload::{self, Segments, Validated};
@@ -218,14 +218,46 @@ fn write<'a>(
     let mut tally = Tally::default();
     let queue = port.queue(queue);
     for frame in outgoing {
-        let written = queue.as_ref().is_some_and(|queue| {
-            queue.write(&frame, burst, &mut scratch.vecs, &mut scratch.linear)
-        });
-        if written {
+        let Some(queue) = &queue else {
+            tally.drop(QueueDrop::Device, 1);
+            continue;
+        };
+        if queue.write(&frame, burst, &mut scratch.vecs, &mut scratch.linear) {
             tally.pass(frame.len, frame.head());
+        } else if frame.validated.is_gso() {
+            // Linux takes USO since 6.2, and some drivers behind a macvtap do not take all it offers.
+            tally.software += 1;
+            write_segments(queue, &frame, burst, scratch, &mut tally);
         } else {
             tally.drop(QueueDrop::Device, 1);
         }
     }
     tally
+}
+
+/// Writes the segments of a frame that the tap did not take as it is.
+fn write_segments(
+    queue: &TapQueue,
+    frame: &Outgoing<'_>,
+    burst: &Burst,
+    scratch: &mut Scratch,
+    tally: &mut Tally,
+) {
+    let Scratch { vecs, linear, .. } = scratch;
+    let Some(bytes) = frame.linearize(linear) else {
+        tally.drop(QueueDrop::Malformed, 1);
+        return;
+    };
+    let Ok(mut segments) = Segments::new(&frame.validated, bytes) else {
+        tally.drop(QueueDrop::Offload, 1);
+        return;
+    };
+    while let Some(segment) = segments.next_segment() {
+        let plain = Outgoing::plain(segment.headers, segment.payload);
+        if !queue.write(&plain, burst, vecs, &mut []) {
+            tally.drop(QueueDrop::Device, 1);
+            return;
+        }
+        tally.pass(plain.len, plain.head());
+    }
 }

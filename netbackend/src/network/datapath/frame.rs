@@ -2,9 +2,9 @@
 use super::{BURST, flow};
 use crate::{
     network::{command::PortOffloads, sys::IoVecs},
-    offload::{self, Validated},
+    offload::{self, Segmentation, Validated},
 };
-use virtqueue::{Burst, GsoType, NetHeader, Segments};
+use virtqueue::{Burst, NetHeader, Segments};
 
 /// Bytes of each frame that are copied once and steer everything.
 pub(super) const HEAD: usize = offload::HEAD_LEN;
@@ -58,11 +58,12 @@ impl Frame {
     /// Whether its sender negotiated what its header asks for (virtio 1.2, 5.1.6.2.1).
     pub(super) fn is_within(&self, offloads: PortOffloads) -> bool {
         let header = self.validated.header();
-        let segmentation = match header.gso {
-            GsoType::None => true,
-            GsoType::TcpV4 => offloads.tx_tso4,
-            GsoType::TcpV6 => offloads.tx_tso6,
-            GsoType::Udp | GsoType::UdpL4 => false,
+        let segmentation = match self.validated.segmentation() {
+            None => true,
+            Some(Segmentation::Tso4) => offloads.tx_tso4,
+            Some(Segmentation::Tso6) => offloads.tx_tso6,
+            Some(Segmentation::Ufo) => offloads.tx_ufo,
+            Some(Segmentation::Uso4 | Segmentation::Uso6) => offloads.tx_uso,
         };
         segmentation
             && (!header.ecn || offloads.tx_ecn)
@@ -126,11 +127,13 @@ impl<'a> Outgoing<'a> {
     /// Whether the driver behind a port did not negotiate what the frame asks of it.
     pub(super) fn is_beyond(&self, offloads: PortOffloads) -> bool {
         let header = self.validated.header();
-        let segmentation = match header.gso {
-            GsoType::None => true,
-            GsoType::TcpV4 => offloads.rx_tso4,
-            GsoType::TcpV6 => offloads.rx_tso6,
-            GsoType::Udp | GsoType::UdpL4 => false,
+        let segmentation = match self.validated.segmentation() {
+            None => true,
+            Some(Segmentation::Tso4) => offloads.rx_tso4,
+            Some(Segmentation::Tso6) => offloads.rx_tso6,
+            Some(Segmentation::Ufo) => offloads.rx_ufo,
+            Some(Segmentation::Uso4) => offloads.rx_uso4,
+            Some(Segmentation::Uso6) => offloads.rx_uso6,
         };
         !segmentation
             || header.ecn && !offloads.rx_ecn

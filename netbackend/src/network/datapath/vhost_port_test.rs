@@ -25,10 +25,15 @@ const MERGEABLE: PortOffloads = PortOffloads {
     tx_tso4: false,
     tx_tso6: false,
     tx_ecn: false,
+    tx_ufo: false,
+    tx_uso: false,
     rx_checksum: false,
     rx_tso4: false,
     rx_tso6: false,
     rx_ecn: false,
+    rx_ufo: false,
+    rx_uso4: false,
+    rx_uso6: false,
 };
 
 fn memory() -> Arc<MemoryMap> {

@@ -40,11 +40,15 @@ pub(super) const CSUM: u64 = 1 << 0;
 pub(super) const GUEST_CSUM: u64 = 1 << 1;
 pub(super) const GUEST_TSO4: u64 = 1 << 7;
 pub(super) const HOST_TSO4: u64 = 1 << 11;
+pub(super) const GUEST_UFO: u64 = 1 << 10;
+pub(super) const HOST_UFO: u64 = 1 << 14;
 pub(super) const MRG_RXBUF: u64 = 1 << 15;
 pub(super) const INDIRECT_DESC: u64 = 1 << 28;
 pub(super) const EVENT_IDX: u64 = 1 << 29;
 pub(super) const VERSION_1: u64 = 1 << 32;
 pub(super) const IN_ORDER: u64 = 1 << 35;
+pub(super) const GUEST_USO4: u64 = 1 << 54;
+pub(super) const HOST_USO: u64 = 1 << 56;
 pub(super) const PROTOCOL_FEATURES: u64 = VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits();
 pub(super) const PLAIN: u64 = VERSION_1 | PROTOCOL_FEATURES;
 pub(super) const ALL: u64 = PLAIN
@@ -52,6 +56,10 @@ pub(super) const ALL: u64 = PLAIN
     | GUEST_CSUM
     | GUEST_TSO4
     | HOST_TSO4
+    | GUEST_UFO
+    | HOST_UFO
+    | GUEST_USO4
+    | HOST_USO
     | MRG_RXBUF
     | INDIRECT_DESC
     | EVENT_IDX

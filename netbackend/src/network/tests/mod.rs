@@ -11,6 +11,7 @@ mod inflight;
 mod lifecycle;
 mod migration;
 mod offloads;
+mod offloads_udp;
 mod policy;
 mod tap;
 

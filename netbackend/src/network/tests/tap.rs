@@ -21,7 +21,7 @@ use std::{
     thread,
     time::Duration,
 };
-use virtqueue::NetHeader;
+use virtqueue::{GsoType, NetHeader};
 
 const IFF_TAP: libc::c_short = 0x0002;
 const IFF_NO_PI: libc::c_short = 0x1000;
@@ -163,6 +163,61 @@ fn datagrams_both_ways_with_and_without_checksum_offload() {
         }
         echo.join().unwrap();
     }
+}
+
+/// The kernel cuts what a guest leaves to its device, whether it knows how itself (UFO; USO since
+/// Linux 6.2) or we do it for it.
+#[test]
+fn udp_segmentation_and_fragmentation_reach_a_socket() {
+    let payload: Vec<u8> = (0..251u8).cycle().take(20_000).collect();
+    let (ready, is_ready) = mpsc::channel();
+    let (_net, mut guest, receiver) = network(ALL, move || {
+        let socket = UdpSocket::bind(("192.0.2.1", 5000)).unwrap();
+        let timeout = Some(Duration::from_secs(10));
+        socket.set_read_timeout(timeout).unwrap();
+        ready.send(()).unwrap();
+        let mut datagrams = Vec::new();
+        let mut bytes = 0;
+        while bytes < 40_000 {
+            let mut buffer = vec![0; 65_536];
+            let len = socket.recv(&mut buffer).unwrap();
+            buffer.truncate(len);
+            bytes += len;
+            datagrams.push(buffer);
+        }
+        datagrams
+    });
+    is_ready.recv().unwrap();
+    for (gso, gso_size) in [(GsoType::UdpL4, 1200), (GsoType::Udp, 1480)] {
+        let frame = udp(&payload);
+        let header = NetHeader {
+            needs_csum: true,
+            gso,
+            gso_size,
+            hdr_len: 42,
+            csum_start: 34,
+            csum_offset: 6,
+            ..NetHeader::default()
+        };
+        guest.guest.send_with(header, &partial_checksum(frame));
+    }
+    let datagrams = receiver.join().unwrap();
+    let (whole, cut) = datagrams.split_last().unwrap();
+    assert!(*whole == payload, "one datagram out of fragments");
+    assert_eq!(cut.len(), payload.len().div_ceil(1200));
+    assert!(cut.concat() == payload);
+}
+
+/// The UDP checksum field as a guest leaves it to the device.
+fn partial_checksum(mut frame: Vec<u8>) -> Vec<u8> {
+    let length = u32::try_from(frame.len() - 34).unwrap();
+    let addresses = frame[26..34].chunks(2);
+    let words = addresses.map(|pair| u32::from(u16::from_be_bytes(pair.try_into().unwrap())));
+    let sum = words.sum::<u32>() + 17 + length;
+    let sum = (sum >> 16) + (sum & 0xffff);
+    let sum = u16::try_from((sum >> 16) + (sum & 0xffff)).unwrap();
+    frame[40..42].copy_from_slice(&sum.to_be_bytes());
+    frame
 }
 
 /// What the test guest does on its side of a TCP connection: takes a stream, acknowledging it.
