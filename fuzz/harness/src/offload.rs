@@ -1,8 +1,8 @@
 //! Target `offload`: arbitrary virtio-net headers on arbitrary frames.
 use crate::input::Input;
 use netbackend::offload::{
-    HEAD_LEN, IpVersion, Layout, MAX_SEGMENTS, Reject, Segments, Validated, complete_checksum,
-    parse, validate,
+    HEAD_LEN, IpVersion, Layout, MAX_SEGMENTS, Reject, Segmentation, Segments, Validated,
+    complete_checksum, parse, validate,
 };
 use virtqueue::{NET_HEADER_LEN, NetHeader};
 
@@ -26,10 +26,13 @@ pub fn run(input: &[u8]) {
     assert_eq!(again, Ok(validated), "what was let through is let through");
     assert!(!validated.header().data_valid, "nobody vouches for a guest");
     assert_eq!(validated.header().num_buffers, 1);
-    if validated.is_gso() {
-        segment(&validated, &frame);
-    } else if validated.needs_csum() {
-        complete(&validated, &mut frame);
+    match validated.segmentation() {
+        Some(Segmentation::Tso4 | Segmentation::Tso6) => segment(&validated, &frame),
+        Some(Segmentation::Ufo | Segmentation::Uso4 | Segmentation::Uso6) => {
+            segment_udp(&validated, &frame);
+        }
+        None if validated.needs_csum() => complete(&validated, &mut frame),
+        None => {}
     }
 }
 
@@ -143,6 +146,28 @@ fn segment(validated: &Validated, frame: &[u8]) {
     }
     assert_eq!(done, payload.len(), "nothing is missing");
     assert_eq!(segments.next_into(&mut out), None);
+}
+
+/// The pieces of a datagram hold its payload, each byte once and in order. What their headers say is
+/// checked by the unit tests of `offload`.
+fn segment_udp(validated: &Validated, frame: &[u8]) {
+    let mut segments = match Segments::new(validated, frame) {
+        Ok(segments) => segments,
+        Err(error) => {
+            let refusals = [Reject::RoutingHeader, Reject::ExtensionHeaders];
+            assert!(refusals.contains(&error), "{error}");
+            return;
+        }
+    };
+    let count = segments.remaining();
+    assert!((2..=MAX_SEGMENTS).contains(&count), "{count} segments");
+    let mut payload = Vec::new();
+    for _ in 0..count {
+        let segment = segments.next_segment().expect("segments remain");
+        payload.extend_from_slice(segment.payload);
+    }
+    assert!(segments.next_segment().is_none(), "no more than announced");
+    assert_eq!(payload, frame[usize::from(validated.header().hdr_len)..]);
 }
 
 fn check_segment(segment: &[u8], frame: &[u8], layout: &Layout, done: usize, is_last: bool) {

@@ -309,7 +309,12 @@ fn check_udp(header: &NetHeader, layout: &Layout, frame_len: usize) -> Result<us
         return Err(Reject::ChecksumPlace);
     }
     check_length(layout, frame_len)?;
-    Ok(layout.l4 + UDP_LEN)
+    let headers_len = layout.l4 + UDP_LEN;
+    if headers_len > HEAD_LEN {
+        // Like a TCP header that does not end within what is looked at.
+        return Err(Reject::Headers(ParseError::Truncated));
+    }
+    Ok(headers_len)
 }
 
 #[cfg(test)]
