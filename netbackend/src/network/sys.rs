@@ -1,7 +1,7 @@
 //! Thin syscall wrappers of the data plane.
 #![expect(
     unsafe_code,
-    reason = "writev takes ranges of guest memory, which no safe slice may cover"
+    reason = "writev takes ranges of guest memory, which no safe slice may cover; FIONREAD has no safe wrapper, and nix's poll knows no POLLRDHUP"
 )]
 use nix::{
     fcntl::{FcntlArg, OFlag, fcntl},
@@ -11,6 +11,7 @@ use std::{
     fs::File,
     io,
     os::fd::{AsFd, AsRawFd},
+    time::Duration,
 };
 use virtqueue::Burst;
 
@@ -71,4 +72,39 @@ pub(super) fn set_nonblocking(file: impl AsFd) -> io::Result<()> {
     let flags = OFlag::from_bits_retain(fcntl(file.as_fd(), FcntlArg::F_GETFL)?);
     fcntl(file.as_fd(), FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
     Ok(())
+}
+
+nix::ioctl_read_bad!(fionread, libc::FIONREAD, libc::c_int);
+
+/// Bytes that wait in a socket.
+pub(super) fn bytes_to_read(socket: impl AsFd) -> io::Result<usize> {
+    let mut bytes = 0;
+    // SAFETY: FIONREAD writes one int, and `bytes` is one.
+    unsafe { fionread(socket.as_fd().as_raw_fd(), &raw mut bytes) }?;
+    Ok(usize::try_from(bytes).unwrap_or(0))
+}
+
+/// Waits for `events` of one fd, for ever without a timeout; what there is of them, or of an end or an error. Nothing when interrupted.
+pub(super) fn poll_fd(
+    fd: impl AsFd,
+    events: libc::c_short,
+    timeout: Option<Duration>,
+) -> io::Result<libc::c_short> {
+    let mut fds = libc::pollfd {
+        fd: fd.as_fd().as_raw_fd(),
+        events,
+        revents: 0,
+    };
+    let millis = timeout.map_or(-1, |timeout| {
+        libc::c_int::try_from(timeout.as_millis()).unwrap_or(libc::c_int::MAX)
+    });
+    // SAFETY: one `pollfd`, which lives during the call.
+    let found = unsafe { libc::poll(&raw mut fds, 1, millis) };
+    if found >= 0 {
+        return Ok(fds.revents);
+    }
+    match io::Error::last_os_error() {
+        error if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+        error => Err(error),
+    }
 }

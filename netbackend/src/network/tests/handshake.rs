@@ -173,6 +173,7 @@ fn offered_features_and_queue_number() {
             | VhostUserProtocolFeatures::MTU
             | VhostUserProtocolFeatures::RESET_DEVICE
             | VhostUserProtocolFeatures::INFLIGHT_SHMFD
+            | VhostUserProtocolFeatures::STATUS
     );
     frontend.set_protocol_features(protocol).unwrap();
     assert_eq!(frontend.get_queue_num().unwrap(), 8);

@@ -9,6 +9,7 @@ mod hostile;
 mod idle;
 mod inflight;
 mod lifecycle;
+mod messages;
 mod migration;
 mod offloads;
 mod offloads_udp;

@@ -92,6 +92,7 @@ pub(crate) fn offered_protocol() -> VhostUserProtocolFeatures {
         | VhostUserProtocolFeatures::MTU
         | VhostUserProtocolFeatures::RESET_DEVICE
         | VhostUserProtocolFeatures::INFLIGHT_SHMFD
+        | VhostUserProtocolFeatures::STATUS
 }
 
 /// Names of the features in `bits`, for reports.

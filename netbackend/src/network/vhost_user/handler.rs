@@ -29,6 +29,10 @@ pub(super) const MAX_MEM_SLOTS: u64 = 509;
 const MIN_MTU: u64 = 68;
 const MAX_MTU: u64 = 65_535;
 
+// Device status (virtio 1.2, 2.1): ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, DEVICE_NEEDS_RESET, FAILED.
+const STATUS_BITS: u8 = 0xcf;
+const STATUS_FEATURES_OK: u8 = 8;
+
 /// Why a request was refused.
 #[derive(Debug, Error)]
 pub(super) enum RequestError {
@@ -40,6 +44,10 @@ pub(super) enum RequestError {
     NoRing(u32),
     #[error("ring {0} is running; stop it first")]
     Running(u32),
+    #[error("a status of {0:#x} has bits that virtio does not know")]
+    Status(u64),
+    #[error("{0:#x} is no ring, with or without an fd")]
+    RingIndex(u64),
     #[error("{0} is not supported")]
     Unsupported(&'static str),
     #[error("SET_VRING_ENABLE takes 0 or 1, not {0}")]
@@ -81,6 +89,7 @@ pub(super) struct Handler {
     pub(super) protocol_features: u64,
     memory: Option<Arc<MemoryMap>>,
     log: Option<Arc<DirtyLog>>,
+    status: u8,
     pub(super) rings: Vec<RingSetup>,
     seals: SealPolicy,
     mailbox: Arc<Mailbox>,
@@ -102,6 +111,7 @@ impl Handler {
             protocol_features: 0,
             memory: None,
             log: None,
+            status: 0,
             rings: (0..queue_pairs.saturating_mul(2))
                 .map(|_| RingSetup::default())
                 .collect(),
@@ -144,6 +154,31 @@ impl Handler {
         Ok(())
     }
 
+    /// GET_STATUS: the device status that the front-end has set (virtio 1.2, 2.1).
+    pub(super) fn status(&self) -> u8 {
+        self.status
+    }
+
+    /// SET_STATUS. 0 resets the device: its rings stop until they get a kick fd again. What was told of memory and of
+    /// the rings stays, as after GET_VRING_BASE: QEMU sends 0 whenever it has stopped the device.
+    pub(super) fn set_status(&mut self, status: u64) -> Result<(), RequestError> {
+        let Some(mut status) = u8::try_from(status).ok().filter(|s| s & !STATUS_BITS == 0) else {
+            return Err(RequestError::Status(status));
+        };
+        if status == 0 {
+            self.stop_all()?;
+            for ring in &mut self.rings {
+                ring.kick = None;
+            }
+        }
+        // The bit stays off if the features are not agreed on: the front-end reads it back (virtio 1.2, 3.1.1).
+        if self.features.is_none() {
+            status &= !STATUS_FEATURES_OK;
+        }
+        self.status = status;
+        Ok(())
+    }
+
     /// RESET_DEVICE: as after connecting; what was negotiated of the protocol, and memory, stay.
     pub(super) fn reset(&mut self) -> Result<(), RequestError> {
         self.stop_all()?;
@@ -151,6 +186,7 @@ impl Handler {
             *ring = RingSetup::default();
         }
         self.features = None;
+        self.status = 0;
         self.shared.set_features(0);
         self.apply_log()
     }

@@ -6,6 +6,7 @@ use super::{
     },
     direct,
     handler::Handler,
+    message::PATIENCE,
 };
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -30,8 +31,6 @@ use tracing::{info, warn};
 use vhost::vhost_user::{BackendReqHandler, Error as ProtocolError};
 use virtqueue::SealPolicy;
 
-/// How long a front-end may take for the rest of a message, and to take a reply.
-const MESSAGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after accept() failed (no fds left), so that a lasting failure costs no CPU.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
@@ -209,7 +208,7 @@ fn serve_connection(
 /// Makes the stream blocking with time-outs; returns a handle to peek with and one to shut it down.
 fn prepare(stream: &UnixStream) -> io::Result<(UnixStream, UnixStream)> {
     stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(MESSAGE_TIMEOUT))?;
-    stream.set_write_timeout(Some(MESSAGE_TIMEOUT))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
     Ok((stream.try_clone()?, stream.try_clone()?))
 }

@@ -5,6 +5,7 @@ pub(super) mod features;
 mod handler;
 mod inflight;
 mod listener;
+mod message;
 mod requests;
 mod ring_setup;
 

@@ -1,0 +1,291 @@
+//! Messages by the byte: in pieces, unfinished, with replies that nobody reads; and the device status.
+use super::{
+    Net, frame,
+    guest::{Connected, Guest, GuestSpec, connect_stream, wait_for},
+    introduce, mac,
+};
+use control::PortState;
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use std::{
+    io::{IoSlice, Read, Write},
+    net::Shutdown,
+    os::{fd::AsRawFd, unix::net::UnixStream},
+    time::{Duration, Instant},
+};
+use vhost::{
+    VhostBackend,
+    vhost_user::{Frontend, VhostUserFrontend},
+};
+
+const GET_FEATURES: u32 = 1;
+const SET_FEATURES: u32 = 2;
+const SET_MEM_TABLE: u32 = 5;
+const SET_VRING_NUM: u32 = 8;
+const SET_VRING_KICK: u32 = 12;
+const SET_VRING_CALL: u32 = 13;
+const SET_VRING_ERR: u32 = 14;
+const SET_STATUS: u32 = 39;
+const GET_STATUS: u32 = 40;
+const VERSION: u32 = 1;
+const NEED_REPLY: u32 = 1 << 3;
+
+fn message(request: u32, flags: u32, payload: &[u8]) -> Vec<u8> {
+    let size = u32::try_from(payload.len()).unwrap();
+    let header: Vec<u8> = [request, flags, size]
+        .iter()
+        .flat_map(|word| word.to_ne_bytes())
+        .collect();
+    [&header, payload].concat()
+}
+
+fn number(value: u64) -> [u8; 8] {
+    value.to_ne_bytes()
+}
+
+/// The number in a reply; `None` if the connection ends.
+fn reply(stream: &mut UnixStream) -> Option<u64> {
+    let mut bytes = [0; 20];
+    stream.read_exact(&mut bytes).ok()?;
+    Some(u64::from_ne_bytes(*bytes.last_chunk().unwrap()))
+}
+
+/// A guest on a new port, and its connection for messages by the byte.
+fn guest(net: &Net, name: &str) -> (Connected, UnixStream) {
+    let stream = connect_stream(&net.port(name, 1));
+    let frontend = Frontend::from_stream(stream.try_clone().unwrap(), 2);
+    (Guest::new(GuestSpec::default()).attach(frontend), stream)
+}
+
+/// The back-end has ended the connection: nothing more comes.
+#[track_caller]
+fn expect_end(stream: &mut UnixStream) {
+    stream
+        .set_read_timeout(Some(Duration::from_mins(1)))
+        .unwrap();
+    match stream.read(&mut [0; 1]) {
+        Ok(0) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The back-end has looked at all that was sent, and waits for more.
+fn looked(stream: &UnixStream) {
+    let begun = Instant::now();
+    // Nothing tells that it has looked: each piece is left alone for a few of its looks.
+    while begun.elapsed() < Duration::from_millis(4) {
+        std::thread::yield_now();
+    }
+    assert!(stream.take_error().unwrap().is_none());
+}
+
+#[test]
+fn message_in_pieces_is_taken_as_one() {
+    let net = Net::new();
+    let mut stream = connect_stream(&net.port("a", 1));
+    stream
+        .write_all(&message(GET_FEATURES, VERSION, &[]))
+        .unwrap();
+    let offered = reply(&mut stream).unwrap();
+    let bytes = message(SET_FEATURES, VERSION, &number(offered));
+    for cut in 1..bytes.len() {
+        stream.write_all(&bytes[..cut]).unwrap();
+        looked(&stream);
+        stream.write_all(&bytes[cut..]).unwrap();
+        stream
+            .write_all(&message(GET_FEATURES, VERSION, &[]))
+            .unwrap();
+        assert_eq!(reply(&mut stream), Some(offered), "cut at {cut}");
+    }
+    for byte in bytes {
+        stream.write_all(&[byte]).unwrap();
+    }
+    stream
+        .write_all(&message(GET_FEATURES, VERSION, &[]))
+        .unwrap();
+    assert_eq!(reply(&mut stream), Some(offered));
+}
+
+/// The fds come with the first piece: the rest is a message of the socket of its own.
+#[test]
+fn memory_table_in_pieces_is_mapped() {
+    let net = Net::new();
+    let (mut a, mut stream) = guest(&net, "a");
+    let mut b = net.guest("b", GuestSpec::default());
+    introduce(&mut [&mut a.guest, &mut b.guest]);
+    let region = a.guest.memory.region();
+    let mut payload = Vec::new();
+    payload.extend([1u32, 0].iter().flat_map(|word| word.to_ne_bytes()));
+    let words = [
+        region.guest_phys_addr,
+        region.memory_size,
+        region.userspace_addr,
+        region.mmap_offset,
+    ];
+    payload.extend(words.iter().flat_map(|word| word.to_ne_bytes()));
+    let bytes = message(SET_MEM_TABLE, VERSION | NEED_REPLY, &payload);
+    for cut in [12, 13, 20, 21, bytes.len() - 1] {
+        let fds = [region.mmap_handle];
+        let first = [IoSlice::new(&bytes[..cut])];
+        let with = [ControlMessage::ScmRights(&fds)];
+        let sent = sendmsg::<()>(stream.as_raw_fd(), &first, &with, MsgFlags::empty(), None);
+        assert_eq!(sent, Ok(cut));
+        looked(&stream);
+        stream.write_all(&bytes[cut..]).unwrap();
+        assert_eq!(reply(&mut stream), Some(0), "cut at {cut}");
+        let next = frame(mac(0), mac(1), 200, u8::try_from(cut).unwrap());
+        b.guest.send(&next);
+        assert_eq!(a.guest.receive().frame, next);
+    }
+}
+
+#[test]
+fn unfinished_messages_are_given_up_after_a_while() {
+    let net = Net::new();
+    let whole = message(SET_VRING_NUM, VERSION, &number(256 << 32));
+    let mut streams: Vec<_> = [1, 11, 12, 13, 19]
+        .into_iter()
+        .map(|cut| {
+            let mut stream = connect_stream(&net.port(&format!("p{cut}"), 1));
+            stream.write_all(&whole[..cut]).unwrap();
+            stream
+        })
+        .collect();
+    streams.iter_mut().for_each(expect_end);
+}
+
+#[test]
+fn front_end_that_sends_no_more_is_gone() {
+    let net = Net::new();
+    let whole = message(SET_VRING_NUM, VERSION, &number(256 << 32));
+    for cut in [0, 1, 12, 19] {
+        let begun = Instant::now();
+        let mut stream = connect_stream(&net.port(&format!("p{cut}"), 1));
+        stream.write_all(&whole[..cut]).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        expect_end(&mut stream);
+        assert!(
+            begun.elapsed() < Duration::from_secs(4),
+            "waited for what cannot come"
+        );
+    }
+}
+
+/// What was sent before the end is still done.
+#[test]
+fn last_message_before_the_end_is_served() {
+    let net = Net::new();
+    let mut stream = connect_stream(&net.port("a", 1));
+    stream
+        .write_all(&message(GET_FEATURES, VERSION, &[]))
+        .unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert!(reply(&mut stream).is_some());
+    expect_end(&mut stream);
+}
+
+#[test]
+fn replies_that_nobody_reads_end_the_connection() {
+    let net = Net::new();
+    let (mut a, mut b) = (
+        net.guest("a", GuestSpec::default()),
+        net.guest("b", GuestSpec::default()),
+    );
+    introduce(&mut [&mut a.guest, &mut b.guest]);
+    let mut stream = connect_stream(&net.port("deaf", 1));
+    let asked = message(GET_FEATURES, VERSION, &[]).repeat(100);
+    // Until it takes no more questions, and then until it has hung up.
+    while stream.write_all(&asked).is_ok() {}
+    net.wait_for_status("deaf", "cut off", |port| port.state == PortState::Listening);
+    let sent = frame(mac(1), mac(0), 100, 9);
+    a.guest.send(&sent);
+    assert_eq!(b.guest.receive().frame, sent);
+}
+
+#[test]
+fn ring_index_that_does_not_fit_its_byte() {
+    let net = Net::new();
+    for request in [SET_VRING_KICK, SET_VRING_CALL, SET_VRING_ERR] {
+        for high in [1u64 << 9, 1 << 16, 1 << 32, 1 << 63] {
+            let (_guest, mut stream) = guest(&net, &format!("p{request}-{high:x}"));
+            let bytes = message(request, VERSION, &number(high | 0x100));
+            stream.write_all(&bytes).unwrap();
+            expect_end(&mut stream);
+        }
+    }
+}
+
+#[test]
+fn status_is_what_was_set_and_0_stops_the_rings() {
+    let net = Net::new();
+    let (mut a, mut stream) = guest(&net, "a");
+    let mut b = net.guest("b", GuestSpec::default());
+    introduce(&mut [&mut a.guest, &mut b.guest]);
+    let mut set = |value: u64| {
+        stream
+            .write_all(&message(SET_STATUS, VERSION | NEED_REPLY, &number(value)))
+            .unwrap();
+        let done = reply(&mut stream);
+        stream
+            .write_all(&message(GET_STATUS, VERSION, &[]))
+            .unwrap();
+        (done, reply(&mut stream))
+    };
+    for status in [1, 3, 11, 15] {
+        assert_eq!(set(status), (Some(0), Some(status)));
+    }
+    assert_eq!(net.status("a").state, PortState::Running);
+    assert_eq!(set(0), (Some(0), Some(0)));
+    assert_eq!(net.status("a").state, PortState::Connected);
+    let dropped = net.status("a").counters.rx_dropped;
+    b.guest.send(&frame(mac(0), mac(1), 100, 1));
+    net.wait_for_status("a", "a drop", |a| a.counters.rx_dropped > dropped);
+    assert_eq!(a.guest.poll(0), None);
+    // A kick fd starts them again where the used rings are; memory and addresses are known.
+    for index in 0..2 {
+        let mut used = [0; 2];
+        assert!(
+            a.guest
+                .memory
+                .map
+                .read(a.guest.rings[index].config.used + 2, &mut used)
+        );
+        a.guest
+            .start_ring(&mut a.frontend, index, u16::from_le_bytes(used));
+    }
+    let sent = frame(mac(0), mac(1), 100, 2);
+    b.guest.send(&sent);
+    wait_for("the frame", || {
+        a.guest.poll(0).is_some_and(|got| got.frame == sent)
+    });
+}
+
+#[test]
+fn status_that_cannot_be() {
+    let net = Net::new();
+    let mut stream = connect_stream(&net.port("a", 1));
+    let mut frontend = Frontend::from_stream(stream.try_clone().unwrap(), 2);
+    frontend.get_features().unwrap();
+    let protocol = frontend.get_protocol_features().unwrap();
+    frontend.set_protocol_features(protocol).unwrap();
+    // FEATURES_OK before there are any: read back, it is not there.
+    stream
+        .write_all(&message(SET_STATUS, VERSION, &number(11)))
+        .unwrap();
+    stream
+        .write_all(&message(GET_STATUS, VERSION, &[]))
+        .unwrap();
+    assert_eq!(reply(&mut stream), Some(3));
+    for status in [0x10, 0x20, 0x100, 1 << 63] {
+        let mut stream = connect_stream(&net.port(&format!("p{status}"), 1));
+        let mut frontend = Frontend::from_stream(stream.try_clone().unwrap(), 2);
+        frontend.get_features().unwrap();
+        let protocol = frontend.get_protocol_features().unwrap();
+        frontend.set_protocol_features(protocol).unwrap();
+        stream
+            .write_all(&message(SET_STATUS, VERSION | NEED_REPLY, &number(status)))
+            .unwrap();
+        assert_eq!(reply(&mut stream), Some(1));
+        expect_end(&mut stream);
+    }
+}
