@@ -58,7 +58,13 @@ fn add_port_sends_json_and_reads_the_port() {
     assert_eq!(port.name, "p0");
     assert_eq!(port.state, PortState::Listening);
     let socket = PathBuf::from("/run/p0");
-    assert_eq!(port.kind, PortKind::VhostUser { socket });
+    assert_eq!(
+        port.kind,
+        PortKind::VhostUser {
+            socket,
+            client: false
+        }
+    );
     let request = served.join().unwrap();
     assert!(
         request.starts_with("POST /v1/networks/a%2Fb/ports HTTP/1.1\r\n"),

@@ -99,10 +99,13 @@ fn yes() -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum PortKind {
-    /// A vhost-user socket that the daemon listens on.
+    /// A vhost-user socket.
     VhostUser {
         /// The socket.
         socket: PathBuf,
+        /// The front-end listens on it and the daemon connects; otherwise the daemon listens.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        client: bool,
     },
     /// A tap device.
     Tap {
@@ -145,6 +148,8 @@ impl PortPolicy {
 pub enum PortState {
     /// No front-end is connected.
     Listening,
+    /// The front-end does not listen yet, or not any more.
+    Connecting,
     /// A front-end is connected, its driver is not running.
     Connected,
     /// Frames flow.
@@ -157,6 +162,7 @@ impl fmt::Display for PortState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Listening => "listening",
+            Self::Connecting => "connecting",
             Self::Connected => "connected",
             Self::Running => "running",
             Self::Faulty => "faulty",

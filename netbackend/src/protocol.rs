@@ -31,7 +31,7 @@ pub(crate) struct Envelope<T> {
 pub(crate) enum ToWorker {
     /// First of all: start the datapath.
     Configure(NetworkSettings),
-    /// With one listening socket, or with one tap file per queue pair.
+    /// With one listening socket, one feed of connections, or one tap file per queue pair.
     AddPort(PortSettings),
     /// Answered when the port is closed.
     RemovePort(String),
@@ -89,6 +89,8 @@ pub(crate) struct PortSettings {
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Carrier {
     ListeningSocket,
+    /// One end of a socket pair over which connections come ([`crate::network::PortTransport`]).
+    Connections,
     TapQueues,
 }
 
@@ -138,6 +140,7 @@ impl From<&PortConfig> for PortSettings {
             queue_pairs: config.queue_pairs,
             carrier: match config.transport {
                 TransportConfig::VhostUser { .. } => Carrier::ListeningSocket,
+                TransportConfig::VhostUserClient { .. } => Carrier::Connections,
                 TransportConfig::Tap { .. } => Carrier::TapQueues,
             },
         }

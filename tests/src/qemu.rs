@@ -10,8 +10,10 @@ use xtask::ui::Ui;
 /// One virtio-net device.
 #[derive(Debug, Clone)]
 pub struct Nic {
-    /// The back-end's socket.
+    /// The socket.
     pub socket: PathBuf,
+    /// QEMU listens on it and the back-end connects; otherwise the back-end listens.
+    pub listens: bool,
     /// MAC address.
     pub mac: String,
     /// Queue pairs.
@@ -133,7 +135,8 @@ fn add_nic(command: &mut Command, index: usize, nic: &Nic) {
         ..10 => "reconnect=1",
         _ => "reconnect-ms=100",
     };
-    let chardev = format!("socket,id=c{index},path={socket},{reconnect}");
+    let role = if nic.listens { "server=on" } else { reconnect };
+    let chardev = format!("socket,id=c{index},path={socket},{role}");
     command.args(["-chardev", &chardev]);
     let netdev = format!("vhost-user,id=n{index},chardev=c{index},queues={pairs}");
     command.args(["-netdev", &netdev]);

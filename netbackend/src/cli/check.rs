@@ -50,6 +50,9 @@ fn explain_network(out: &mut impl Write, network: &NetworkConfig) -> io::Result<
 fn port_row(port: &PortConfig) -> Vec<String> {
     let transport = match &port.transport {
         TransportConfig::VhostUser { socket } => format!("vhost-user {}", socket.display()),
+        TransportConfig::VhostUserClient { socket } => {
+            format!("vhost-user, connects to {}", socket.display())
+        }
         TransportConfig::Tap { interface, netns } => match netns {
             Some(netns) => format!("tap {interface} in netns {netns}"),
             None => format!("tap {interface}"),

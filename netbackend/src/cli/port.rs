@@ -26,7 +26,7 @@ pub(super) fn run(client: &Client, command: PortCommand) -> Result<(), Failure> 
                 .map_err(Failure::at_run_time)?;
             let mut out = io::stdout().lock();
             match &port.kind {
-                PortKind::VhostUser { socket } if !json => {
+                PortKind::VhostUser { socket, .. } if !json => {
                     writeln!(out, "{} {}", port.name, socket.display())?;
                 }
                 PortKind::Tap { interface, .. } if !json => {

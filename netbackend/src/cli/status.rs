@@ -165,7 +165,11 @@ fn short_form(name: &str) -> &str {
 
 pub(super) fn transport(kind: &PortKind) -> String {
     match kind {
-        PortKind::VhostUser { socket } => format!("vhost-user {}", socket.display()),
+        PortKind::VhostUser {
+            socket,
+            client: false,
+        } => format!("vhost-user {}", socket.display()),
+        PortKind::VhostUser { socket, .. } => format!("vhost-user to {}", socket.display()),
         PortKind::Tap { interface, netns } => match netns {
             Some(netns) => format!("tap {interface}@{netns}"),
             None => format!("tap {interface}"),

@@ -43,6 +43,7 @@ fn ports_show_traffic_features_and_faults() {
         name: "web".into(),
         kind: PortKind::VhostUser {
             socket: "/run/web.sock".into(),
+            client: false,
         },
         uplink: false,
         mac: Some("52:54:00:00:00:01".into()),

@@ -102,6 +102,11 @@ pub enum TransportConfig {
         /// The socket.
         socket: PathBuf,
     },
+    /// A vhost-user socket that the front-end listens on.
+    VhostUserClient {
+        /// The socket.
+        socket: PathBuf,
+    },
     /// A tap device that the daemon creates.
     Tap {
         /// Name of the interface.

@@ -14,7 +14,13 @@ use std::{
 use switch::{MacAddr, Role};
 
 const COMMON: &[&str] = &["kind", "mac", "queue_pairs", "uplink"];
-const OF_VHOST_USER: &[&str] = &["socket", "socket_mode", "socket_owner", "socket_group"];
+const OF_VHOST_USER: &[&str] = &[
+    "socket",
+    "connect",
+    "socket_mode",
+    "socket_owner",
+    "socket_group",
+];
 const OF_TAP: &[&str] = &["interface", "netns"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,11 +144,24 @@ fn kind_of(port: &Named<'_, '_>) -> Kind {
     }
 }
 
+/// Either side may listen.
 fn vhost_user(
     section: &mut Section<'_, '_, '_>,
     default: PathBuf,
     claims: &mut Claims,
 ) -> TransportConfig {
+    if let Some(socket) = section.get("connect", value::socket_path) {
+        check_client(section);
+        let shown = socket.display().to_string();
+        claim(
+            &mut claims.sockets,
+            socket.clone(),
+            section,
+            "connect",
+            || shown,
+        );
+        return TransportConfig::VhostUserClient { socket };
+    }
     let socket = section.get("socket", value::socket_path);
     let socket = socket.unwrap_or(default);
     if !section.has("socket")
@@ -158,6 +177,19 @@ fn vhost_user(
         || socket.display().to_string(),
     );
     TransportConfig::VhostUser { socket }
+}
+
+/// The socket that the daemon connects to is not the daemon's.
+fn check_client(section: &mut Section<'_, '_, '_>) {
+    for key in ["socket", "socket_mode", "socket_owner", "socket_group"] {
+        if section.has(key) {
+            let wrong = Wrong::new(
+                "the front-end makes the socket that the daemon connects to (connect)",
+                format!("remove {key}, or remove connect to let the daemon listen"),
+            );
+            section.problem(key, wrong);
+        }
+    }
 }
 
 fn tap(section: &mut Section<'_, '_, '_>, claims: &mut Claims) -> Option<TransportConfig> {

@@ -36,6 +36,7 @@ impl Counter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Carrier {
     VhostUser,
+    VhostUserClient,
     Tap,
 }
 
@@ -182,8 +183,9 @@ impl PortShared {
         PortStatus {
             name: self.name.clone(),
             kind: match self.carrier {
-                Carrier::VhostUser => PortKind::VhostUser {
+                Carrier::VhostUser | Carrier::VhostUserClient => PortKind::VhostUser {
                     socket: PathBuf::new(),
+                    client: self.carrier == Carrier::VhostUserClient,
                 },
                 Carrier::Tap => PortKind::Tap {
                     interface: String::new(),
@@ -200,6 +202,8 @@ impl PortShared {
                 PortState::Running
             } else if self.connected.load(Relaxed) {
                 PortState::Connected
+            } else if self.carrier == Carrier::VhostUserClient {
+                PortState::Connecting
             } else {
                 PortState::Listening
             },

@@ -20,13 +20,13 @@ use datapath::{Worker, WorkerConfig};
 use std::{
     collections::BTreeMap,
     fs::File,
-    os::unix::net::UnixListener,
+    os::{fd::OwnedFd, unix::net::UnixListener},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
     time::Duration,
 };
 use switch::{MacAddr, Mode, PortConfig, PortId, Role, SwitchConfig};
-use vhost_user::{Listener, ListenerConfig};
+use vhost_user::{Listener, ListenerConfig, Source};
 use virtqueue::SealPolicy;
 
 /// Most queue pairs of a port: vhost-user names rings by one byte in kick and call messages.
@@ -72,6 +72,8 @@ pub struct PortSpec {
 pub enum PortTransport {
     /// Accepts one front-end at a time, again and again.
     VhostUser(UnixListener),
+    /// The front-end listens. Connections to it come over this `SOCK_SEQPACKET` socket, one for each message that asks for one.
+    VhostUserClient(OwnedFd),
     /// A tap with IFF_VNET_HDR and a 12-byte header, one file per queue. The opener has set
     /// TUNSETOFFLOAD to checksums, TSO4 and TSO6 (with ECN).
     Tap(Vec<File>),
@@ -147,6 +149,7 @@ impl Network {
         let id = free_id(&ports).context("the network has no port id left")?;
         let kind = match transport {
             PortTransport::VhostUser(_) => Carrier::VhostUser,
+            PortTransport::VhostUserClient(_) => Carrier::VhostUserClient,
             PortTransport::Tap(_) => Carrier::Tap,
         };
         let name = spec.name.clone();
@@ -157,10 +160,14 @@ impl Network {
             spec.mac,
             spec.queue_pairs,
         ));
-        let (carrier, socket) = match transport {
-            PortTransport::VhostUser(socket) => {
-                let rings = spec.queue_pairs * 2;
-                (NewCarrier::VhostUser { rings }, Some(socket))
+        let rings = spec.queue_pairs * 2;
+        let (carrier, source) = match transport {
+            PortTransport::VhostUser(socket) => (
+                NewCarrier::VhostUser { rings },
+                Some(Source::listening(socket)),
+            ),
+            PortTransport::VhostUserClient(feed) => {
+                (NewCarrier::VhostUser { rings }, Some(Source::handed(feed)))
             }
             PortTransport::Tap(files) => (NewCarrier::Tap(files), None),
         };
@@ -176,8 +183,8 @@ impl Network {
                 shared: Arc::clone(&shared),
             })
             .with_context(|| format!("add port {name}"))?;
-        let listener = socket
-            .map(|socket| self.listen(socket, id, spec.queue_pairs, &shared))
+        let listener = source
+            .map(|source| self.listen(source?, id, spec.queue_pairs, &shared))
             .transpose();
         let listener = match listener {
             Ok(listener) => listener,
@@ -198,7 +205,7 @@ impl Network {
 
     fn listen(
         &self,
-        socket: UnixListener,
+        source: Source,
         port: PortId,
         queue_pairs: u16,
         shared: &Arc<PortShared>,
@@ -214,7 +221,7 @@ impl Network {
             mailbox: Arc::clone(&self.mailbox),
             shared: Arc::clone(shared),
         };
-        Listener::start(socket, config)
+        Listener::start(source, config)
             .with_context(|| format!("start the control thread of port {}", shared.name))
     }
 

@@ -7,6 +7,7 @@ fn port(state: PortState) -> PortStatus {
         name: "p".into(),
         kind: PortKind::VhostUser {
             socket: "/p".into(),
+            client: false,
         },
         uplink: false,
         mac: None,

@@ -6,6 +6,7 @@
 //! holds up nobody else.
 mod activation;
 mod backoff;
+mod connector;
 mod handle;
 mod health;
 mod lease;
@@ -189,6 +190,13 @@ fn announce(networks: &[NetworkConfig], control_socket: &Path) {
                 TransportConfig::VhostUser { socket } => {
                     info!(
                         "port {name}/{}: vhost-user {}{role}",
+                        port.name,
+                        socket.display()
+                    );
+                }
+                TransportConfig::VhostUserClient { socket } => {
+                    info!(
+                        "port {name}/{}: vhost-user, connects to {}{role}",
                         port.name,
                         socket.display()
                     );

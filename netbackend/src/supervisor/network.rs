@@ -16,7 +16,7 @@ use crate::{
 use control::{ApiError, Fault, NetworkState, NetworkStatus, PortDetail};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    os::fd::BorrowedFd,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::PathBuf,
     sync::Arc,
     time::Instant,
@@ -166,7 +166,11 @@ impl NetworkTask {
         for (name, entry) in &mut self.ports {
             let port = &mut entry.port;
             let message = ToWorker::AddPort(port.settings());
-            port.fault = worker.call(message, &port.descriptors()).await.err();
+            let given = port.hand_over().map_err(|error| error.to_string());
+            port.fault = match given {
+                Ok(fds) => worker.call(message, &borrowed(&fds)).await.err(),
+                Err(why) => Some(why),
+            };
             if let Some(fault) = &port.fault {
                 error!(
                     network = self.config.name,
@@ -288,7 +292,7 @@ impl NetworkTask {
         }
     }
 
-    fn add_port(&mut self, entry: Entry, reply: oneshot::Sender<Result<Added, ApiError>>) {
+    fn add_port(&mut self, mut entry: Entry, reply: oneshot::Sender<Result<Added, ApiError>>) {
         let adding = Adding {
             config: entry.port.config.clone(),
             serial: entry.serial,
@@ -299,7 +303,12 @@ impl NetworkTask {
         info!(network = self.config.name, port, "port added");
         let message = ToWorker::AddPort(entry.port.settings());
         let sent = match &mut self.worker {
-            Life::Running(worker) => Some(worker.post(message, &entry.port.descriptors())),
+            Life::Running(worker) => Some(
+                entry
+                    .port
+                    .hand_over()
+                    .and_then(|fds| worker.post(message, &borrowed(&fds))),
+            ),
             // The worker gets it when it starts; a front-end may connect before.
             Life::Due(_) => None,
         };
@@ -466,6 +475,10 @@ impl NetworkTask {
         let entry = self.ports.get(port);
         entry.is_some_and(|entry| entry.serial == serial)
     }
+}
+
+fn borrowed(fds: &[OwnedFd]) -> Vec<BorrowedFd<'_>> {
+    fds.iter().map(AsFd::as_fd).collect()
 }
 
 fn no_such_port(network: &str, port: &str) -> ApiError {

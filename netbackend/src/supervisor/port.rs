@@ -1,12 +1,15 @@
 //! What the supervisor keeps of a port: enough to give it to a new worker.
-use super::{activation::Inherited, lease::Lease, listen::BoundSocket};
+use super::{activation::Inherited, connector::Connector, lease::Lease, listen::BoundSocket};
 use crate::{
     config::{NetworkConfig, PortConfig, TransportConfig},
     protocol::PortSettings,
     tap::{self, TapSpec},
 };
 use control::{PortCounters, PortKind, PortState, PortStatus};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+};
 use switch::Role;
 
 /// An open port.
@@ -23,6 +26,8 @@ pub(super) struct Port {
 #[derive(Debug)]
 enum Transport {
     VhostUser(BoundSocket),
+    /// While a worker has the port.
+    VhostUserClient(Option<Connector>),
     Tap(Vec<OwnedFd>),
 }
 
@@ -45,6 +50,7 @@ impl Port {
                 bound.path().clone_into(socket);
                 Transport::VhostUser(bound)
             }
+            TransportConfig::VhostUserClient { .. } => Transport::VhostUserClient(None),
             TransportConfig::Tap { .. } => Transport::Tap(open_tap(&config, network.mtu)?),
         };
         Ok(Self {
@@ -70,11 +76,23 @@ impl Port {
         (&self.config).into()
     }
 
-    /// The descriptors that go with [`Port::settings`].
-    pub(super) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        match &self.transport {
-            Transport::VhostUser(socket) => vec![socket.as_fd()],
-            Transport::Tap(queues) => queues.iter().map(AsFd::as_fd).collect(),
+    /// The descriptors that go with [`Port::settings`] to a worker.
+    ///
+    /// # Errors
+    /// The process has no descriptors left.
+    pub(super) fn hand_over(&mut self) -> io::Result<Vec<OwnedFd>> {
+        match &mut self.transport {
+            Transport::VhostUser(socket) => Ok(vec![socket.as_fd().try_clone_to_owned()?]),
+            Transport::VhostUserClient(connector) => {
+                let TransportConfig::VhostUserClient { socket } = &self.config.transport else {
+                    return Ok(Vec::new());
+                };
+                // What was for the worker before ends here.
+                let (new, feed) = Connector::start(&self.config.name, socket)?;
+                *connector = Some(new);
+                Ok(vec![feed])
+            }
+            Transport::Tap(queues) => queues.iter().map(OwnedFd::try_clone).collect(),
         }
     }
 
@@ -88,6 +106,9 @@ impl Port {
             policy: self.config.policy.clone(),
             state: match self.fault {
                 Some(_) => PortState::Faulty,
+                None if matches!(self.transport, Transport::VhostUserClient(_)) => {
+                    PortState::Connecting
+                }
                 None => PortState::Listening,
             },
             features: Vec::new(),
@@ -104,6 +125,11 @@ impl Port {
         match &self.config.transport {
             TransportConfig::VhostUser { socket } => PortKind::VhostUser {
                 socket: socket.clone(),
+                client: false,
+            },
+            TransportConfig::VhostUserClient { socket } => PortKind::VhostUser {
+                socket: socket.clone(),
+                client: true,
             },
             TransportConfig::Tap { interface, netns } => PortKind::Tap {
                 interface: interface.clone(),

@@ -7,6 +7,7 @@ fn port(name: &str, socket: &str, tx_frames: u64) -> PortStatus {
         name: name.into(),
         kind: PortKind::VhostUser {
             socket: socket.into(),
+            client: false,
         },
         uplink: false,
         mac: None,

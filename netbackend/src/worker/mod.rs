@@ -109,6 +109,13 @@ fn add_port(network: &Network, port: PortSettings, fds: Vec<OwnedFd>) -> anyhow:
             let [socket] = socket;
             PortTransport::VhostUser(socket.into())
         }
+        Carrier::Connections => {
+            let feed = <[OwnedFd; 1]>::try_from(fds)
+                .ok()
+                .context("a feed of connections is one descriptor")?;
+            let [feed] = feed;
+            PortTransport::VhostUserClient(feed)
+        }
         Carrier::TapQueues if fds.len() == usize::from(port.queue_pairs) => {
             PortTransport::Tap(fds.into_iter().map(File::from).collect())
         }

@@ -106,7 +106,10 @@ fn front_ends_resume_after_the_daemon_was_killed_without_ever_being_refused() {
     // Sockets that are not handed over are made as ever; those that are, are told as they are.
     let network = manager.client().network("lan").unwrap();
     let sockets: Vec<_> = network.ports.into_iter().map(|port| port.kind).collect();
-    let socket = |socket| PortKind::VhostUser { socket };
+    let socket = |socket| PortKind::VhostUser {
+        socket,
+        client: false,
+    };
     assert_eq!(
         sockets,
         [socket(manager.path("rt/lan/db.sock")), socket(web.clone())]

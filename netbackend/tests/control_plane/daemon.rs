@@ -31,7 +31,8 @@ fn status_tells_networks_and_ports() {
     assert_eq!(
         port.kind,
         PortKind::VhostUser {
-            socket: socket.clone()
+            socket: socket.clone(),
+            client: false,
         }
     );
     assert_eq!(port.state, PortState::Listening);

@@ -4,6 +4,7 @@
     reason = "helpers of tests, which the lint does not see as such"
 )]
 mod activation;
+mod client;
 mod command_line;
 mod common;
 mod daemon;

@@ -40,7 +40,10 @@ fn killed_worker_is_replaced_on_the_same_socket_and_others_never_notice() {
     let end = std::io::Read::read(&mut &front_end, &mut byte);
     assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
     assert_eq!(inode(&socket), before);
-    let PortKind::VhostUser { socket: dynamic } = added.kind else {
+    let PortKind::VhostUser {
+        socket: dynamic, ..
+    } = added.kind
+    else {
         panic!("{added:?}");
     };
     for (name, socket) in [("x", &socket), ("p0", &dynamic)] {

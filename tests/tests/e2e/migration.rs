@@ -73,6 +73,7 @@ impl Lab {
     fn guest(&self, name: &str, daemon: &Daemon, more: &[String]) -> (QemuGuest, Qmp) {
         let nic = Nic {
             socket: daemon.socket("lan", "vm"),
+            listens: false,
             mac: MAC.map(|byte| format!("{byte:02x}")).join(":"),
             queue_pairs: 1,
             mtu: 1500,

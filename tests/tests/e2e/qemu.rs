@@ -16,6 +16,7 @@ fn nics(daemon: &Daemon, port: &str, number: u8, queue_pairs: u32) -> Vec<Nic> {
     [("lan", 1, 1500), ("jumbo", 2, 9000)]
         .map(|(network, index, mtu)| Nic {
             socket: daemon.socket(network, port),
+            listens: false,
             mac: format!("52:54:00:0e:0{index}:{number:02x}"),
             queue_pairs,
             mtu,

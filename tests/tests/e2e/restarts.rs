@@ -211,10 +211,22 @@ fn qemu_guests_with_four_queue_pairs_on_hugepages_outlive_their_back_end() {
     }
     let _turn = heavy();
     let hugepages = Hugepages::new(300);
-    let mut daemon = Daemon::start("[networks.lan.ports.a]\n[networks.lan.ports.b]\n");
+    // One front-end connects, the other one listens.
+    let own = tempfile::tempdir().unwrap();
+    let listening = own.path().join("guest.sock");
+    let mut daemon = Daemon::start(&format!(
+        "[networks.lan.ports.a]\n[networks.lan.ports.b]\nconnect = \"{}\"\n",
+        listening.display()
+    ));
     let machine = |port: &str, number: u8, job: String| {
+        let listens = port == "b";
         let nic = Nic {
-            socket: daemon.socket("lan", port),
+            socket: if listens {
+                listening.clone()
+            } else {
+                daemon.socket("lan", port)
+            },
+            listens,
             mac: format!("52:54:00:0e:04:{number:02x}"),
             queue_pairs: QUEUE_PAIRS,
             mtu: 1500,

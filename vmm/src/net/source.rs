@@ -96,7 +96,7 @@ fn lease(
         network: network.into(),
         port: port.name,
     };
-    let PortKind::VhostUser { socket } = port.kind else {
+    let PortKind::VhostUser { socket, .. } = port.kind else {
         return Err(SourceError::Kind(network.into()));
     };
     Ok(Attachment {

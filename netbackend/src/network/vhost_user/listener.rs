@@ -1,4 +1,4 @@
-//! The control thread of a vhost-user port: accepts one front-end at a time, for ever.
+//! The control thread of a vhost-user port: serves one front-end at a time, for ever.
 use super::{
     super::{
         command::{Command, Mailbox},
@@ -7,6 +7,7 @@ use super::{
     direct,
     handler::Handler,
     message::PATIENCE,
+    source::Source,
 };
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -15,10 +16,7 @@ use nix::{
 use std::{
     io,
     net::Shutdown,
-    os::{
-        fd::AsFd,
-        unix::net::{UnixListener, UnixStream},
-    },
+    os::{fd::AsFd, unix::net::UnixStream},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -62,10 +60,8 @@ struct Control {
 }
 
 impl Listener {
-    /// Starts the control thread on a listening socket.
-    pub(crate) fn start(socket: UnixListener, config: ListenerConfig) -> io::Result<Self> {
-        // Accepting must not block: the front-end that woke us may have gone again.
-        socket.set_nonblocking(true)?;
+    /// Starts the control thread.
+    pub(crate) fn start(source: Source, config: ListenerConfig) -> io::Result<Self> {
         let control = Arc::new(Control {
             stopping: AtomicBool::new(false),
             wake: EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?,
@@ -75,7 +71,7 @@ impl Listener {
             .name(format!("vu-{}", config.shared.name))
             .spawn({
                 let control = Arc::clone(&control);
-                move || accept_loop(&socket, &control, &config)
+                move || accept_loop(source, &control, &config)
             })?;
         Ok(Self {
             control,
@@ -135,23 +131,32 @@ impl Control {
 /// Serves front-ends one after the other. A second one that connects meanwhile waits in the socket's
 /// backlog and is served when the first is gone (a restarted VMM may well connect before the kernel
 /// has closed the old process's socket).
-fn accept_loop(socket: &UnixListener, control: &Control, config: &ListenerConfig) {
+fn accept_loop(mut source: Source, control: &Control, config: &ListenerConfig) {
     while !control.stopping() {
-        let mut fds = [
-            PollFd::new(socket.as_fd(), PollFlags::POLLIN),
-            PollFd::new(control.wake.as_fd(), PollFlags::POLLIN),
-        ];
-        // Interrupted or not: look again.
-        let _ = poll(&mut fds, PollTimeout::NONE);
-        match socket.accept() {
-            Ok((stream, _)) => serve(stream, control, config),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+        match wait(&mut source, control) {
+            Ok(Some(stream)) => serve(stream, control, config),
+            Ok(None) => {}
             Err(error) => {
                 warn!(port = config.shared.name, %error, "accept a front-end");
                 thread::sleep(ACCEPT_RETRY);
             }
         }
     }
+}
+
+/// Waits for a front-end, or to be woken.
+fn wait(source: &mut Source, control: &Control) -> io::Result<Option<UnixStream>> {
+    source.ask()?;
+    let wake = PollFd::new(control.wake.as_fd(), PollFlags::POLLIN);
+    // Interrupted or not: look again.
+    let _ = match source.as_fd() {
+        Some(fd) => poll(
+            &mut [wake, PollFd::new(fd, PollFlags::POLLIN)],
+            PollTimeout::NONE,
+        ),
+        None => poll(&mut [wake], PollTimeout::NONE),
+    };
+    source.next()
 }
 
 /// Serves one front-end until it is gone, then takes everything of it from the datapath.

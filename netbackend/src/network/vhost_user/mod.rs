@@ -8,5 +8,7 @@ mod listener;
 mod message;
 mod requests;
 mod ring_setup;
+mod source;
 
 pub(super) use listener::{Listener, ListenerConfig};
+pub(super) use source::Source;
