@@ -3,6 +3,10 @@ use super::{
     Net, frame,
     guest::{Connected, Guest, GuestSpec, connect_stream, wait_for},
     introduce, mac,
+    raw::{
+        GET_FEATURES, GET_STATUS, NEED_REPLY, SET_FEATURES, SET_MEM_TABLE, SET_STATUS,
+        SET_VRING_CALL, SET_VRING_ERR, SET_VRING_KICK, SET_VRING_NUM, VERSION, message,
+    },
 };
 use control::PortState;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
@@ -16,27 +20,6 @@ use vhost::{
     VhostBackend,
     vhost_user::{Frontend, VhostUserFrontend},
 };
-
-const GET_FEATURES: u32 = 1;
-const SET_FEATURES: u32 = 2;
-const SET_MEM_TABLE: u32 = 5;
-const SET_VRING_NUM: u32 = 8;
-const SET_VRING_KICK: u32 = 12;
-const SET_VRING_CALL: u32 = 13;
-const SET_VRING_ERR: u32 = 14;
-const SET_STATUS: u32 = 39;
-const GET_STATUS: u32 = 40;
-const VERSION: u32 = 1;
-const NEED_REPLY: u32 = 1 << 3;
-
-fn message(request: u32, flags: u32, payload: &[u8]) -> Vec<u8> {
-    let size = u32::try_from(payload.len()).unwrap();
-    let header: Vec<u8> = [request, flags, size]
-        .iter()
-        .flat_map(|word| word.to_ne_bytes())
-        .collect();
-    [&header, payload].concat()
-}
 
 fn number(value: u64) -> [u8; 8] {
     value.to_ne_bytes()

@@ -1,4 +1,5 @@
 //! The data plane as its front-ends see it.
+mod bad_front_ends;
 mod bad_inputs;
 mod counters;
 mod direct;
@@ -14,6 +15,7 @@ mod migration;
 mod offloads;
 mod offloads_udp;
 mod policy;
+mod raw;
 mod tap;
 
 use super::{Network, NetworkSpec, PortSpec, PortTransport};

@@ -3,10 +3,17 @@
 //! Crate `vhost` 0.18 reads a header with one call and a body with another, and takes what comes for all there is; and it sends
 //! a reply again and again to a peer that reads none. So a message is handed to it when all of it is there, and while the peer takes replies.
 use super::super::sys;
-use nix::sys::socket::{MsgFlags, recv};
+use crate::sys::own_received;
+use nix::{
+    cmsg_space,
+    sys::socket::{ControlMessageOwned, MsgFlags, recvmsg},
+};
 use std::{
-    io::{self, Read, Write},
-    os::{fd::AsRawFd, unix::net::UnixStream},
+    io::{self, IoSliceMut, Read, Write},
+    os::{
+        fd::{AsRawFd, RawFd},
+        unix::net::UnixStream,
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -21,6 +28,10 @@ const PAUSE: Duration = Duration::from_millis(1);
 const HEADER_LEN: usize = 12;
 /// The largest body that crate `vhost` takes, beyond any of the specification.
 const MAX_BODY: usize = 0x1000;
+/// The most fds that crate `vhost` takes with a message.
+const MAX_FDS: usize = 32;
+/// The most that Linux sends with one.
+const SCM_MAX_FD: usize = 253;
 /// A header, and a number of 64 bits or a vring state (index, num).
 const HEAD_LEN: usize = HEADER_LEN + 8;
 
@@ -166,12 +177,32 @@ pub(super) fn reply(
         .map_err(ProtocolError::SocketBroken)
 }
 
+/// Looks at the begin of a message. One with more fds than a message may have ends the connection: the crate would throw
+/// it away and wait for its rest.
 fn look(stream: &UnixStream, buf: &mut [u8]) -> Result<(), ProtocolError> {
+    // Nothing is ever cut: what is cut cannot be closed.
+    let mut control = cmsg_space!([RawFd; SCM_MAX_FD]);
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_CMSG_CLOEXEC;
     loop {
-        match recv(stream.as_raw_fd(), buf, MsgFlags::MSG_PEEK) {
-            Ok(_) => return Ok(()),
+        let mut parts = [IoSliceMut::new(buf)];
+        match recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut control), flags) {
             Err(nix::Error::EINTR | nix::Error::EAGAIN) => {}
             Err(error) => return Err(ProtocolError::SocketBroken(error.into())),
+            Ok(message) => {
+                let mut count = 0;
+                // A look has made copies of the fds.
+                for part in message.cmsgs().into_iter().flatten() {
+                    if let ControlMessageOwned::ScmRights(fds) = part {
+                        count += fds.len();
+                        fds.into_iter().map(own_received).for_each(drop);
+                    }
+                }
+                return if count > MAX_FDS {
+                    Err(ProtocolError::IncorrectFds)
+                } else {
+                    Ok(())
+                };
+            }
         }
     }
 }
