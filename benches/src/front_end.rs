@@ -1,107 +1,34 @@
 //! One vhost-user front-end with a receive and a transmit ring, driven by hand.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 use anyhow::{Context, ensure};
 use vhost::{
     VhostBackend, VringConfigData,
     vhost_user::{Frontend, VhostUserFrontend, VhostUserProtocolFeatures, VhostUserVirtioFeatures},
 };
-use virtqueue::{DriverBuffer, DriverQueue, NET_HEADER_LEN, QueueConfig, RingFeatures};
-use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+use virtqueue::NET_HEADER_LEN;
 
-use crate::memory::{BUFFER_AREA, BUFFERS, Memory, RING_AREA, USER_BASE};
+use crate::{
+    Endpoint, FrameKind, Role,
+    memory::{Memory, Pages, USER_BASE},
+    ring::{Ring, stride},
+};
 
 const VERSION_1: u64 = 1 << 32;
-const EVENT_IDX: u64 = 1 << 29;
 const PROTOCOL_FEATURES: u64 = VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits();
+/// VIRTIO_NET_F_CSUM, GUEST_CSUM, GUEST_TSO4, HOST_TSO4 (virtio 1.2, 5.1.3): what GSO frames need.
+const GSO: u64 = 1 << 0 | 1 << 1 | 1 << 7 | 1 << 11;
 
-/// A ring on the driver's side, with one buffer for each entry.
-#[derive(Debug)]
-pub struct Ring {
-    queue: DriverQueue,
-    config: QueueConfig,
-    kick: EventFd,
-    call: EventFd,
-    buffers: u64,
-    stride: u64,
-}
-
-impl Ring {
-    fn new(
-        memory: &Memory,
-        index: u16,
-        size: u16,
-        event_idx: bool,
-        frame: u32,
-    ) -> anyhow::Result<Self> {
-        let (desc, avail, _) = DriverQueue::layout(size);
-        let start = u64::from(index) * RING_AREA;
-        let avail_at = start + desc as u64;
-        let config = QueueConfig {
-            size,
-            desc: start,
-            avail: avail_at,
-            used: (avail_at + avail as u64).next_multiple_of(64),
-            features: RingFeatures {
-                event_idx,
-                ..RingFeatures::default()
-            },
-            ..QueueConfig::default()
-        };
-        let stride = (u64::from(frame) + NET_HEADER_LEN as u64).next_multiple_of(64);
-        ensure!(
-            stride * u64::from(size) <= BUFFER_AREA,
-            "{size} frames of {frame} bytes are too much memory"
-        );
-        Ok(Self {
-            queue: DriverQueue::new(Arc::clone(memory.map()), &config)?,
-            config,
-            kick: EventFd::new(EFD_NONBLOCK)?,
-            call: EventFd::new(EFD_NONBLOCK)?,
-            buffers: BUFFERS + u64::from(index) * BUFFER_AREA,
-            stride,
-        })
-    }
-
-    /// Address of the buffer of `slot`.
-    pub fn buffer(&self, slot: u64) -> u64 {
-        self.buffers + slot % u64::from(self.config.size) * self.stride
-    }
-
-    /// Adds the buffer of `slot`; false: the ring is full.
-    pub fn add(&mut self, slot: u64, len: u32, writable: bool) -> bool {
-        let addr = self.buffer(slot);
-        self.queue.add(
-            &[DriverBuffer {
-                addr,
-                len,
-                writable,
-            }],
-            slot,
-        )
-    }
-
-    /// Publishes what was added, with a kick if the back-end wants one.
-    pub fn publish(&mut self) {
-        if self.queue.publish() {
-            // A full counter is a kick that is still pending.
-            let _ = self.kick.write(1);
-        }
-    }
-
-    /// The next buffer that the back-end is done with: its slot and the bytes written.
-    pub fn done(&mut self) -> anyhow::Result<Option<(u64, u32)>> {
-        Ok(self
-            .queue
-            .poll_used()?
-            .map(|used| (used.token, used.written)))
-    }
-
-    /// Entries.
-    pub fn size(&self) -> u16 {
-        self.config.size
-    }
+/// Rings and memory of a front-end.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Entries of each ring.
+    pub queue_size: u16,
+    /// What it sends and expects: GSO frames need features of the back-end.
+    pub frame: FrameKind,
+    /// Guest memory.
+    pub pages: Pages,
 }
 
 /// A front-end that is attached and running.
@@ -125,31 +52,41 @@ impl std::fmt::Debug for FrontEnd {
 }
 
 impl FrontEnd {
-    /// Attaches to the back-end behind `socket` with rings of `size` entries and buffers for frames of `frame` bytes.
+    /// Attaches to the back-end that listens at `socket`, with rings of `size` entries, for plain frames of `frame` bytes.
     pub fn attach(socket: &Path, size: u16, frame: u32) -> anyhow::Result<Self> {
-        let memory = Memory::new()?;
-        let mut session = Frontend::connect(socket, 2)
-            .with_context(|| format!("connecting to {}", socket.display()))?;
-        session.set_owner()?;
-        let offered = session.get_features()?;
-        let features = offered & (VERSION_1 | EVENT_IDX | PROTOCOL_FEATURES);
-        ensure!(
-            features & VERSION_1 != 0,
-            "the back-end does not offer VERSION_1"
-        );
-        if features & PROTOCOL_FEATURES != 0 {
-            let wanted = session.get_protocol_features()? & VhostUserProtocolFeatures::REPLY_ACK;
-            session.set_protocol_features(wanted)?;
-        }
-        session.set_features(features)?;
+        let options = Options {
+            queue_size: size,
+            frame: FrameKind::Plain(frame),
+            pages: Pages::Normal,
+        };
+        Self::meet(&Endpoint::open(socket, Role::Connect)?, options)
+    }
+
+    /// Attaches to the back-end at `endpoint`, whoever of the two listens.
+    pub fn meet(endpoint: &Endpoint, options: Options) -> anyhow::Result<Self> {
+        let path = endpoint.path().display();
+        Self::set_up(endpoint, options).with_context(|| format!("attaching to {path}"))
+    }
+
+    /// Gives all receive buffers to the back-end.
+    pub fn post_buffers(&mut self) {
+        self.rx.fill();
+    }
+
+    fn set_up(endpoint: &Endpoint, options: Options) -> anyhow::Result<Self> {
+        let size = options.queue_size;
+        let room = crate::Content::new(options.frame)?.frame_len() + NET_HEADER_LEN;
+        let stride = stride(room as u64);
+        let memory = Memory::new(2 * u64::from(size) * stride, options.pages)?;
+        let mut session = Frontend::from_stream(endpoint.meet()?, 2);
+        let has_protocol_features = negotiate(&mut session, options.frame)?;
         session.set_mem_table(&[memory.region()])?;
-        let event_idx = features & EVENT_IDX != 0;
-        let rx = Ring::new(&memory, 0, size, event_idx, frame)?;
-        let tx = Ring::new(&memory, 1, size, event_idx, frame)?;
+        let rx = Ring::new(&memory, 0, size, stride)?;
+        let tx = Ring::new(&memory, 1, size, stride)?;
         for (index, ring) in [&rx, &tx].into_iter().enumerate() {
             start(&mut session, index, ring)?;
         }
-        if features & PROTOCOL_FEATURES != 0 {
+        if has_protocol_features {
             for index in 0..2 {
                 session.set_vring_enable(index, true)?;
             }
@@ -161,6 +98,28 @@ impl FrontEnd {
             _session: session,
         })
     }
+}
+
+/// As few features as the frames need: neither side pays for what is not measured. Returns whether the back-end knows protocol
+/// features.
+fn negotiate(session: &mut Frontend, frame: FrameKind) -> anyhow::Result<bool> {
+    session.set_owner()?;
+    let offered = session.get_features()?;
+    let needed = match frame {
+        FrameKind::Plain(_) => VERSION_1,
+        FrameKind::Gso => VERSION_1 | GSO,
+    };
+    ensure!(
+        offered & needed == needed,
+        "the back-end lacks features: it offers {offered:#x}, {needed:#x} are needed"
+    );
+    let protocol = offered & PROTOCOL_FEATURES;
+    if protocol != 0 {
+        let wanted = session.get_protocol_features()? & VhostUserProtocolFeatures::REPLY_ACK;
+        session.set_protocol_features(wanted)?;
+    }
+    session.set_features(needed | protocol)?;
+    Ok(protocol != 0)
 }
 
 fn start(session: &mut Frontend, index: usize, ring: &Ring) -> anyhow::Result<()> {

@@ -5,128 +5,111 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, ensure};
 use virtqueue::NET_HEADER_LEN;
 
-use crate::FrontEnd;
+use crate::{
+    Content, FrameKind, FrontEnd,
+    content::{RECEIVER, SENDER},
+    verify::Verifier,
+};
 
-/// Address of the sender.
-const SENDER: [u8; 6] = [0x52, 0x54, 0, 0, 0, 0x0A];
-/// Address of the receiver.
-const RECEIVER: [u8; 6] = [0x52, 0x54, 0, 0, 0, 0x0B];
-/// IEEE 802 local experimental ethertype.
-const ETHERTYPE: [u8; 2] = [0x88, 0xB5];
-/// Where the frame's number is, behind the Ethernet header.
-const NUMBER_AT: u64 = NET_HEADER_LEN as u64 + 14;
-/// How long the back-end may take to learn where the receiver is.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the back-end may take to carry the first frame.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two tries at that: a port may not be up yet, and then the frame is lost.
+const AGAIN: Duration = Duration::from_millis(50);
+/// A back-end that completes nothing for this long is stuck.
+const STUCK: Duration = Duration::from_secs(5);
+/// When nothing came for this long, nothing more will.
+const SILENCE: Duration = Duration::from_millis(50);
 
 /// What to send.
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
-    /// Bytes of a frame, without FCS.
-    pub frame: u32,
+    /// Size and kind.
+    pub frame: FrameKind,
     /// Frames added before they are published.
     pub burst: u16,
+    /// Time before the measurement starts.
+    pub warm_up: Duration,
     /// Length of the measurement.
     pub time: Duration,
-    /// Read each frame's number at the receiver: none may come twice or out of order.
+    /// Write payloads anew and compare every received byte: no frame may be altered, come twice or out of order.
     pub verify: bool,
 }
 
 /// What came of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Measured {
-    /// Frames given to the back-end and taken by it.
-    pub sent: u64,
-    /// Frames that came out.
+    /// Frames that came out while it was measured.
     pub received: u64,
-    /// Frame bytes that came out.
+    /// Their bytes.
     pub bytes: u64,
     /// Length of the measurement.
     pub time: Duration,
-}
-
-impl Measured {
-    /// Millions of frames per second that came out.
-    pub fn mpps(&self) -> f64 {
-        Self::per_second(self.received, self.time) / 1e6
-    }
-
-    /// Gigabits per second that came out.
-    pub fn gbps(&self) -> f64 {
-        Self::per_second(self.bytes, self.time) * 8.0 / 1e9
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "a rate needs no 53 bits")]
-    fn per_second(count: u64, time: Duration) -> f64 {
-        count as f64 / time.as_secs_f64()
-    }
+    /// Time in which the generator had something to do: near all of `time`, the generator is what was measured.
+    pub busy: Duration,
+    /// Frames given to the back-end in all, before and after the measurement too.
+    pub sent: u64,
+    /// Frames of these that never came out.
+    pub dropped: u64,
 }
 
 /// Sends from `from` to `to` for `load.time`.
 pub fn one_way(from: &mut FrontEnd, to: &mut FrontEnd, load: &Load) -> anyhow::Result<Measured> {
-    ensure!(load.frame >= 60, "frames are at least 60 bytes");
-    let room = load.frame + u32::try_from(NET_HEADER_LEN)?;
-    for (end, source, target) in [(&*from, SENDER, RECEIVER), (&*to, RECEIVER, SENDER)] {
-        write_frames(end, source, target)?;
-    }
-    for end in [&mut *from, &mut *to] {
-        for slot in 0..u64::from(end.rx.size()) {
-            ensure!(
-                end.rx.add(slot, room, true),
-                "the receive ring is full at once"
-            );
-        }
-        end.rx.publish();
-    }
+    let content = Content::new(load.frame)?;
+    let back = Content::between(load.frame, RECEIVER, SENDER)?;
+    from.tx.write_all(from.memory.map(), content.start())?;
+    to.tx.write_all(to.memory.map(), back.start())?;
+    from.post_buffers();
+    to.post_buffers();
+    let room = u32::try_from(content.frame_len() + NET_HEADER_LEN)?;
     introduce(from, to, room)?;
-    let start = Instant::now();
-    let mut sum = Measured {
+    let verifier = load.verify.then(|| Verifier::new(&content));
+    let mut flow = Flow {
+        from,
+        to,
+        content,
+        room,
+        burst: load.burst,
+        verifier,
+        number: 0,
         sent: 0,
         received: 0,
         bytes: 0,
-        time: Duration::ZERO,
     };
-    let mut check = Order {
-        verify: load.verify,
-        next: 0,
-    };
-    let mut next_slot = 0;
-    while start.elapsed() < load.time {
-        // One look at the clock for several bursts: it is no part of what is measured.
-        for _ in 0..16 {
-            send(from, load.burst, room, &mut next_slot, &mut sum)?;
-            receive(to, room, &mut sum, &mut check)?;
-        }
-    }
-    sum.time = start.elapsed();
-    Ok(sum)
-}
-
-/// Headers and addresses of all frames; they stay as they are.
-fn write_frames(end: &FrontEnd, source: [u8; 6], target: [u8; 6]) -> anyhow::Result<()> {
-    let mut start = [0; NET_HEADER_LEN].to_vec();
-    start.extend(target);
-    start.extend(source);
-    start.extend(ETHERTYPE);
-    for slot in 0..u64::from(end.tx.size()) {
+    flow.run(load.warm_up)?;
+    let (received, bytes) = (flow.received, flow.bytes);
+    let (time, busy) = flow.run(load.time)?;
+    let (received, bytes) = (flow.received - received, flow.bytes - bytes);
+    flow.drain()?;
+    let dropped = flow.sent.saturating_sub(flow.received);
+    if let Some(verifier) = &flow.verifier {
         ensure!(
-            end.memory.map().write(end.tx.buffer(slot), &start),
-            "frame outside guest memory"
+            verifier.lost() <= dropped,
+            "{} frames are missing between others, but only {dropped} in all",
+            verifier.lost()
         );
     }
-    Ok(())
+    Ok(Measured {
+        received,
+        bytes,
+        time,
+        busy,
+        sent: flow.sent,
+        dropped,
+    })
 }
 
-/// One frame from the receiver, so that a learning switch knows where it is.
+/// A frame from the receiver, so that a learning switch knows where it is.
 fn introduce(from: &mut FrontEnd, to: &mut FrontEnd, room: u32) -> anyhow::Result<()> {
-    ensure!(
-        to.tx.add(0, room, false),
-        "the transmit ring is full at once"
-    );
-    to.tx.publish();
     let start = Instant::now();
+    let mut last = None;
     while start.elapsed() < PATIENCE {
+        to.tx.reclaim()?;
+        if last.is_none_or(|last: Instant| last.elapsed() > AGAIN) && to.tx.send(room) {
+            to.tx.publish();
+            last = Some(Instant::now());
+        }
         if let Some((slot, _)) = from.rx.done()? {
-            ensure!(from.rx.add(slot, room, true), "the receive ring is full");
+            from.rx.refill(slot);
             from.rx.publish();
             return Ok(());
         }
@@ -135,72 +118,101 @@ fn introduce(from: &mut FrontEnd, to: &mut FrontEnd, room: u32) -> anyhow::Resul
     bail!("no frame came through: are both sockets ports of one network?")
 }
 
-fn send(
-    end: &mut FrontEnd,
+struct Flow<'a> {
+    from: &'a mut FrontEnd,
+    to: &'a mut FrontEnd,
+    content: Content,
+    room: u32,
     burst: u16,
-    room: u32,
-    next_slot: &mut u64,
-    sum: &mut Measured,
-) -> anyhow::Result<()> {
-    while end.tx.done()?.is_some() {
-        sum.sent += 1;
-    }
-    for _ in 0..burst {
-        let number_at = end.tx.buffer(*next_slot) + NUMBER_AT;
-        if !end.tx.add(*next_slot, room, false) {
-            break;
+    verifier: Option<Verifier>,
+    /// Of the next frame.
+    number: u64,
+    sent: u64,
+    received: u64,
+    bytes: u64,
+}
+
+impl Flow<'_> {
+    /// Sends and receives for `time`; returns how long that was, and how much of it there was something to do.
+    fn run(&mut self, time: Duration) -> anyhow::Result<(Duration, Duration)> {
+        let start = Instant::now();
+        let (mut last, mut busy, mut idle) = (start, Duration::ZERO, Duration::ZERO);
+        loop {
+            let mut worked = self.send()?;
+            worked |= self.receive()?;
+            let now = Instant::now();
+            let turn = now - last;
+            last = now;
+            if worked {
+                busy += turn;
+                idle = Duration::ZERO;
+            } else {
+                idle += turn;
+                ensure!(idle < STUCK, "the back-end has done nothing for {STUCK:?}");
+            }
+            if now - start >= time {
+                return Ok((now - start, busy));
+            }
         }
-        ensure!(
-            end.memory.map().write(number_at, &next_slot.to_le_bytes()),
-            "outside memory"
-        );
-        *next_slot += 1;
     }
-    end.tx.publish();
-    Ok(())
-}
 
-fn receive(
-    end: &mut FrontEnd,
-    room: u32,
-    sum: &mut Measured,
-    order: &mut Order,
-) -> anyhow::Result<()> {
-    while let Some((slot, written)) = end.rx.done()? {
-        order.check(end, slot)?;
-        sum.received += 1;
-        sum.bytes += u64::from(written).saturating_sub(NET_HEADER_LEN as u64);
-        ensure!(end.rx.add(slot, room, true), "the receive ring is full");
-    }
-    end.rx.publish();
-    Ok(())
-}
-
-/// Watches the numbers of received frames.
-struct Order {
-    verify: bool,
-    next: u64,
-}
-
-impl Order {
-    fn check(&mut self, end: &FrontEnd, slot: u64) -> anyhow::Result<()> {
-        if !self.verify {
-            return Ok(());
+    /// Sends no more and receives what is on its way.
+    fn drain(&mut self) -> anyhow::Result<()> {
+        let mut last = Instant::now();
+        while last.elapsed() < SILENCE || !self.from.tx.is_drained() {
+            let reclaimed = self.from.tx.reclaim()?;
+            self.sent += reclaimed;
+            if self.receive()? || reclaimed > 0 {
+                last = Instant::now();
+            }
+            ensure!(last.elapsed() < STUCK, "the back-end keeps frames");
         }
-        let mut number = [0; 8];
-        ensure!(
-            end.memory
-                .map()
-                .read(end.rx.buffer(slot) + NUMBER_AT, &mut number),
-            "outside memory"
-        );
-        let number = u64::from_le_bytes(number);
-        ensure!(
-            number >= self.next,
-            "frame {number} came after frame {}",
-            self.next.wrapping_sub(1)
-        );
-        self.next = number + 1;
         Ok(())
+    }
+
+    fn send(&mut self) -> anyhow::Result<bool> {
+        let reclaimed = self.from.tx.reclaim()?;
+        self.sent += reclaimed;
+        let mut added = 0;
+        while added < self.burst
+            && let Some(slot) = self.from.tx.next_slot()
+        {
+            self.write(slot)?;
+            if !self.from.tx.send(self.room) {
+                break;
+            }
+            self.number += 1;
+            added += 1;
+        }
+        self.from.tx.publish();
+        Ok(added > 0 || reclaimed > 0)
+    }
+
+    /// The number goes into every frame: a sender that writes nothing would leave it all in the back-end's cache.
+    fn write(&self, slot: u64) -> anyhow::Result<()> {
+        let map = self.from.memory.map();
+        let at = self.from.tx.buffer(slot) + self.content.start().len() as u64;
+        let mut written = map.write(at, &self.number.to_le_bytes());
+        if self.verifier.is_some() {
+            let payload = self.content.payload(self.number);
+            written &= map.write(at + crate::content::NUMBER as u64, payload);
+        }
+        ensure!(written, "a buffer lies outside guest memory");
+        Ok(())
+    }
+
+    fn receive(&mut self) -> anyhow::Result<bool> {
+        let before = self.received;
+        while let Some((slot, written)) = self.to.rx.done()? {
+            if let Some(verifier) = &mut self.verifier {
+                let addr = self.to.rx.buffer(slot);
+                verifier.check(self.to.memory.map(), addr, written, &self.content)?;
+            }
+            self.received += 1;
+            self.bytes += u64::from(written).saturating_sub(NET_HEADER_LEN as u64);
+            self.to.rx.refill(slot);
+        }
+        self.to.rx.publish();
+        Ok(self.received > before)
     }
 }

@@ -9,6 +9,7 @@
 mod bad_inputs;
 mod control;
 mod dpdk;
+mod generator;
 mod isolation;
 mod lab;
 mod macvlan;

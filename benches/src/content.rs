@@ -1,0 +1,220 @@
+//! What the frames contain: UDP or one large TCP segment over IPv4, a number, and a payload that follows from the number.
+
+use std::{fmt, str::FromStr};
+
+use anyhow::{bail, ensure};
+use virtqueue::{GsoType, NET_HEADER_LEN, NetHeader};
+
+/// Address of the sender.
+pub(crate) const SENDER: [u8; 6] = [0x52, 0x54, 0, 0, 0, 0x0A];
+/// Address of the receiver.
+pub(crate) const RECEIVER: [u8; 6] = [0x52, 0x54, 0, 0, 0, 0x0B];
+
+const ETHERNET: usize = 14;
+const IPV4: usize = 20;
+const UDP: usize = 8;
+const TCP: usize = 20;
+const PROTOCOL_TCP: u8 = 6;
+const PROTOCOL_UDP: u8 = 17;
+/// TCP payload of a full segment with timestamps on Ethernet.
+const SEGMENT: u16 = 1448;
+/// As many full segments as one IPv4 packet holds (RFC 791: 65535 bytes).
+const SEGMENTS: u16 = 45;
+/// Where TCP and UDP have their checksums (RFC 9293, 3.1; RFC 768).
+const TCP_CHECKSUM: u16 = 16;
+/// Headers, number and one byte: less is no frame of ours.
+const SMALLEST: u32 = 60;
+/// Jumbo frames.
+const LARGEST: u32 = 9018;
+/// Payloads are windows of one table, at as many places. A prime: rings of any size see them all in every buffer.
+const WINDOWS: u64 = 251;
+
+/// Bytes of the number in each frame.
+pub(crate) const NUMBER: usize = 8;
+
+/// What is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FrameKind {
+    /// A UDP datagram in a frame of so many bytes, FCS not counted.
+    Plain(u32),
+    /// A TCP segment of nearly 64 KiB with VIRTIO_NET_HDR_GSO_TCPV4.
+    Gso,
+}
+
+impl FromStr for FrameKind {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "gso" {
+            return Ok(Self::Gso);
+        }
+        match text.parse() {
+            Ok(len @ SMALLEST..=LARGEST) => Ok(Self::Plain(len)),
+            _ => bail!("frames have {SMALLEST} to {LARGEST} bytes; or say gso"),
+        }
+    }
+}
+
+impl fmt::Display for FrameKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plain(len) => len.fmt(f),
+            Self::Gso => f.pad("gso"),
+        }
+    }
+}
+
+/// The bytes of all frames of one kind.
+#[derive(Debug)]
+pub struct Content {
+    /// virtio-net header and protocol headers, the same for each frame.
+    start: Vec<u8>,
+    header: NetHeader,
+    /// Bytes of a frame, virtio-net header not counted.
+    frame: usize,
+    /// All payloads are windows of it.
+    table: Vec<u8>,
+}
+
+impl Content {
+    /// Frames of `kind` from the sender to the receiver.
+    pub fn new(kind: FrameKind) -> anyhow::Result<Self> {
+        Self::between(kind, SENDER, RECEIVER)
+    }
+
+    /// Frames of `kind` between two stations.
+    pub(crate) fn between(
+        kind: FrameKind,
+        source: [u8; 6],
+        target: [u8; 6],
+    ) -> anyhow::Result<Self> {
+        let (header, protocol, frame) = match kind {
+            FrameKind::Plain(len) => (NetHeader::default(), PROTOCOL_UDP, usize::try_from(len)?),
+            FrameKind::Gso => (
+                gso_header()?,
+                PROTOCOL_TCP,
+                ETHERNET + IPV4 + TCP + usize::from(SEGMENT) * usize::from(SEGMENTS),
+            ),
+        };
+        let mut start = header.encode().to_vec();
+        start.extend(target);
+        start.extend(source);
+        start.extend([0x08, 0x00]);
+        start.extend(ipv4(protocol, frame - ETHERNET)?);
+        match kind {
+            FrameKind::Plain(_) => start.extend(udp(frame - ETHERNET - IPV4)?),
+            FrameKind::Gso => start.extend(tcp()),
+        }
+        let room = frame + NET_HEADER_LEN;
+        ensure!(room > start.len() + NUMBER, "frames hold no payload");
+        let table = noise(room - start.len() - NUMBER + usize::try_from(WINDOWS)?);
+        Ok(Self {
+            start,
+            header,
+            frame,
+            table,
+        })
+    }
+
+    /// Bytes of a frame, FCS and virtio-net header not counted.
+    pub fn frame_len(&self) -> usize {
+        self.frame
+    }
+
+    /// The virtio-net header of every frame.
+    pub(crate) fn header(&self) -> &NetHeader {
+        &self.header
+    }
+
+    /// virtio-net header and headers of the frame.
+    pub(crate) fn start(&self) -> &[u8] {
+        &self.start
+    }
+
+    /// The payload behind the number of frame `number`.
+    pub(crate) fn payload(&self, number: u64) -> &[u8] {
+        let len = self.frame + NET_HEADER_LEN - self.start.len() - NUMBER;
+        let from = usize::try_from(number % WINDOWS).unwrap_or(0);
+        self.table.get(from..from + len).unwrap_or_default()
+    }
+}
+
+fn gso_header() -> anyhow::Result<NetHeader> {
+    Ok(NetHeader {
+        needs_csum: true,
+        gso: GsoType::TcpV4,
+        hdr_len: u16::try_from(ETHERNET + IPV4 + TCP)?,
+        gso_size: SEGMENT,
+        csum_start: u16::try_from(ETHERNET + IPV4)?,
+        csum_offset: TCP_CHECKSUM,
+        ..NetHeader::default()
+    })
+}
+
+/// From 10.0.0.10 to 10.0.0.11 (RFC 791, 3.1).
+fn ipv4(protocol: u8, len: usize) -> anyhow::Result<[u8; IPV4]> {
+    let [len_high, len_low] = u16::try_from(len)?.to_be_bytes();
+    let mut bytes = [
+        0x45, 0, len_high, len_low, 0, 0, 0x40, 0, 64, protocol, 0, 0, 10, 0, 0, 10, 10, 0, 0, 11,
+    ];
+    let mut sum: u32 = bytes
+        .chunks_exact(2)
+        .map(|word| u32::from(word[0]) << 8 | u32::from(word[1]))
+        .sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    let [high, low] = (!u16::try_from(sum)?).to_be_bytes();
+    (bytes[10], bytes[11]) = (high, low);
+    Ok(bytes)
+}
+
+/// Port 9, discard; no checksum (RFC 768).
+fn udp(len: usize) -> anyhow::Result<[u8; UDP]> {
+    let [high, low] = u16::try_from(len)?.to_be_bytes();
+    Ok([0xC0, 0, 0, 9, high, low, 0, 0])
+}
+
+/// A segment in the middle of a stream; its checksum is the receiver's or the back-end's to complete.
+fn tcp() -> [u8; TCP] {
+    let (ack, data_offset) = (0x10, 5 << 4);
+    [
+        0xC0,
+        0,
+        0,
+        9,
+        0,
+        0,
+        0,
+        1,
+        0,
+        0,
+        0,
+        1,
+        data_offset,
+        ack,
+        0xff,
+        0xff,
+        0,
+        0,
+        0,
+        0,
+    ]
+}
+
+/// Bytes without a pattern (xorshift64, Marsaglia 2003): a shifted or repeated piece is noticed.
+fn noise(len: usize) -> Vec<u8> {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    })
+    .take(len)
+    .collect()
+}
+
+#[cfg(test)]
+#[path = "content_test.rs"]
+mod tests;

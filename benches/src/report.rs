@@ -1,0 +1,59 @@
+//! Figures for people and for programs.
+
+use crate::{FrameKind, Measured};
+
+/// How figures are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// A table for people.
+    Table,
+    /// One line per size, fields separated by tabs: size, frames, bytes, seconds, busy seconds, sent, dropped.
+    Tsv,
+}
+
+/// The figures of one size.
+#[derive(Debug, Clone, Copy)]
+pub struct Report {
+    /// What was sent.
+    pub frame: FrameKind,
+    /// What came of it.
+    pub measured: Measured,
+}
+
+impl Report {
+    /// The line above all others, if there is one.
+    pub fn heading(format: Format) -> Option<String> {
+        (format == Format::Table).then(|| {
+            format!(
+                "{:>6}  {:>8}  {:>8}  {:>12}  {:>10}  {:>6}",
+                "bytes", "Mpps", "Gb/s", "received", "dropped", "busy"
+            )
+        })
+    }
+
+    /// One line.
+    pub fn line(&self, format: Format) -> String {
+        let Self { frame, measured } = self;
+        let seconds = measured.time.as_secs_f64();
+        let busy = measured.busy.as_secs_f64();
+        match format {
+            Format::Table => format!(
+                "{frame:>6}  {:>8.3}  {:>8.2}  {:>12}  {:>10}  {:>5.0}%",
+                as_float(measured.received) / seconds / 1e6,
+                as_float(measured.bytes) * 8.0 / seconds / 1e9,
+                measured.received,
+                measured.dropped,
+                busy / seconds * 100.0
+            ),
+            Format::Tsv => format!(
+                "{frame}\t{}\t{}\t{seconds:.6}\t{busy:.6}\t{}\t{}",
+                measured.received, measured.bytes, measured.sent, measured.dropped
+            ),
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate needs no 53 bits")]
+fn as_float(count: u64) -> f64 {
+    count as f64
+}
