@@ -2,6 +2,7 @@
 //!
 //! * [`setup`] puts on the machine what the lab needs: Debian packages, stock kernels.
 //! * [`image`] builds initramfs images: the guest's, and the lab host's with our programs inside.
+//! * [`bench`] measures our daemon beside its peers.
 //! * [`lab`] runs a named scenario: in a nested host booted by QEMU with emulated SVM, or directly
 //!   where the machine has real virtualization.
 //!
@@ -12,6 +13,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod commands;
 pub mod exec;
 pub mod image;

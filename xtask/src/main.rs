@@ -26,7 +26,7 @@ enum Command {
     Lint,
     /// Hostile inputs made up by libFuzzer, with AddressSanitizer
     Fuzz(fuzz::Args),
-    /// Micro-benchmarks of the data path
+    /// Throughput beside other switches, cost when idle, ring operations
     Bench(bench::Args),
     /// Scenarios with real guests on real KVM
     Lab(lab::Args),

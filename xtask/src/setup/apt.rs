@@ -109,14 +109,7 @@ impl Release {
         ]);
         exec::run(command.args(["install", package]))
             .with_context(|| format!("downloading {package} failed; is the network up?"))?;
-        let archives = self.directory.join("cache/archives");
-        let mut packages: Vec<PathBuf> = fs::read_dir(&archives)?
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(|path| path.extension().is_some_and(|extension| extension == "deb"))
-            .collect();
-        packages.sort();
-        Ok(packages)
+        packages_in(&self.directory.join("cache/archives"))
     }
 
     fn apt_get(&self) -> Command {
@@ -139,6 +132,41 @@ impl Release {
         }
         command
     }
+}
+
+/// Downloads `package` and those of its dependencies that this machine lacks into `directory`, and installs nothing.
+pub fn download_missing(package: &str, directory: &Path) -> Result<Vec<PathBuf>> {
+    fs::create_dir_all(directory.join("partial"))?;
+    let download = || {
+        let mut command = Command::new("apt-get");
+        command.args(["-q", "-y", "-o", "Acquire::Retries=3"]);
+        for option in [
+            &format!("Dir::Cache::archives={}", directory.display()),
+            // Nothing is installed, so there is nothing to lock against.
+            "Debug::NoLocking=1",
+            "APT::Sandbox::User=root",
+        ] {
+            command.args(["-o", option]);
+        }
+        command.args(["--no-install-recommends", "--download-only", "install"]);
+        exec::run(command.arg(package))
+    };
+    // An index from an old machine image names a version that the mirror has already replaced.
+    if download().is_err() {
+        update()?;
+        download().with_context(|| format!("downloading {package} failed; is the network up?"))?;
+    }
+    packages_in(directory)
+}
+
+fn packages_in(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut packages: Vec<PathBuf> = fs::read_dir(directory)?
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "deb"))
+        .collect();
+    packages.sort();
+    Ok(packages)
 }
 
 fn first_dependency(metapackage: &str) -> Result<String> {

@@ -3,6 +3,7 @@ pub mod apt;
 pub mod cargo_fuzz;
 pub mod emulator;
 pub mod kernels;
+pub mod openvswitch;
 
 use crate::exec::{self, find_program};
 use crate::machine;

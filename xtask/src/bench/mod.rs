@@ -1,0 +1,55 @@
+//! Measurements: our daemon and its peers under one traffic generator, and what the daemon costs when idle.
+//!
+//! # How the peers are measured
+//! The generator (`vu-gen`) is a vhost-user front-end with two ports, pinned to one CPU. Each back-end has another CPU for all of
+//! its threads. Back-ends take turns, round after round, because the speed of a shared machine drifts by a third within minutes;
+//! the first round warms the machine up and is dropped. What counts are the medians, and more than these their ratios.
+
+mod generator;
+mod hugepages;
+mod idle;
+mod machine_report;
+mod netbackend;
+mod openvswitch;
+mod peers;
+mod process;
+mod results;
+mod statistics;
+mod table;
+mod testpmd;
+
+pub use idle::{IdleOptions, idle};
+pub use peers::{PeerOptions, peers};
+
+use crate::commands::build::cargo;
+use crate::exec;
+use crate::repo;
+use crate::ui::Ui;
+use anyhow::{Result, bail};
+use std::path::PathBuf;
+
+/// Sockets of the two ports, in a back-end's directory.
+const PORTS: [&str; 2] = ["from", "to"];
+
+/// Release builds of the programs that are measured or measure.
+#[derive(Debug)]
+struct Programs {
+    netbackend: PathBuf,
+    generator: PathBuf,
+}
+
+fn build(ui: Ui) -> Result<Programs> {
+    let mut command = cargo();
+    command.args(["build", "--release", "--package", "netbackend"]);
+    command.args(["--package", "benches", "--bin", "netbackend"]);
+    command.args(["--bin", "vu-gen"]);
+    ui.heading(&exec::describe(&command));
+    if !exec::run_visible(&mut command)? {
+        bail!("the build failed: see the compiler's messages above");
+    }
+    let release = repo::target_dir().join("release");
+    Ok(Programs {
+        netbackend: release.join("netbackend"),
+        generator: release.join("vu-gen"),
+    })
+}

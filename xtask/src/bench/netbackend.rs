@@ -1,0 +1,57 @@
+//! Our daemon, as something to measure.
+use super::process::Process;
+use crate::exec;
+use anyhow::Result;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A running daemon with one bridge.
+#[derive(Debug)]
+pub(super) struct Daemon {
+    pub(super) process: Process,
+    runtime: PathBuf,
+}
+
+impl Daemon {
+    /// Starts `program` with `ports` on one network; on one CPU only if `cpu` says so.
+    pub(super) fn start(
+        program: &Path,
+        directory: &Path,
+        ports: &[String],
+        cpu: Option<usize>,
+    ) -> Result<Self> {
+        fs::create_dir_all(directory)?;
+        let config = directory.join("netbackend.toml");
+        let sections = ports
+            .iter()
+            .map(|port| format!("[networks.bench.ports.{port}]\n"));
+        fs::write(&config, sections.collect::<String>())?;
+        let runtime = directory.join("run");
+        let mut command = match cpu {
+            Some(cpu) => {
+                let mut taskset = Command::new("taskset");
+                taskset.arg("--cpu-list").arg(cpu.to_string()).arg(program);
+                taskset
+            }
+            None => Command::new(program),
+        };
+        command.arg("--config").arg(&config);
+        command.arg("--runtime-dir").arg(&runtime);
+        let mut daemon = Self {
+            process: Process::start("netbackend", directory, &mut command)?,
+            runtime,
+        };
+        let control = daemon.runtime.join("control.sock");
+        daemon.process.wait_until("answer", || {
+            let mut status = Command::new(program);
+            exec::run(status.args(["status", "--control-socket"]).arg(&control)).is_ok()
+        })?;
+        Ok(daemon)
+    }
+
+    /// The socket of a port.
+    pub(super) fn socket(&self, port: &str) -> PathBuf {
+        self.runtime.join("bench").join(format!("{port}.sock"))
+    }
+}

@@ -1,0 +1,147 @@
+//! Open vSwitch with its DPDK datapath: a learning switch (action NORMAL) with a packet buffer in between.
+//!
+//! It runs from the cache, without being installed, with a database, sockets and a network namespace of its own: the host's Open
+//! vSwitch, if there is one, never hears of it.
+use super::process::Process;
+use crate::exec;
+use crate::setup::openvswitch::OpenVSwitch;
+use anyhow::{Context, Result};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Seconds that the switch may take to do what it is told.
+const TIMEOUT: &str = "--timeout=60";
+const BRIDGE: &str = "bench";
+
+/// A running switch. The daemon ends before its database.
+#[derive(Debug)]
+pub(super) struct Switch {
+    _daemon: Process,
+    _database: Process,
+}
+
+impl Switch {
+    /// Starts it on `cpu`, with one bridge and two client ports that connect to `sockets`.
+    pub(super) fn start(
+        programs: &OpenVSwitch,
+        directory: &Path,
+        sockets: &[PathBuf; 2],
+        cpu: usize,
+        gso: bool,
+    ) -> Result<Self> {
+        // A database of an earlier run has its settings and ports.
+        let _ = fs::remove_dir_all(directory);
+        fs::create_dir_all(directory)?;
+        let instance = Instance {
+            programs,
+            directory,
+        };
+        let database = instance.start_database()?;
+        instance.configure(cpu, gso)?;
+        let mut daemon = instance.start_daemon(cpu)?;
+        let ready = || daemon_is_ready(&instance);
+        daemon.wait_until("DPDK datapath", ready)?;
+        instance.add_ports(sockets)?;
+        Ok(Self {
+            _daemon: daemon,
+            _database: database,
+        })
+    }
+}
+
+fn daemon_is_ready(instance: &Instance<'_>) -> bool {
+    let query = ["get", "Open_vSwitch", ".", "dpdk_initialized"];
+    let mut vsctl = instance.vsctl();
+    exec::stdout(vsctl.args(query)).is_ok_and(|text| text.trim() == "true")
+}
+
+struct Instance<'a> {
+    programs: &'a OpenVSwitch,
+    directory: &'a Path,
+}
+
+impl Instance<'_> {
+    fn remote(&self) -> String {
+        format!("unix:{}", self.directory.join("db.sock").display())
+    }
+
+    fn command(&self, program: &str) -> Command {
+        self.in_private(self.programs.command(program))
+    }
+
+    /// Whatever is not said on the command line goes into the private directory.
+    fn in_private(&self, mut command: Command) -> Command {
+        for variable in ["OVS_RUNDIR", "OVS_DBDIR", "OVS_LOGDIR", "OVS_SYSCONFDIR"] {
+            command.env(variable, self.directory);
+        }
+        command
+    }
+
+    fn vsctl(&self) -> Command {
+        let mut command = self.command("ovs-vsctl");
+        command.arg(format!("--db={}", self.remote())).arg(TIMEOUT);
+        command
+    }
+
+    fn start_database(&self) -> Result<Process> {
+        let database = self.directory.join("conf.db");
+        let mut create = self.command("ovsdb-tool");
+        create.arg("create").arg(&database);
+        exec::run(create.arg(self.programs.schema()))?;
+        let mut server = self.command("ovsdb-server");
+        let socket = self.directory.join("db.sock");
+        server.arg(format!("--remote=punix:{}", socket.display()));
+        server.arg(format!(
+            "--pidfile={}",
+            self.directory.join("ovsdb-server.pid").display()
+        ));
+        let mut process = Process::start("ovsdb-server", self.directory, server.arg(&database))?;
+        process.wait_until("socket", || socket.exists())?;
+        Ok(process)
+    }
+
+    fn configure(&self, cpu: usize, gso: bool) -> Result<()> {
+        let mask = 1_u64
+            .checked_shl(u32::try_from(cpu)?)
+            .context("the CPU's number is too high for a mask")?;
+        exec::run(self.vsctl().args(["--no-wait", "init"]))?;
+        let mut set = self.vsctl();
+        set.args(["--no-wait", "set", "Open_vSwitch", "."]);
+        set.arg("other_config:dpdk-init=true");
+        set.arg(format!("other_config:pmd-cpu-mask={mask:#x}"));
+        set.arg(format!("other_config:dpdk-lcore-mask={mask:#x}"));
+        set.arg("other_config:dpdk-socket-mem=512");
+        set.arg("other_config:dpdk-extra=--in-memory --no-pci --iova-mode=va --no-telemetry");
+        set.arg(format!("other_config:userspace-tso-enable={gso}"));
+        exec::run(&mut set)?;
+        Ok(())
+    }
+
+    fn start_daemon(&self, cpu: usize) -> Result<Process> {
+        // Its bridge has a tap device of its own: not in our namespace. Both exec, so the pid stays ours.
+        let mut wrapped = Command::new("unshare");
+        wrapped.args(["--net", "taskset", "--cpu-list", &cpu.to_string()]);
+        let mut command = self.in_private(self.programs.wrapped(wrapped, "ovs-vswitchd"));
+        command.arg(self.remote());
+        command.arg(format!(
+            "--pidfile={}",
+            self.directory.join("ovs-vswitchd.pid").display()
+        ));
+        Process::start("ovs-vswitchd", self.directory, &mut command)
+    }
+
+    fn add_ports(&self, sockets: &[PathBuf; 2]) -> Result<()> {
+        let mut add = self.vsctl();
+        add.args(["add-br", BRIDGE, "--", "set", "bridge", BRIDGE]);
+        add.args(["datapath_type=netdev", "fail_mode=standalone"]);
+        for (index, socket) in sockets.iter().enumerate() {
+            let port = format!("port{index}");
+            add.args(["--", "add-port", BRIDGE, &port]);
+            add.args(["--", "set", "Interface", &port, "type=dpdkvhostuserclient"]);
+            add.arg(format!("options:vhost-server-path={}", socket.display()));
+        }
+        exec::run(&mut add)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,32 @@
+//! DPDK's testpmd with two vhost ports: frames go from one to the other unseen (`io` forwarding). It switches nothing: the least
+//! that a forwarder with a packet buffer in between can do.
+use super::process::Process;
+use anyhow::Result;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Starts it on `cpu`; it listens on both sockets.
+pub(super) fn start(directory: &Path, sockets: &[PathBuf; 2], cpu: usize) -> Result<Process> {
+    fs::create_dir_all(directory)?;
+    let mut command = Command::new("dpdk-testpmd");
+    // The main lcore sleeps while the other one forwards: both have the one CPU.
+    command.arg(format!("--lcores=(0,1)@{cpu}"));
+    command.args(["--in-memory", "--no-pci", "--no-telemetry", "-m", "512"]);
+    command.args(["--iova-mode=va", "--force-max-simd-bitwidth=512"]);
+    for (index, socket) in sockets.iter().enumerate() {
+        // legacy-ol-flags: what a frame's header asks for is passed on instead of being done in software.
+        command.arg(format!(
+            "--vdev=net_vhost{index},iface={},queues=1,tso=1,legacy-ol-flags=1",
+            socket.display()
+        ));
+    }
+    command.args(["--", "--forward-mode=io", "--nb-cores=1"]);
+    // Enough for both rings full of GSO frames in pieces of 2 KiB.
+    command.arg("--total-num-mbufs=40000");
+    // Without a terminal it runs only as long as it prints.
+    command.arg("--stats-period=1");
+    let mut process = Process::start("testpmd", directory, &mut command)?;
+    process.wait_until("sockets", || sockets.iter().all(|socket| socket.exists()))?;
+    Ok(process)
+}
