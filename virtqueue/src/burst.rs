@@ -8,7 +8,7 @@ use std::{ptr::NonNull, sync::Arc};
 
 use crate::{
     MemoryMap,
-    copy::{copy_from_guest, copy_guest_to_guest, copy_to_guest},
+    copy::{copy_from_guest, copy_guest_to_guest, copy_to_guest, prefetch, prefetch_for_write},
 };
 
 /// Segments after which a burst takes no further chain, so that its storage stays bounded.
@@ -25,9 +25,9 @@ pub(crate) struct Segment {
 pub(crate) struct ChainMeta {
     pub(crate) head: u16,
     /// First segment in the burst's storage; the readable ones come first, then the writable ones.
-    pub(crate) first: usize,
-    pub(crate) readable: usize,
-    pub(crate) writable: usize,
+    pub(crate) first: u32,
+    pub(crate) readable: u32,
+    pub(crate) writable: u32,
     pub(crate) readable_len: u32,
     pub(crate) writable_len: u32,
     /// A writable buffer was met, even an empty one.
@@ -75,20 +75,41 @@ impl Burst {
     #[inline]
     pub fn chain(&self, index: usize) -> Option<Chain<'_>> {
         let meta = self.chains.get(index)?;
-        let middle = meta.first + meta.readable;
+        let first = meta.first as usize;
+        let middle = first + meta.readable as usize;
         Some(Chain {
             head: meta.head,
             readable: Segments {
-                list: self.segments.get(meta.first..middle)?,
+                list: self.segments.get(first..middle)?,
                 len: meta.readable_len,
                 log: None,
             },
             writable: Segments {
-                list: self.segments.get(middle..middle + meta.writable)?,
+                list: self.segments.get(middle..middle + meta.writable as usize)?,
                 len: meta.writable_len,
                 log: self.mem.as_deref().filter(|mem| mem.logs()),
             },
         })
+    }
+
+    /// Begins to load the first bytes of the buffers of chain `from` and later ones: enough for a virtio-net header and the
+    /// headers of a frame. They come while others are being worked on.
+    #[inline]
+    pub fn prefetch(&self, from: usize) {
+        // A header of its own, and what follows it.
+        const SEGMENTS: u32 = 2;
+        for chain in self.chains.get(from..).unwrap_or_default() {
+            let count = (chain.readable + chain.writable).min(SEGMENTS);
+            let first = chain.first as usize;
+            let segments = self.segments.get(first..first + count as usize);
+            for segment in segments.unwrap_or_default() {
+                if chain.readable == 0 {
+                    prefetch_for_write(segment.host, segment.len);
+                } else {
+                    prefetch(segment.host, segment.len);
+                }
+            }
+        }
     }
 
     /// Forgets the chains, keeps storage and the memory map for the next burst.
@@ -101,7 +122,7 @@ impl Burst {
     /// Forgets the newest `count` chains (after [`crate::DeviceQueue::unpop`]).
     pub fn truncate(&mut self, len: usize) {
         if let Some(first_gone) = self.chains.get(len) {
-            self.segments.truncate(first_gone.first);
+            self.segments.truncate(first_gone.first as usize);
             self.chains.truncate(len);
         }
     }

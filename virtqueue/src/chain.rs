@@ -10,6 +10,7 @@ use crate::{
 const INDIRECT_MAX: u16 = 1024;
 
 /// Appends the chain that starts at `head`. On a fault the burst is as before.
+#[inline]
 pub(crate) fn read_chain(
     mem: &MemoryMap,
     ring: &Ring,
@@ -17,10 +18,50 @@ pub(crate) fn read_chain(
     head: u16,
     burst: &mut Burst,
 ) -> Result<(), QueueFault> {
+    // Nearly always: one buffer in one region. All of it in registers, and stored once.
+    if let Some(descriptor) = ring.table().load(head)
+        && !descriptor.has(DESC_F_NEXT | DESC_F_INDIRECT)
+        && let Some((host, covered)) = mem.span(descriptor.addr, u64::from(descriptor.len))
+        && covered == u64::from(descriptor.len)
+        && descriptor.len > 0
+    {
+        let writable = descriptor.has(DESC_F_WRITE);
+        let (readable_len, writable_len) = if writable {
+            (0, descriptor.len)
+        } else {
+            (descriptor.len, 0)
+        };
+        burst.chains.push(ChainMeta {
+            head,
+            first: u32::try_from(burst.segments.len()).unwrap_or(u32::MAX),
+            readable: u32::from(!writable),
+            writable: u32::from(writable),
+            readable_len,
+            writable_len,
+            saw_writable: writable,
+        });
+        burst.segments.push(Segment {
+            host,
+            len: descriptor.len,
+        });
+        return Ok(());
+    }
+    read_any_chain(mem, ring, features, head, burst)
+}
+
+/// Any chain, one descriptor after the other, each read once; those that [`read_chain`] gave up on are read anew.
+fn read_any_chain(
+    mem: &MemoryMap,
+    ring: &Ring,
+    features: RingFeatures,
+    head: u16,
+    burst: &mut Burst,
+) -> Result<(), QueueFault> {
+    // Far fewer than fit: a burst takes no chain beyond its 2048 segments, and no chain has more than its tables' entries.
     let first = burst.segments.len();
     let mut meta = ChainMeta {
         head,
-        first,
+        first: u32::try_from(first).unwrap_or(u32::MAX),
         readable: 0,
         writable: 0,
         readable_len: 0,
@@ -134,7 +175,7 @@ fn append_buffer(
         left -= covered;
         addr = addr.wrapping_add(covered);
     }
-    let added = segments.len() - before;
+    let added = u32::try_from(segments.len() - before).unwrap_or(u32::MAX);
     if writable {
         meta.writable += added;
         meta.writable_len += descriptor.len;

@@ -67,6 +67,7 @@ impl DeviceQueue {
         if !burst.hold(&self.mem) {
             return Ok(0);
         }
+        self.prefetch(max);
         let mut popped = 0;
         while popped < max && self.next_avail != self.avail_seen && !burst.is_full() {
             let head = u16::from_le(
@@ -83,6 +84,18 @@ impl DeviceQueue {
             popped += 1;
         }
         Ok(popped)
+    }
+
+    /// Begins to load the descriptors that a burst starts with. They were written by another CPU, one after the other they
+    /// would be waited for.
+    #[inline]
+    fn prefetch(&self, max: usize) {
+        let there = usize::from(self.avail_seen.wrapping_sub(self.next_avail));
+        let table = self.ring.table();
+        for ahead in (0..self.ring.size).take(max.min(there).min(Burst::MAX)) {
+            let slot = self.ring.avail_slot(self.next_avail.wrapping_add(ahead));
+            table.prefetch(u16::from_le(slot.load(Ordering::Relaxed)));
+        }
     }
 
     /// Loads the avail index; true: there is something to fetch.

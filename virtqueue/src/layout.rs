@@ -214,6 +214,20 @@ impl Table {
         self.len
     }
 
+    /// Begins to load descriptor `index`, if there is one.
+    #[inline]
+    pub(crate) fn prefetch(self, index: u16) {
+        if index < self.len {
+            let place = self
+                .base
+                .as_ptr()
+                .wrapping_add(DESC_SIZE * usize::from(index));
+            if let Some(place) = NonNull::new(place) {
+                crate::copy::prefetch(place, DESC_SIZE_U32);
+            }
+        }
+    }
+
     /// One read of descriptor `index` into private memory; `None` beyond the table.
     #[inline]
     #[expect(

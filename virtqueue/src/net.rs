@@ -52,6 +52,13 @@ pub struct NetHeader {
 }
 
 impl NetHeader {
+    /// Whether an encoded header asks for nothing: neither a checksum nor segmentation.
+    #[inline]
+    pub fn is_plain(bytes: &[u8; NET_HEADER_LEN]) -> bool {
+        let [flags, gso_type, ..] = *bytes;
+        flags & F_NEEDS_CSUM == 0 && gso_type & !GSO_ECN == GSO_NONE
+    }
+
     /// Decodes; `None`: unknown gso_type. Unknown flags are dropped.
     pub fn decode(bytes: &[u8; NET_HEADER_LEN]) -> Option<Self> {
         let [flags, gso_type, h0, h1, g0, g1, s0, s1, o0, o1, n0, n1] = *bytes;

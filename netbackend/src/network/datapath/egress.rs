@@ -5,7 +5,7 @@ use super::{
         queue_stats::{QueueDrop, Tally},
         sys::IoVecs,
     },
-    frame::{Frame, Frames, MAX_FRAME, Outgoing},
+    frame::{Frames, MAX_FRAME, Outgoing},
     ports::{Carrier, Ports},
     tap_port::{TapPort, TapQueue},
     vhost_port::{Receiver, VhostPort},
@@ -59,14 +59,14 @@ pub(super) fn plan(
     deliveries: &mut Vec<Delivery>,
     now: Duration,
     id: PortId,
-    (index, frame): (u16, &Frame),
+    (index, len, head): (u16, u32, &[u8]),
 ) {
     let Some(port) = ports.get_mut(id) else {
         return;
     };
-    let (queue, refused) = match port.queue_for(frame) {
+    let (queue, refused) = match port.queue_for(head) {
         None => (0, QueueDrop::NoQueue),
-        Some(queue) if port.limits.admit_to_guest(now, frame.len) => {
+        Some(queue) if port.limits.admit_to_guest(now, len) => {
             deliveries.push(Delivery {
                 port: id,
                 queue,
@@ -96,7 +96,8 @@ pub(super) fn deliver(
     };
     let outgoing = group
         .iter()
-        .filter_map(|delivery| frames.outgoing(usize::from(delivery.frame)));
+        .filter_map(|delivery| frames.list.get(usize::from(delivery.frame)))
+        .map(|frame| frames.outgoing(frame));
     let tally = match &mut port.carrier {
         Carrier::Vhost(vhost) => {
             let expected = group.len();
@@ -165,9 +166,9 @@ fn put_in_software(
     let done = match frame.linearize(linear) {
         None => Err(QueueDrop::Malformed),
         Some(bytes) if frame.validated.is_gso() => {
-            put_segments(receiver, &frame.validated, bytes, tally)
+            put_segments(receiver, frame.validated, bytes, tally)
         }
-        Some(bytes) => put_checksummed(receiver, &frame.validated, bytes, tally),
+        Some(bytes) => put_checksummed(receiver, frame.validated, bytes, tally),
     };
     if let Err(reason) = done {
         tally.drop(reason, 1);
@@ -248,7 +249,7 @@ fn write_segments(
         tally.drop(QueueDrop::Malformed, 1);
         return;
     };
-    let Ok(mut segments) = Segments::new(&frame.validated, bytes) else {
+    let Ok(mut segments) = Segments::new(frame.validated, bytes) else {
         tally.drop(QueueDrop::Offload, 1);
         return;
     };

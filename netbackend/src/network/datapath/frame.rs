@@ -4,7 +4,7 @@ use crate::{
     network::{command::PortOffloads, sys::IoVecs},
     offload::{self, Segmentation, Validated},
 };
-use virtqueue::{Burst, NetHeader, Segments};
+use virtqueue::{Burst, NET_HEADER_LEN, NetHeader, Segments};
 
 /// Bytes of each frame that are copied once and steer everything.
 pub(super) const HEAD: usize = offload::HEAD_LEN;
@@ -13,37 +13,39 @@ pub(super) const MIN_FRAME: u32 = 14;
 /// Largest frame: a GSO frame with 64 KiB of IPv6 payload, its header, two VLAN tags and Ethernet.
 pub(super) const MAX_FRAME: u32 = 65_535 + 40 + 8 + 14;
 
-/// A frame as taken from its source. What steers its way is in `validated` and `head`; the rest is
-/// only ever copied.
+/// A frame as taken from its source. What steers its way is in `validated` and among the [`Heads`]; the rest is only ever
+/// copied. Small, because it is moved about.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Frame {
     /// What its header asks for.
     validated: Validated,
     /// Somebody we trust (a kernel behind a tap) has verified its checksum.
     data_valid: bool,
-    head: [u8; HEAD],
     /// Bytes of the frame, virtio-net header excluded.
     pub(super) len: u32,
-    /// Where its bytes are: index of the chain in the burst, or of the tap buffer.
+    /// Where its bytes are: index of the head, and of the chain in the burst or of the tap buffer.
     pub(super) place: usize,
 }
 
 impl Frame {
-    /// A frame of `len` bytes that starts with the first of `head`; `None`: its header asks for
-    /// what does not fit it.
-    pub(super) fn new(
-        header: &NetHeader,
-        head: [u8; HEAD],
-        len: u32,
-        place: usize,
-    ) -> Option<Self> {
+    /// A frame of `len` bytes that asks for nothing.
+    #[inline]
+    pub(super) fn plain(len: u32, place: usize) -> Self {
+        Self {
+            validated: Validated::PLAIN,
+            data_valid: false,
+            len,
+            place,
+        }
+    }
+
+    /// A frame of `len` bytes that starts with `head`; `None`: its header asks for what does not fit it.
+    pub(super) fn new(header: &NetHeader, head: &[u8], len: u32, place: usize) -> Option<Self> {
         let frame_len = usize::try_from(len).ok()?;
-        let start = head.get(..frame_len).unwrap_or(&head);
-        let validated = offload::validate(header, start, frame_len).ok()?;
+        let validated = offload::validate(header, head, frame_len).ok()?;
         Some(Self {
             validated,
             data_valid: false,
-            head,
             len,
             place,
         })
@@ -70,22 +72,61 @@ impl Frame {
             && (!header.needs_csum || offloads.tx_checksum)
     }
 
-    /// The private copy of the frame's start.
-    pub(super) fn head(&self) -> &[u8] {
-        let len = usize::try_from(self.len).unwrap_or(HEAD).min(HEAD);
-        self.head.get(..len).unwrap_or(&self.head)
+    /// Bytes of the frame that are in its head.
+    fn head_len(&self) -> usize {
+        usize::try_from(self.len).unwrap_or(HEAD).min(HEAD)
+    }
+}
+
+/// Private copies of the starts of a burst's frames, each behind the virtio-net header that came with it: both are read at
+/// once.
+#[derive(Debug)]
+pub(super) struct Heads(Box<[[u8; NET_HEADER_LEN + HEAD]]>);
+
+impl Heads {
+    fn new() -> Self {
+        Self(vec![[0; NET_HEADER_LEN + HEAD]; BURST].into_boxed_slice())
     }
 
-    /// Source address.
-    pub(super) fn source_mac(&self) -> [u8; 6] {
-        let source = self.head.get(6..).and_then(|rest| rest.first_chunk());
-        source.copied().unwrap_or_default()
+    /// Room for the first bytes of the packet at `place`: a header of `header_len` bytes, and the start of a frame of `len`.
+    #[inline]
+    pub(super) fn room(&mut self, place: usize, header_len: usize, len: u32) -> Option<&mut [u8]> {
+        let len = usize::try_from(len).ok()?.min(HEAD);
+        let room = self.0.get_mut(place)?;
+        room.get_mut(NET_HEADER_LEN.checked_sub(header_len)?..NET_HEADER_LEN + len)
     }
 
-    /// Hash of the flow that the frame belongs to.
-    pub(super) fn flow_hash(&self) -> u32 {
-        flow::hash(self.head())
+    /// The header that was read into that room; what is beyond `header_len` is zero.
+    #[inline]
+    pub(super) fn header(&self, place: usize, header_len: usize) -> Option<[u8; NET_HEADER_LEN]> {
+        let room: &[u8; NET_HEADER_LEN] = self.0.get(place)?.first_chunk()?;
+        if header_len == NET_HEADER_LEN {
+            return Some(*room);
+        }
+        let mut header = [0; NET_HEADER_LEN];
+        let short = room.get(NET_HEADER_LEN.checked_sub(header_len)?..)?;
+        header.get_mut(..header_len)?.copy_from_slice(short);
+        Some(header)
     }
+
+    /// The start of a frame.
+    #[inline]
+    pub(super) fn start(&self, place: usize, len: usize) -> &[u8] {
+        let room = self.0.get(place);
+        room.and_then(|room| room.get(NET_HEADER_LEN..NET_HEADER_LEN + len))
+            .unwrap_or_default()
+    }
+}
+
+/// Source address of the frame that starts with `head`.
+pub(super) fn source_mac(head: &[u8]) -> [u8; 6] {
+    let source = head.get(6..).and_then(|rest| rest.first_chunk());
+    source.copied().unwrap_or_default()
+}
+
+/// Hash of the flow that the frame belongs to which starts with `head`.
+pub(super) fn flow_hash(head: &[u8]) -> u32 {
+    flow::hash(head)
 }
 
 /// Where the rest of a frame comes from.
@@ -100,7 +141,7 @@ pub(super) enum Body<'a> {
 /// A frame on its way out: a private start, then the rest.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Outgoing<'a> {
-    pub(super) validated: Validated,
+    pub(super) validated: &'a Validated,
     pub(super) data_valid: bool,
     head: &'a [u8],
     body: Body<'a>,
@@ -111,7 +152,7 @@ impl<'a> Outgoing<'a> {
     /// A plain frame, all in private memory, in two pieces.
     pub(super) fn plain(head: &'a [u8], rest: &'a [u8]) -> Self {
         Self {
-            validated: Validated::PLAIN,
+            validated: &Validated::PLAIN,
             data_valid: false,
             head,
             body: Body::Private(rest),
@@ -232,6 +273,8 @@ fn range(bytes: &[u8], offset: u32, len: u32) -> Option<&[u8]> {
 pub(super) struct Frames {
     /// In the order they were sent.
     pub(super) list: Vec<Frame>,
+    /// How each of them begins.
+    pub(super) heads: Heads,
     /// Chains of the source ring; empty for a tap.
     pub(super) burst: Burst,
     /// Bytes of `struct virtio_net_hdr` before each frame in the burst.
@@ -246,6 +289,7 @@ impl Frames {
     pub(super) fn new() -> Self {
         Self {
             list: Vec::with_capacity(BURST),
+            heads: Heads::new(),
             burst: Burst::new(),
             header_len: 0,
             malformed: 0,
@@ -253,42 +297,50 @@ impl Frames {
         }
     }
 
-    /// Frame `index` as it leaves: unchanged.
-    pub(super) fn outgoing(&self, index: usize) -> Option<Outgoing<'_>> {
-        let frame = self.list.get(index)?;
+    /// The private copy of a frame's start.
+    #[inline]
+    pub(super) fn head(&self, frame: &Frame) -> &[u8] {
+        self.heads.start(frame.place, frame.head_len())
+    }
+
+    /// A frame of the list as it leaves: unchanged.
+    #[inline]
+    pub(super) fn outgoing<'a>(&'a self, frame: &'a Frame) -> Outgoing<'a> {
         let (head, body) = if let Some(chain) = self.burst.chain(frame.place) {
             let body = Body::Guest(chain.readable(), self.header_len);
-            (frame.head(), body)
+            (self.head(frame), body)
         } else {
             // Private already: all of it is the start.
-            let whole = self.tap_buffers.frame(frame.place, frame.len)?;
-            (whole, Body::Private(&[][..]))
+            let whole = self.tap_buffers.frame(frame.place, frame.len);
+            (whole.unwrap_or_default(), Body::Private(&[][..]))
         };
-        Some(Outgoing {
-            validated: frame.validated,
+        Outgoing {
+            validated: &frame.validated,
             data_valid: frame.data_valid,
             head,
             body,
             len: frame.len,
-        })
+        }
     }
 
     /// Makes one plain frame of ours the whole burst; false: it is none.
     pub(super) fn set_only(&mut self, bytes: &[u8]) -> bool {
         self.clear();
-        let mut head = [0; HEAD];
-        let start = head.get_mut(..bytes.len());
+        let Ok(len) = u32::try_from(bytes.len()) else {
+            return false;
+        };
+        let start = self.heads.room(0, 0, len);
         let place = self.tap_buffers.buffer(0);
         let place = place.and_then(|b| {
             b.get_mut(virtqueue::NET_HEADER_LEN..)?
                 .get_mut(..bytes.len())
         });
-        let (Some(start), Some(place), Ok(len)) = (start, place, u32::try_from(bytes.len())) else {
+        let (Some(start), Some(place)) = (start, place) else {
             return false;
         };
-        start.copy_from_slice(bytes);
         place.copy_from_slice(bytes);
-        let frame = Frame::new(&NetHeader::default(), head, len, 0);
+        start.copy_from_slice(bytes.get(..start.len()).unwrap_or(bytes));
+        let frame = Frame::new(&NetHeader::default(), start, len, 0);
         self.list.extend(frame);
         !self.list.is_empty()
     }

@@ -5,7 +5,7 @@ use super::{
         queue_stats::{QueueDrop, Tally},
     },
     BURST,
-    frame::{Frame, Frames, HEAD, MAX_FRAME, MIN_FRAME},
+    frame::{Frame, Frames, HEAD, Heads, MAX_FRAME, MIN_FRAME},
     ports::{Carrier, Port},
 };
 use virtqueue::{NET_HEADER_LEN, NetHeader, Segments};
@@ -58,7 +58,7 @@ fn count(port: &mut Port, queue: u16, frames: &Frames) {
     }
     let mut tally = Tally::default();
     for frame in &frames.list {
-        tally.pass(frame.len, frame.head());
+        tally.pass(frame.len, frames.head(frame));
     }
     if frames.malformed > 0 {
         // A disabled transmit ring is drained and its frames discarded (vhost-user.rst, "Ring
@@ -74,38 +74,57 @@ fn count(port: &mut Port, queue: u16, frames: &Frames) {
         stats.add(&tally);
     }
     if let Some(first) = frames.list.first() {
-        port.note_mac(first);
+        port.note_mac(frames.head(first));
     }
 }
 
 fn parse_burst(frames: &mut Frames, offloads: PortOffloads) {
-    for index in 0..frames.burst.len() {
-        if let Some(chain) = frames.burst.chain(index)
-            && let Some(frame) = parse(&chain.readable(), frames.header_len, index)
-            && frame.is_within(offloads)
+    let Frames {
+        list,
+        heads,
+        burst,
+        header_len,
+        ..
+    } = frames;
+    for index in 0..burst.len() {
+        if let Some(chain) = burst.chain(index)
+            && let Some((len, header)) = read(&chain.readable(), *header_len, index, heads)
         {
-            frames.list.push(frame);
+            if NetHeader::is_plain(&header) {
+                // Nearly always: stored once, as it is.
+                list.push(Frame::plain(len, index));
+            } else if let Some(frame) = parse(&header, len, index, heads)
+                && frame.is_within(offloads)
+            {
+                list.push(frame);
+            }
         }
     }
 }
 
-/// Reads header and start of a frame once; `None`: it is malformed.
-fn parse(segments: &Segments<'_>, header_len: u32, place: usize) -> Option<Frame> {
+/// Reads header and start of a frame once; its length and header. `None`: it is too short or too long.
+#[inline]
+fn read(
+    segments: &Segments<'_>,
+    header_len: u32,
+    place: usize,
+    heads: &mut Heads,
+) -> Option<(u32, [u8; NET_HEADER_LEN])> {
     let len = segments.len().checked_sub(header_len)?;
     if !(MIN_FRAME..=MAX_FRAME).contains(&len) {
         return None;
     }
-    let mut header = [0; NET_HEADER_LEN];
-    let wanted = header.get_mut(..usize::try_from(header_len).ok()?)?;
-    if segments.read_at(0, wanted) != wanted.len() {
+    let header_len = usize::try_from(header_len).ok()?;
+    let room = heads.room(place, header_len, len)?;
+    if segments.read_at(0, room) != room.len() {
         return None;
     }
-    let header = NetHeader::decode(&header)?;
-    let mut head = [0; HEAD];
+    Some((len, heads.header(place, header_len)?))
+}
+
+/// A frame whose header asks for something; `None`: for what does not fit it.
+fn parse(header: &[u8; NET_HEADER_LEN], len: u32, place: usize, heads: &Heads) -> Option<Frame> {
+    let header = NetHeader::decode(header)?;
     let head_len = usize::try_from(len).ok()?.min(HEAD);
-    let wanted = head.get_mut(..head_len)?;
-    if segments.read_at(header_len, wanted) != wanted.len() {
-        return None;
-    }
-    Frame::new(&header, head, len, place)
+    Frame::new(&header, heads.start(place, head_len), len, place)
 }

@@ -1,7 +1,12 @@
 //! The ports of a datapath thread.
 use super::{
-    super::counters::PortShared, Source, frame::Frame, limits::Limits, ring::Ring,
-    tap_port::TapPort, vhost_port::VhostPort,
+    super::counters::PortShared,
+    Source,
+    frame::{flow_hash, source_mac},
+    limits::Limits,
+    ring::Ring,
+    tap_port::TapPort,
+    vhost_port::VhostPort,
 };
 use std::{sync::Arc, time::Duration};
 use switch::PortId;
@@ -45,13 +50,13 @@ impl Port {
         self.vhost()?.ring(index)
     }
 
-    /// Queue that a frame of this flow leaves by; `None`: none is there to take it.
-    pub(super) fn queue_for(&self, frame: &Frame) -> Option<u16> {
+    /// Queue that the frame which starts with `head` leaves by; `None`: none is there to take it.
+    pub(super) fn queue_for(&self, head: &[u8]) -> Option<u16> {
         match &self.carrier {
-            Carrier::Vhost(port) => port.receive_queue(|| frame.flow_hash()),
+            Carrier::Vhost(port) => port.receive_queue(|| flow_hash(head)),
             Carrier::Tap(port) if port.queues.len() > 1 => {
                 let queues = u32::try_from(port.queues.len()).ok()?;
-                u16::try_from(frame.flow_hash() % queues).ok()
+                u16::try_from(flow_hash(head) % queues).ok()
             }
             Carrier::Tap(_) => Some(0),
         }
@@ -65,11 +70,11 @@ impl Port {
         }
     }
 
-    /// Notes the address of the port's first frame, for reports.
-    pub(super) fn note_mac(&mut self, frame: &Frame) {
+    /// Notes the source of the port's first frame, which starts with `head`, for reports.
+    pub(super) fn note_mac(&mut self, head: &[u8]) {
         if !self.knows_mac {
             self.knows_mac = true;
-            self.shared.set_first_mac(frame.source_mac());
+            self.shared.set_first_mac(source_mac(head));
         }
     }
 

@@ -68,8 +68,12 @@ impl Ring {
         if self.latched {
             return 0;
         }
+        let before = burst.len();
         match self.queue.pop_burst(burst, max) {
-            Ok(count) => count,
+            Ok(count) => {
+                burst.prefetch(before);
+                count
+            }
             Err(fault) => {
                 self.latch(&fault, shared);
                 0

@@ -2,7 +2,7 @@
 use super::{
     super::{counters::PortShared, sys},
     BURST,
-    frame::{Frame, Frames, HEAD, MIN_FRAME, Outgoing},
+    frame::{Frame, Frames, Heads, MIN_FRAME, Outgoing},
 };
 use std::{fs::File, io, io::Read, time::Duration};
 use virtqueue::{Burst, NET_HEADER_LEN, NetHeader};
@@ -45,7 +45,8 @@ impl TapQueue {
                     break;
                 }
             };
-            match buffer.get(..len).and_then(|packet| parse(packet, packets)) {
+            let packet = buffer.get(..len);
+            match packet.and_then(|packet| parse(packet, packets, &mut frames.heads)) {
                 Some(frame) => frames.list.push(frame),
                 None => frames.malformed += 1,
             }
@@ -105,17 +106,15 @@ impl TapPort {
 }
 
 /// A packet as the tap gives it: virtio-net header, frame.
-fn parse(packet: &[u8], place: usize) -> Option<Frame> {
+fn parse(packet: &[u8], place: usize, heads: &mut Heads) -> Option<Frame> {
     let (header, bytes) = packet.split_first_chunk::<NET_HEADER_LEN>()?;
     let header = NetHeader::decode(header)?;
     let len = u32::try_from(bytes.len()).ok()?;
     if len < MIN_FRAME {
         return None;
     }
-    let mut head = [0; HEAD];
-    let copied = bytes.len().min(HEAD);
-    head.get_mut(..copied)?
-        .copy_from_slice(bytes.get(..copied)?);
+    let head = heads.room(place, 0, len)?;
+    head.copy_from_slice(bytes.get(..head.len())?);
     let frame = Frame::new(&header, head, len, place)?;
     Some(frame.with_data_valid(header.data_valid))
 }

@@ -4,7 +4,7 @@ use super::{
     frame::Outgoing,
     ring::Ring,
 };
-use virtqueue::{Burst, NET_HEADER_LEN};
+use virtqueue::{Burst, NET_HEADER_LEN, Segments};
 
 /// The rings of a port, receive rings even, transmit rings odd.
 #[derive(Debug)]
@@ -122,6 +122,12 @@ impl<'a> Receiver<'a> {
     pub(super) fn put(&mut self, frame: &Outgoing<'_>) -> bool {
         let total = frame.len.saturating_add(self.offloads.header_len);
         self.expected = self.expected.saturating_sub(1);
+        // Nearly always: the next chain is there, and holds the frame.
+        if let Some(chain) = self.burst.chain(self.next)
+            && chain.writable().len() >= total
+        {
+            return self.put_whole(frame, total);
+        }
         let Some(chains) = self.reserve(total) else {
             return false;
         };
@@ -129,6 +135,24 @@ impl<'a> Receiver<'a> {
             return false;
         }
         self.next += chains;
+        true
+    }
+
+    /// Copies a frame, `total` bytes with its header, into the next chain, which has room for it.
+    #[inline]
+    fn put_whole(&mut self, frame: &Outgoing<'_>, total: u32) -> bool {
+        let Some(chain) = self.burst.chain(self.next) else {
+            return false;
+        };
+        let room = chain.writable();
+        if !frame.copy_to(0, frame.len, &room, self.offloads.header_len)
+            || !self.write_header(frame, 1, &room)
+        {
+            return false;
+        }
+        self.ring.complete(chain.head(), total);
+        self.next += 1;
+        self.completed = true;
         true
     }
 
@@ -207,7 +231,10 @@ impl<'a> Receiver<'a> {
             return false;
         }
         // The header last: its cache line is not needed while the payload streams through.
-        if !self.write_header(frame, chains) {
+        let Some(first) = self.burst.chain(self.next) else {
+            return false;
+        };
+        if !self.write_header(frame, chains, &first.writable()) {
             return false;
         }
         let mut left = frame.len + header_len;
@@ -223,16 +250,16 @@ impl<'a> Receiver<'a> {
         true
     }
 
-    fn write_header(&mut self, frame: &Outgoing<'_>, chains: usize) -> bool {
+    #[inline]
+    fn write_header(&self, frame: &Outgoing<'_>, chains: usize, first: &Segments<'_>) -> bool {
         let mut header = frame.header();
         // Virtio 1.2, 5.1.6.3.2: 1 unless mergeable buffers were negotiated.
         header.num_buffers = u16::try_from(chains).unwrap_or(u16::MAX);
         let bytes: [u8; NET_HEADER_LEN] = header.encode();
         let len = usize::try_from(self.offloads.header_len).unwrap_or(NET_HEADER_LEN);
-        let (Some(bytes), Some(chain)) = (bytes.get(..len), self.burst.chain(self.next)) else {
-            return false;
-        };
-        chain.writable().write_at(0, bytes) == len
+        bytes
+            .get(..len)
+            .is_some_and(|bytes| first.write_at(0, bytes) == len)
     }
 
     /// Gives back unused chains, publishes the used ones, calls the driver.

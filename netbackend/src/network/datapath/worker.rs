@@ -157,7 +157,8 @@ impl Worker {
                 }
                 continue;
             }
-            match switch.forward(now, source.port, frame.head()) {
+            let head = frames.head(frame);
+            match switch.forward(now, source.port, head) {
                 Egress::Drop(reason) => {
                     if let Some(stats) = ports
                         .get(source.port)
@@ -166,10 +167,12 @@ impl Worker {
                         stats.dropped_by_switch(reason);
                     }
                 }
-                Egress::Port(id) => egress::plan(ports, deliveries, now, id, (index, frame)),
+                Egress::Port(id) => {
+                    egress::plan(ports, deliveries, now, id, (index, frame.len, head));
+                }
                 Egress::Flood(flood) => {
                     for id in switch.targets(flood) {
-                        egress::plan(ports, deliveries, now, id, (index, frame));
+                        egress::plan(ports, deliveries, now, id, (index, frame.len, head));
                     }
                 }
             }
