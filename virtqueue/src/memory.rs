@@ -271,6 +271,11 @@ impl MemoryMap {
         })
     }
 
+    /// Whether all of `len` bytes from `guest_addr` on are mapped (they may cross adjacent regions).
+    pub fn contains(&self, guest_addr: u64, len: u64) -> bool {
+        self.is_mapped(guest_addr, len)
+    }
+
     /// Copies `dst.len()` bytes from guest memory (may cross adjacent regions); false: not all of the range is mapped.
     #[must_use]
     pub fn read(&self, guest_addr: u64, dst: &mut [u8]) -> bool {

@@ -18,6 +18,10 @@ pub const PCI_PIO_START: u16 = 0xC000;
 /// Number of ports for PCI I/O BARs.
 pub const PCI_PIO_SIZE: u16 = 0x3000;
 
+/// Where the rings of an emulated NIC lie in the memory it shares with its back-end: an address that only
+/// the back-end sees, beyond what any guest can name.
+pub const NIC_RINGS_START: u64 = 1 << 52;
+
 /// Enhanced configuration access (PCI Firmware Specification 4.1.2): one bus of 1 MiB.
 pub const ECAM_START: u64 = 0xE000_0000;
 /// Bytes of the ECAM of one bus.

@@ -102,6 +102,31 @@ impl GuestRam {
     }
 }
 
+/// `ram` and another `len` zeroed bytes at `start`, on a sealed memfd of their own. Back-ends see them; the guest does not, because KVM is
+/// never told.
+pub fn extend(ram: &GuestRam, start: u64, len: u64) -> Result<GuestRam, MemoryError> {
+    let failed = |message: String| MemoryError::Map {
+        message,
+        hugepages: false,
+    };
+    let file = memfd(len, false).map_err(|source| MemoryError::Create {
+        size: len,
+        hugepages: false,
+        source,
+    })?;
+    let bytes = usize::try_from(len).map_err(|e| failed(e.to_string()))?;
+    let region =
+        map(FileOffset::new(file, 0), bytes, false).map_err(|e| failed(e.to_string()))?;
+    let region = GuestRegionMmap::new(region, GuestAddress(start))
+        .ok_or_else(|| failed("the region wraps".to_owned()))?;
+    let mmap = ram
+        .mmap
+        .insert_region(Arc::new(region))
+        .map_err(|e| failed(e.to_string()))?;
+    let map = MemoryMap::from_guest_memory(1, &mmap)?;
+    Ok(GuestRam { mmap, map })
+}
+
 /// Maps hugepages with a reservation: without one, a shortage is a SIGBUS at the first access instead of an error here.
 fn map(backing: FileOffset, bytes: usize, hugepages: bool) -> Result<MmapRegion, MmapRegionError> {
     if hugepages {

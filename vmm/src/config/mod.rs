@@ -6,7 +6,7 @@ mod serial;
 mod size;
 
 pub use disk::DiskConfig;
-pub use net::{NetConfig, NetSource};
+pub use net::{NetConfig, NetModel, NetSource};
 pub use serial::SerialConfig;
 pub use size::ByteSize;
 

@@ -1,4 +1,4 @@
-//! `--net network=NAME|socket=PATH[,mac=…][,queues=N][,mtu=N][,model=virtio]`
+//! `--net network=NAME|socket=PATH[,mac=…][,queues=N][,mtu=N][,model=MODEL]`
 
 use std::{path::PathBuf, str::FromStr};
 
@@ -7,7 +7,17 @@ use super::{pairs, value};
 /// Queue pairs of a NIC at most.
 const MAX_QUEUE_PAIRS: u16 = 8;
 /// Models that later versions have.
-const FUTURE_MODELS: [&str; 4] = ["e1000", "rtl8139", "ne2k_pci", "pcnet"];
+const FUTURE_MODELS: [&str; 3] = ["rtl8139", "ne2k_pci", "pcnet"];
+
+/// What the guest sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NetModel {
+    /// virtio-net.
+    #[default]
+    Virtio,
+    /// Intel 82540EM.
+    E1000,
+}
 
 /// How a NIC reaches its network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +31,8 @@ pub enum NetSource {
 /// One NIC.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetConfig {
+    /// What the guest sees.
+    pub model: NetModel,
     /// Where it is plugged in.
     pub source: NetSource,
     /// Its address; derived from the guest's name and the NIC's number when missing.
@@ -36,6 +48,7 @@ impl FromStr for NetConfig {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let mut source = None;
+        let mut model = NetModel::default();
         let (mut mac, mut queues, mut mtu) = (None, 1, None);
         for (key, given) in pairs(text) {
             let new_source = match key {
@@ -54,7 +67,7 @@ impl FromStr for NetConfig {
                     None
                 }
                 "model" => {
-                    check_model(value(key, given)?)?;
+                    model = parse_model(value(key, given)?)?;
                     None
                 }
                 other => {
@@ -69,7 +82,11 @@ impl FromStr for NetConfig {
             source = source.or(new_source);
         }
         let source = source.ok_or("where to? give network=NAME or socket=PATH")?;
+        if model != NetModel::Virtio && queues > 1 {
+            return Err("only model=virtio has more than one queue pair: leave out `queues=`".into());
+        }
         Ok(Self {
+            model,
             source,
             mac,
             queues,
@@ -85,15 +102,16 @@ fn parse_number(key: &str, text: &str, min: u16, max: u16) -> Result<u16, String
         .ok_or_else(|| format!("`{key}={text}`: give a number from {min} to {max}"))
 }
 
-fn check_model(model: &str) -> Result<(), String> {
-    if model == "virtio" {
-        Ok(())
-    } else if FUTURE_MODELS.contains(&model) {
-        Err(format!(
-            "model {model} is not in this version yet: use model=virtio"
-        ))
-    } else {
-        Err(format!("unknown model `{model}`: use model=virtio"))
+fn parse_model(model: &str) -> Result<NetModel, String> {
+    match model {
+        "virtio" => Ok(NetModel::Virtio),
+        "e1000" => Ok(NetModel::E1000),
+        future if FUTURE_MODELS.contains(&future) => Err(format!(
+            "model {model} is not in this version yet: use model=virtio or model=e1000"
+        )),
+        _ => Err(format!(
+            "unknown model `{model}`: use model=virtio or model=e1000"
+        )),
     }
 }
 

@@ -10,12 +10,15 @@ use thiserror::Error;
 
 use crate::{
     bus::{Bus, BusError},
-    config::{GuestConfig, SerialConfig},
+    config::{GuestConfig, NetModel, SerialConfig},
     devices::SerialOutput,
     interrupt::InterruptController,
     layout,
     memory::GuestRam,
-    net::{Attachment, MacAddress, SessionError, SourceError},
+    net::{
+        Attachment, MacAddress, SessionError, SourceError,
+        e1000::{self, NicError},
+    },
     pci::{CONFIG_PORTS, CONFIG_PORTS_LEN, ConfigPorts, ECAM_LEN, Ecam, PciBus, Windows},
     virtio::{
         self, VirtioError,
@@ -43,6 +46,9 @@ pub enum DeviceError {
     /// A NIC's back-end.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// An emulated NIC.
+    #[error(transparent)]
+    Nic(#[from] NicError),
     /// The entropy source.
     #[error("cannot read the host's random numbers: {0}")]
     Rng(io::Error),
@@ -132,8 +138,15 @@ pub(super) fn plug_in(
         virtio::attach(bus, Box::new(disk), ram, interrupts)?;
     }
     for ((attachment, mac), net) in host.nets.iter().zip(&config.nets) {
-        let nic = Net::connect(attachment, *mac, net.queues, ram)?;
-        virtio::attach(bus, Box::new(nic), ram, interrupts)?;
+        match net.model {
+            NetModel::Virtio => {
+                let nic = Net::connect(attachment, *mac, net.queues, ram)?;
+                virtio::attach(bus, Box::new(nic), ram, interrupts)?;
+            }
+            NetModel::E1000 => {
+                e1000::attach(bus, attachment, *mac, ram, interrupts)?;
+            }
+        }
     }
     if config.rng {
         let rng = Rng::new().map_err(DeviceError::Rng)?;

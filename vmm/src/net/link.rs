@@ -14,7 +14,7 @@ use super::{
 use crate::{
     limit::RateLimit,
     memory::GuestRam,
-    virtio::{Call, Notifier},
+    virtio::Call,
     wait::{wait, wait_or_hangup},
 };
 use std::{
@@ -50,6 +50,15 @@ pub struct Link {
 #[derive(Debug, Clone)]
 pub struct LinkHandle(Arc<Shared>);
 
+/// Hears of each change of the link; runs on the monitor's thread.
+struct Listener(Box<dyn Fn() + Send + Sync>);
+
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Listener")
+    }
+}
+
 #[derive(Debug)]
 struct Shared {
     path: PathBuf,
@@ -57,7 +66,7 @@ struct Shared {
     memory: GuestRam,
     /// Features of the first back-end: what the guest was offered.
     features: u64,
-    notifier: OnceLock<Notifier>,
+    listener: OnceLock<Listener>,
     up: AtomicBool,
     /// A back-end may come and go as fast as it likes.
     warnings: RateLimit,
@@ -88,7 +97,7 @@ impl Link {
             pairs,
             memory,
             features: session.features(),
-            notifier: OnceLock::new(),
+            listener: OnceLock::new(),
             up: AtomicBool::new(true),
             warnings: RateLimit::new(),
             news: RateLimit::new(),
@@ -131,9 +140,9 @@ impl Link {
     }
 
     /// Whom to tell when the link goes up or down.
-    pub fn set_notifier(&self, notifier: Notifier) {
-        // Set once; a second transport would be a bug of ours.
-        let _ = self.shared.notifier.set(notifier);
+    pub fn set_listener(&self, listener: impl Fn() + Send + Sync + 'static) {
+        // Set once; a second device would be a bug of ours.
+        let _ = self.shared.listener.set(Listener(Box::new(listener)));
     }
 
     /// The driver runs. If the back-end fails or is not there, the link starts when it comes back.
@@ -243,9 +252,9 @@ impl Shared {
 
     fn set_up(&self, up: bool) {
         if self.up.swap(up, Ordering::AcqRel) != up
-            && let Some(notifier) = self.notifier.get()
+            && let Some(Listener(tell)) = self.listener.get()
         {
-            notifier.config_changed();
+            tell();
         }
     }
 

@@ -1,5 +1,7 @@
 //! How a NIC reaches its network: a vhost-user back-end behind a socket, asked of netbackend or
 //! given by path.
+pub mod e1000;
+pub mod eeprom;
 mod link;
 mod mac;
 mod record;
@@ -8,6 +10,7 @@ mod source;
 #[cfg(test)]
 pub(crate) mod testing;
 mod watchdog;
+pub mod wire;
 
 pub use link::{Link, LinkHandle};
 pub use mac::MacAddress;

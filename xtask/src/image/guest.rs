@@ -7,7 +7,15 @@ use anyhow::{Context, Result};
 use std::path::PathBuf;
 
 /// Drivers that a guest may need for what our VMM and QEMU offer it.
-const MODULES: &[&str] = &["virtio_pci", "virtio_net", "virtio_blk", "virtio_rng"];
+const MODULES: &[&str] = &[
+    "virtio_pci",
+    "virtio_net",
+    "virtio_blk",
+    "virtio_rng",
+    // Of legacy NICs; the cloud kernel does not have them.
+    "e1000",
+    "pcnet32",
+];
 const PROGRAMS: &[&str] = &["iperf3", "openssl", "ethtool"];
 
 /// The guest's initramfs for `kernel`, from the cache if nothing in it changed.

@@ -1,5 +1,6 @@
 //! Scenarios: the scripts `tests/lab/*.sh` and what their headers say.
 use crate::repo;
+use crate::setup::kernels::Flavour;
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::PathBuf;
@@ -17,6 +18,8 @@ pub struct Scenario {
     pub title: String,
     /// `# timeout:` of its header: how long the script may take inside the host.
     pub timeout: Duration,
+    /// `# kernel: generic` in its header: guests run the kernel that has drivers for legacy NICs.
+    pub kernel: Flavour,
     /// The script.
     pub path: PathBuf,
 }
@@ -35,7 +38,13 @@ impl Scenario {
         let timeout = header("timeout")
             .and_then(|seconds| seconds.parse().ok())
             .with_context(|| format!("{name}.sh has no `# timeout: SECONDS` line"))?;
+        let kernel = match header("kernel").as_deref() {
+            None => Flavour::Cloud,
+            Some("generic") => Flavour::Generic,
+            Some(other) => bail!("{name}.sh: `# kernel: {other}`: there is only `generic`"),
+        };
         Ok(Self {
+            kernel,
             name: name.to_owned(),
             title,
             timeout: Duration::from_secs(timeout),

@@ -134,7 +134,8 @@ impl VirtioDevice for Net {
     }
 
     fn attach(&mut self, notifier: Notifier) {
-        self.link.set_notifier(notifier.clone());
+        let listener = notifier.clone();
+        self.link.set_listener(move || listener.config_changed());
         self.notifier = Some(notifier);
     }
 

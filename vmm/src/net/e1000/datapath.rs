@@ -1,0 +1,209 @@
+//! One burst of work: reports, transmits, receives, interrupts; each within its budget.
+use super::{
+    device::Device,
+    receive::{self, Outcome, ReceiveRing},
+    spec,
+    transmit::{Settings, Step},
+};
+use crate::net::wire::{Wire, replace_partial};
+use std::{sync::atomic::Ordering, time::Instant};
+use virtqueue::NetHeader;
+
+/// Packets sent for one event at most.
+const TRANSMIT_BUDGET: usize = 64;
+/// Frames received for one event at most.
+const RECEIVE_BUDGET: usize = 32;
+
+/// How a burst ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Burst {
+    /// Something moved: there may be more.
+    pub busy: bool,
+    /// The wire must be restarted, and [`Device::restarted`] said, before the next burst.
+    pub restart: bool,
+    /// An interrupt is due then.
+    pub deadline: Option<Instant>,
+}
+
+impl Device {
+    /// Does what can be done now, within the budget.
+    pub fn burst(&mut self, wire: &mut dyn Wire, now: Instant) -> Burst {
+        let mut busy = false;
+        if !self.stale {
+            busy |= self.reap(wire, now);
+            busy |= self.transmit(wire, now);
+            busy |= self.receive(wire, now);
+            wire.flush();
+        }
+        self.update_pin(now);
+        Burst {
+            busy,
+            restart: self.stale,
+            deadline: self.interrupts.deadline(),
+        }
+    }
+
+    fn reap(&mut self, wire: &mut dyn Wire, now: Instant) -> bool {
+        let ring = self.transmit_ring();
+        let reported = self.transmitter.reap(wire, ring, &self.memory);
+        let Some(head) = reported.head else {
+            return false;
+        };
+        self.state.set(spec::TDH, head);
+        if reported.now {
+            self.interrupts.raise(spec::ICR_TXDW);
+        }
+        if reported.delayed {
+            let (tidv, tadv) = (self.state.get(spec::TIDV), self.state.get(spec::TADV));
+            self.interrupts.transmitted(now, tidv, tadv);
+        }
+        if head == self.doorbells.transmit.load(Ordering::SeqCst) {
+            self.interrupts.raise(spec::ICR_TXQE);
+        }
+        true
+    }
+
+    fn loopback(&self) -> bool {
+        self.state.get(spec::RCTL) & spec::RCTL_LBM != 0 || self.state.phy.loopback()
+    }
+
+    fn transmit(&mut self, wire: &mut dyn Wire, now: Instant) -> bool {
+        if !self.bus_master || !self.state.has(spec::TCTL, spec::TCTL_EN) {
+            return false;
+        }
+        let [v0, v1, ..] = self.state.get(spec::VET).to_le_bytes();
+        let settings = Settings {
+            ring: self.transmit_ring(),
+            tail: self.doorbells.transmit.load(Ordering::SeqCst),
+            tags: self
+                .state
+                .has(spec::CTRL, spec::CTRL_VME)
+                .then_some(u16::from_le_bytes([v0, v1])),
+            loopback: self.loopback(),
+        };
+        self.transmitter.refill();
+        let mut looped = Vec::new();
+        let mut busy = false;
+        for _ in 0..TRANSMIT_BUDGET {
+            match self.transmitter.step(&settings, wire, &self.memory) {
+                Step::Idle | Step::Full => return busy || self.transmitter.has_more(),
+                Step::Dropped => {}
+                Step::Sent { len, segmented } => self.count_sent(len, segmented),
+                Step::Loop(packet) => {
+                    let len = packet.len();
+                    let whole = packet.gather(&self.memory, &mut looped);
+                    self.count_sent(len, false);
+                    if whole && self.receiving() && self.held.is_none() {
+                        // Without room it is lost, as on a wire.
+                        let _ = self.deliver(&mut looped, false, now);
+                    }
+                }
+            }
+            busy = true;
+        }
+        busy
+    }
+
+    fn count_sent(&mut self, len: usize, segmented: bool) {
+        let state = &mut self.state;
+        let len = len.max(spec::MIN_FRAME) + spec::FCS_LEN;
+        state.count(spec::TPT, 1);
+        state.count(spec::GPTC, 1);
+        state.count64(spec::GOTCL, len as u64);
+        state.count64(spec::TOTL, len as u64);
+        state.count_size(spec::PTC64, len);
+        if segmented {
+            state.count(spec::TSCTC, 1);
+        }
+    }
+
+    fn receiving(&self) -> bool {
+        self.bus_master && self.state.has(spec::RCTL, spec::RCTL_EN)
+    }
+
+    fn receive_position(&self) -> ReceiveRing {
+        ReceiveRing {
+            ring: self.receive_ring(),
+            head: self.state.get(spec::RDH),
+            tail: self.doorbells.receive.load(Ordering::SeqCst),
+        }
+    }
+
+    /// Frames stay on the wire while the driver has no buffers: the packet buffer is there.
+    fn receive(&mut self, wire: &mut dyn Wire, now: Instant) -> bool {
+        let mut frame = std::mem::take(&mut self.frame);
+        let mut busy = false;
+        for _ in 0..RECEIVE_BUDGET {
+            let checked = if let Some(checked) = self.held.take() {
+                checked
+            } else {
+                if self.receiving() && self.receive_position().free() == 0 {
+                    break;
+                }
+                let Some(header) = wire.receive(&mut frame) else {
+                    break;
+                };
+                busy = true;
+                let Some(checked) = complete(&header, &mut frame) else {
+                    continue;
+                };
+                if !self.receiving()
+                    || self.loopback()
+                    || !receive::accepts(&mut self.state, &frame)
+                {
+                    continue;
+                }
+                checked
+            };
+            if self.store(&mut frame, checked, now) == Outcome::NoRoom {
+                self.held = Some(checked);
+                break;
+            }
+            busy = true;
+        }
+        self.frame = frame;
+        busy
+    }
+
+    /// Filters and stores a frame that came back.
+    fn deliver(&mut self, frame: &mut Vec<u8>, checked: bool, now: Instant) -> Outcome {
+        if receive::accepts(&mut self.state, frame) {
+            self.store(frame, checked, now)
+        } else {
+            Outcome::Refused
+        }
+    }
+
+    fn store(&mut self, frame: &mut Vec<u8>, checked: bool, now: Instant) -> Outcome {
+        let mut position = self.receive_position();
+        let outcome =
+            receive::store(&mut self.state, &mut position, frame, checked, &self.memory);
+        match outcome {
+            Outcome::Stored { low } => {
+                self.state.set(spec::RDH, position.head);
+                let (rdtr, radv) = (self.state.get(spec::RDTR), self.state.get(spec::RADV));
+                self.interrupts.received(now, rdtr, radv);
+                if low {
+                    self.interrupts.raise(spec::ICR_RXDMT0);
+                }
+            }
+            Outcome::NoRoom => self.state.count(spec::RNBC, 1),
+            Outcome::Refused => {}
+        }
+        outcome
+    }
+}
+
+/// Makes a frame from a guest what it would be on a cable: a partial checksum is completed. Returns whether its checksum is right;
+/// `None`: the frame makes no sense.
+fn complete(header: &NetHeader, frame: &mut [u8]) -> Option<bool> {
+    if !header.needs_csum {
+        return Some(header.data_valid);
+    }
+    replace_partial(
+        frame,
+        header.csum_start.into(),
+        header.csum_offset.into(),
+    )
+    .then_some(true)
+}

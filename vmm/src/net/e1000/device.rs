@@ -1,0 +1,289 @@
+//! The registers as a driver sees them, with their side effects.
+use super::{
+    interrupts::Interrupts,
+    spec,
+    state::State,
+    transmit::{Ring, Transmitter},
+};
+use crate::{
+    net::{MacAddress, eeprom::Pins},
+    pci::Intx,
+};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Instant,
+};
+use virtqueue::MemoryMap;
+
+/// TDT and RDT: written without the device's lock, so that a doorbell never waits for a burst.
+#[derive(Debug, Default)]
+pub struct Doorbells {
+    /// TDT.
+    pub transmit: AtomicU32,
+    /// RDT.
+    pub receive: AtomicU32,
+}
+
+impl Doorbells {
+    /// The doorbell at `offset`, if there is one.
+    pub fn at(&self, offset: u32) -> Option<&AtomicU32> {
+        match offset {
+            spec::TDT => Some(&self.transmit),
+            spec::RDT => Some(&self.receive),
+            _ => None,
+        }
+    }
+}
+
+/// An 82540EM behind its bus interface.
+#[derive(Debug)]
+pub struct Device {
+    // Runtime glue
+    pub(super) memory: Arc<MemoryMap>,
+    pub(super) doorbells: Arc<Doorbells>,
+    intx: Arc<Intx>,
+    // Volatile state
+    pub(super) state: State,
+    pub(super) interrupts: Interrupts,
+    pub(super) transmitter: Transmitter,
+    /// A frame from the wire that has no room in the ring, and whether its checksum is right.
+    pub(super) held: Option<bool>,
+    pub(super) frame: Vec<u8>,
+    /// The driver lets the device access memory.
+    pub(super) bus_master: bool,
+    /// Packets of a past life are on the wire: it must be restarted before anything else.
+    pub(super) stale: bool,
+    link: bool,
+}
+
+impl Device {
+    /// After power-on. DMA goes to `memory` only.
+    pub fn new(mac: MacAddress, link: bool, memory: Arc<MemoryMap>, intx: Arc<Intx>) -> Self {
+        Self {
+            memory,
+            doorbells: Arc::default(),
+            intx,
+            state: State::new(mac, link),
+            interrupts: Interrupts::default(),
+            transmitter: Transmitter::default(),
+            held: None,
+            frame: Vec::new(),
+            bus_master: false,
+            stale: false,
+            link,
+        }
+    }
+
+    /// TDT and RDT.
+    pub fn doorbells(&self) -> Arc<Doorbells> {
+        Arc::clone(&self.doorbells)
+    }
+
+    /// The registers, as a snapshot must carry them.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The command register's Bus Master bit.
+    pub fn set_bus_master(&mut self, on: bool) {
+        self.bus_master = on;
+    }
+
+    /// The cable was plugged in or pulled.
+    pub fn set_link(&mut self, link: bool, now: Instant) {
+        if link != self.link {
+            self.link = link;
+            self.state.set_link(link);
+            self.interrupts.raise(spec::ICR_LSC);
+            self.update_pin(now);
+        }
+    }
+
+    pub(super) fn update_pin(&mut self, now: Instant) {
+        let level = self.interrupts.level(now, self.state.get(spec::ITR));
+        self.intx.set_pending(level);
+    }
+
+    fn reset(&mut self, now: Instant) {
+        self.stale |= self.transmitter.reset();
+        self.doorbells.transmit.store(0, Ordering::SeqCst);
+        self.doorbells.receive.store(0, Ordering::SeqCst);
+        self.state.reset(self.link);
+        self.interrupts = Interrupts::default();
+        self.held = None;
+        if self.stale {
+            // It reads as 1 until the wire has let go of the driver's memory.
+            let ctrl = self.state.get(spec::CTRL);
+            self.state.set(spec::CTRL, ctrl | spec::CTRL_RST);
+        }
+        self.update_pin(now);
+    }
+
+    /// The wire was restarted.
+    pub(super) fn restarted(&mut self) {
+        self.stale = false;
+        let ctrl = self.state.get(spec::CTRL);
+        self.state.set(spec::CTRL, ctrl & !spec::CTRL_RST);
+    }
+
+    pub(super) fn transmit_ring(&self) -> Ring {
+        self.ring(spec::TDBAL, spec::TDBAH, spec::TDLEN)
+    }
+
+    pub(super) fn receive_ring(&self) -> Ring {
+        self.ring(spec::RDBAL, spec::RDBAH, spec::RDLEN)
+    }
+
+    fn ring(&self, low: u32, high: u32, len: u32) -> Ring {
+        Ring {
+            base: u64::from(self.state.get(high)) << 32 | u64::from(self.state.get(low)),
+            len: self.state.get(len) / 16,
+        }
+    }
+
+    /// Reads the register at `offset`, a multiple of four.
+    pub fn read(&mut self, offset: u32, now: Instant) -> u32 {
+        if let Some(doorbell) = self.doorbells.at(offset) {
+            return doorbell.load(Ordering::SeqCst);
+        }
+        match offset {
+            spec::CTRL_DUP => self.state.get(spec::CTRL),
+            spec::EECD => self.read_eecd(),
+            spec::ICR => {
+                let cause = self.interrupts.take();
+                self.update_pin(now);
+                cause
+            }
+            spec::IMS => self.interrupts.mask(),
+            spec::ICS | spec::IMC => 0,
+            spec::STATISTICS..spec::STATISTICS_END => self.state.take(offset),
+            _ => self.state.get(offset),
+        }
+    }
+
+    /// Writes the register at `offset`, a multiple of four.
+    pub fn write(&mut self, offset: u32, value: u32, now: Instant) {
+        if let Some(doorbell) = self.doorbells.at(offset) {
+            doorbell.store(value & 0xffff, Ordering::SeqCst);
+            return;
+        }
+        match offset {
+            spec::CTRL | spec::CTRL_DUP => self.write_ctrl(value, now),
+            spec::CTRL_EXT => {
+                // EE_RST loads the EEPROM again and clears itself (13.4.5).
+                self.state
+                    .set(offset, value & !spec::CTRL_EXT_EE_RST);
+            }
+            spec::EECD => self.write_eecd(value),
+            spec::EERD => self.write_eerd(value),
+            spec::MDIC => self.write_mdic(value),
+            spec::ICR => self.interrupts.clear(value),
+            spec::ICS => self.interrupts.raise(value),
+            spec::IMS => self.interrupts.enable(value),
+            spec::IMC => self.interrupts.disable(value),
+            spec::TDBAL | spec::TDBAH | spec::TDLEN | spec::TDH => self.move_ring(offset, value),
+            _ => self.write_plain(offset, value),
+        }
+        match offset {
+            spec::RDTR if value & spec::FPD != 0 => self.interrupts.flush_receive(),
+            spec::TIDV if value & spec::FPD != 0 => self.interrupts.flush_transmit(),
+            _ => {}
+        }
+        self.update_pin(now);
+    }
+
+    fn write_plain(&mut self, offset: u32, value: u32) {
+        if let Some(mask) = spec::writable(offset) {
+            self.state.set(offset, value & mask);
+        }
+    }
+
+    /// Packets on their way belong to the old ring.
+    fn move_ring(&mut self, offset: u32, value: u32) {
+        self.write_plain(offset, value);
+        let head = self.state.get(spec::TDH);
+        self.stale |= self.transmitter.restart(head);
+    }
+
+    fn write_ctrl(&mut self, value: u32, now: Instant) {
+        if value & spec::CTRL_RST != 0 {
+            self.reset(now);
+            return;
+        }
+        if value & spec::CTRL_PHY_RST != 0 {
+            self.state.phy.write(spec::PHY_CTRL, spec::PHY_CTRL_RESET);
+        }
+        let pending = self.state.get(spec::CTRL) & spec::CTRL_RST;
+        self.state
+            .set(spec::CTRL, value & !spec::CTRL_PHY_RST | pending);
+    }
+
+    fn read_eecd(&self) -> u32 {
+        let pins = self.state.get(spec::EECD);
+        let out = if self.state.eeprom.output() {
+            spec::EECD_DO
+        } else {
+            0
+        };
+        let grant = if pins & spec::EECD_REQ != 0 {
+            spec::EECD_GNT
+        } else {
+            0
+        };
+        pins | out | grant | spec::EECD_PRES
+    }
+
+    fn write_eecd(&mut self, value: u32) {
+        let driven =
+            spec::EECD_SK | spec::EECD_CS | spec::EECD_DI | spec::EECD_FWE | spec::EECD_REQ;
+        self.state.set(spec::EECD, value & driven);
+        self.state.eeprom.drive(Pins {
+            select: value & spec::EECD_CS != 0,
+            clock: value & spec::EECD_SK != 0,
+            data: value & spec::EECD_DI != 0,
+        });
+    }
+
+    /// 13.4.4; an index beyond the chip reads as ones.
+    fn write_eerd(&mut self, value: u32) {
+        if value & spec::EERD_START == 0 {
+            self.state.set(spec::EERD, 0);
+            return;
+        }
+        let index = usize::try_from(value >> 8 & 0xff).unwrap_or(usize::MAX);
+        let word = u32::from(self.state.eeprom.word(index));
+        let answer = word << 16 | value & 0xff00 | spec::EERD_DONE;
+        self.state.set(spec::EERD, answer);
+    }
+
+    /// 13.4.7.
+    fn write_mdic(&mut self, value: u32) {
+        let register = usize::try_from(value >> 16 & 0x1f).unwrap_or(0);
+        let [low, high, ..] = value.to_le_bytes();
+        let data = u16::from_le_bytes([low, high]);
+        let mut answer = value & !spec::MDIC_E | spec::MDIC_R;
+        match (value >> 21 & 0x1f, value >> 26 & 3) {
+            (spec::PHY_ADDRESS, spec::MDIC_OP_READ) => {
+                answer = answer & !0xffff | u32::from(self.state.phy.read(register));
+            }
+            (spec::PHY_ADDRESS, spec::MDIC_OP_WRITE) => {
+                if self.state.phy.write(register, data) && self.link {
+                    // Negotiation takes no time here.
+                    self.interrupts.raise(spec::ICR_LSC);
+                }
+            }
+            _ => answer |= spec::MDIC_E,
+        }
+        if value & spec::MDIC_I != 0 {
+            self.interrupts.raise(spec::ICR_MDAC);
+        }
+        self.state.set(spec::MDIC, answer);
+    }
+}
+
+#[cfg(test)]
+#[path = "device_test.rs"]
+mod tests;

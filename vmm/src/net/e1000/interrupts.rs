@@ -1,0 +1,200 @@
+//! Interrupt causes, their mask, and the timers that hold interrupts back (SDM 13.4.17 to 13.4.21).
+use super::spec;
+use std::time::{Duration, Instant};
+
+/// Unit of ITR.
+const ITR_UNIT: Duration = Duration::from_nanos(256);
+/// Unit of RDTR, RADV, TIDV and TADV.
+const DELAY_UNIT: Duration = Duration::from_nanos(1024);
+
+/// A packet timer that each event restarts, and an absolute one that it does not (13.4.30).
+#[derive(Debug, Clone, Copy, Default)]
+struct Delay {
+    packet: Option<Instant>,
+    absolute: Option<Instant>,
+}
+
+impl Delay {
+    /// True: no delay is wanted.
+    fn restart(&mut self, now: Instant, packet: u32, absolute: u32) -> bool {
+        if packet & 0xffff == 0 {
+            *self = Self::default();
+            return true;
+        }
+        self.packet = Some(now + DELAY_UNIT * (packet & 0xffff));
+        if absolute & 0xffff != 0 && self.absolute.is_none() {
+            self.absolute = Some(now + DELAY_UNIT * (absolute & 0xffff));
+        }
+        false
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        [self.packet, self.absolute].into_iter().flatten().min()
+    }
+
+    /// Whether a timer has run out; then both stop.
+    fn expire(&mut self, now: Instant) -> bool {
+        let expired = self.deadline().is_some_and(|deadline| deadline <= now);
+        if expired {
+            *self = Self::default();
+        }
+        expired
+    }
+}
+
+/// The interrupt block.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Interrupts {
+    cause: u32,
+    mask: u32,
+    asserted: bool,
+    /// ITR: no assertion before this.
+    earliest: Option<Instant>,
+    receive: Delay,
+    transmit: Delay,
+}
+
+impl Interrupts {
+    /// Sets causes.
+    pub(super) fn raise(&mut self, cause: u32) {
+        self.cause |= cause & spec::ICR_MASK;
+    }
+
+    /// Reads ICR, which clears it.
+    pub(super) fn take(&mut self) -> u32 {
+        std::mem::take(&mut self.cause)
+    }
+
+    /// Writes ICR: ones clear.
+    pub(super) fn clear(&mut self, cause: u32) {
+        self.cause &= !cause;
+    }
+
+    /// IMS as it reads.
+    pub(super) fn mask(&self) -> u32 {
+        self.mask
+    }
+
+    /// Writes IMS.
+    pub(super) fn enable(&mut self, causes: u32) {
+        self.mask |= causes & spec::ICR_MASK;
+    }
+
+    /// Writes IMC.
+    pub(super) fn disable(&mut self, causes: u32) {
+        self.mask &= !causes;
+    }
+
+    /// A frame was received.
+    pub(super) fn received(&mut self, now: Instant, rdtr: u32, radv: u32) {
+        if self.receive.restart(now, rdtr, radv) {
+            self.raise(spec::ICR_RXT0);
+        }
+    }
+
+    /// A descriptor was written back that asked for a delayed interrupt.
+    pub(super) fn transmitted(&mut self, now: Instant, tidv: u32, tadv: u32) {
+        if self.transmit.restart(now, tidv, tadv) {
+            self.raise(spec::ICR_TXDW);
+        }
+    }
+
+    /// RDTR.FPD.
+    pub(super) fn flush_receive(&mut self) {
+        if self.receive.deadline().is_some() {
+            self.receive = Delay::default();
+            self.raise(spec::ICR_RXT0);
+        }
+    }
+
+    /// TIDV.FPD.
+    pub(super) fn flush_transmit(&mut self) {
+        if self.transmit.deadline().is_some() {
+            self.transmit = Delay::default();
+            self.raise(spec::ICR_TXDW);
+        }
+    }
+
+    /// Lets timers run out; returns the level of the pin.
+    pub(super) fn level(&mut self, now: Instant, itr: u32) -> bool {
+        if self.receive.expire(now) {
+            self.raise(spec::ICR_RXT0);
+        }
+        if self.transmit.expire(now) {
+            self.raise(spec::ICR_TXDW);
+        }
+        if self.cause & self.mask == 0 {
+            self.asserted = false;
+        } else if !self.asserted && self.earliest.is_none_or(|earliest| earliest <= now) {
+            self.asserted = true;
+            self.earliest = (itr & 0xffff != 0).then(|| now + ITR_UNIT * (itr & 0xffff));
+        }
+        self.asserted
+    }
+
+    /// When [`Interrupts::level`] may change by itself.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let throttled = self.cause & self.mask != 0 && !self.asserted;
+        let earliest = self.earliest.filter(|_| throttled);
+        [self.receive.deadline(), self.transmit.deadline(), earliest]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pin_follows_cause_and_mask() {
+        let now = Instant::now();
+        let mut block = Interrupts::default();
+        block.raise(spec::ICR_LSC);
+        assert!(!block.level(now, 0));
+        block.enable(spec::ICR_LSC | spec::ICR_RXT0);
+        assert!(block.level(now, 0));
+        block.disable(spec::ICR_LSC);
+        assert!(!block.level(now, 0));
+        block.enable(spec::ICR_LSC);
+        assert!(block.level(now, 0));
+        assert_eq!(block.take(), spec::ICR_LSC);
+        assert!(!block.level(now, 0));
+        assert_eq!(block.take(), 0, "reading clears");
+    }
+
+    #[test]
+    fn itr_spaces_assertions() {
+        let now = Instant::now();
+        let mut block = Interrupts::default();
+        block.enable(u32::MAX);
+        block.raise(spec::ICR_RXT0);
+        assert!(block.level(now, 1000));
+        block.take();
+        assert!(!block.level(now, 1000));
+        block.raise(spec::ICR_RXT0);
+        assert!(!block.level(now, 1000));
+        let deadline = now + Duration::from_micros(256);
+        assert_eq!(block.deadline(), Some(deadline));
+        assert!(block.level(deadline, 1000));
+        assert_eq!(block.deadline(), None);
+    }
+
+    #[test]
+    fn packets_restart_one_timer_and_not_the_other() {
+        let now = Instant::now();
+        let mut block = Interrupts::default();
+        block.enable(u32::MAX);
+        let step = Duration::from_nanos(1024);
+        block.received(now, 10, 15);
+        block.received(now + 8 * step, 10, 15);
+        assert_eq!(block.deadline(), Some(now + 15 * step));
+        assert!(!block.level(now + 14 * step, 0));
+        assert!(block.level(now + 15 * step, 0));
+        assert_eq!(block.take(), spec::ICR_RXT0);
+        block.received(now, 10, 15);
+        block.flush_receive();
+        assert_eq!(block.take(), spec::ICR_RXT0);
+    }
+}

@@ -1,0 +1,161 @@
+//! Registers as a snapshot must carry them, and what a reset makes of them.
+use super::{phy::Phy, spec};
+use crate::net::{
+    MacAddress,
+    eeprom::{self, Eeprom},
+};
+
+/// All registers, EEPROM and PHY.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    registers: Box<[u32]>,
+    /// The EEPROM.
+    pub eeprom: Eeprom,
+    /// The PHY.
+    pub phy: Phy,
+    mac: MacAddress,
+}
+
+impl State {
+    /// After power-on.
+    pub fn new(mac: MacAddress, link: bool) -> Self {
+        let count = usize::try_from(spec::REGISTERS_LEN / 4).unwrap_or(0);
+        let mut state = Self {
+            registers: vec![0; count].into_boxed_slice(),
+            eeprom: Eeprom::new(content(mac)),
+            phy: Phy::new(link),
+            mac,
+        };
+        state.reset(link);
+        state
+    }
+
+    /// CTRL.RST (SDM 14.2). EEPROM and PHY are not part of it.
+    pub fn reset(&mut self, link: bool) {
+        self.registers.fill(0);
+        for (offset, value) in [
+            (spec::CTRL, 0x0014_0240),
+            (
+                spec::STATUS,
+                spec::STATUS_FD | spec::STATUS_SPEED_1000 | spec::STATUS_MTXCKOK,
+            ),
+            (spec::LEDCTL, 0x0760_2302),
+            (spec::PBA, 0x0010_0030),
+            (spec::TXDCTL, 0),
+        ] {
+            self.set(offset, value);
+        }
+        let [a, b, c, d, e, f] = self.mac_in_eeprom();
+        self.set(spec::RA, u32::from_le_bytes([a, b, c, d]));
+        let high = u32::from(u16::from_le_bytes([e, f])) | spec::RAH_AV;
+        self.set(spec::RA + 4, high);
+        self.set_link(link);
+    }
+
+    /// The address that a reset loads (SDM 5.6.1).
+    fn mac_in_eeprom(&self) -> [u8; 6] {
+        let mut mac = self.mac.0;
+        for (bytes, index) in mac.chunks_exact_mut(2).zip(0..) {
+            bytes.copy_from_slice(&self.eeprom.word(index).to_le_bytes());
+        }
+        mac
+    }
+
+    /// The cable.
+    pub fn set_link(&mut self, link: bool) {
+        self.phy.set_link(link);
+        let status = self.get(spec::STATUS) & !spec::STATUS_LU;
+        let up = if link { spec::STATUS_LU } else { 0 };
+        self.set(spec::STATUS, status | up);
+    }
+
+    /// The register at `offset`, as it is stored.
+    pub fn get(&self, offset: u32) -> u32 {
+        let index = usize::try_from(offset / 4).ok();
+        index
+            .and_then(|index| self.registers.get(index))
+            .copied()
+            .unwrap_or(0)
+    }
+
+    /// Stores the register at `offset`.
+    pub fn set(&mut self, offset: u32, value: u32) {
+        let index = usize::try_from(offset / 4).unwrap_or(usize::MAX);
+        if let Some(register) = self.registers.get_mut(index) {
+            *register = value;
+        }
+    }
+
+    /// A bit of a register.
+    pub fn has(&self, offset: u32, bits: u32) -> bool {
+        self.get(offset) & bits != 0
+    }
+
+    /// Counts at a 32-bit statistics register, which sticks at its maximum (13.7).
+    pub fn count(&mut self, offset: u32, more: u32) {
+        self.set(offset, self.get(offset).saturating_add(more));
+    }
+
+    /// Counts at a 64-bit pair of statistics registers.
+    pub fn count64(&mut self, offset: u32, more: u64) {
+        let old = u64::from(self.get(offset)) | u64::from(self.get(offset + 4)) << 32;
+        let new = old.saturating_add(more);
+        let [a, b, c, d, e, f, g, h] = new.to_le_bytes();
+        self.set(offset, u32::from_le_bytes([a, b, c, d]));
+        self.set(offset + 4, u32::from_le_bytes([e, f, g, h]));
+    }
+
+    /// Counts a frame of `len` bytes with its FCS at one of six registers by size, from `first` on.
+    pub fn count_size(&mut self, first: u32, len: usize) {
+        let class = match len {
+            0..=64 => 0,
+            65..=127 => 1,
+            128..=255 => 2,
+            256..=511 => 3,
+            512..=1023 => 4,
+            _ => 5,
+        };
+        self.count(first + 4 * class, 1);
+    }
+
+    /// Reads and clears a statistics register.
+    pub fn take(&mut self, offset: u32) -> u32 {
+        let value = self.get(offset);
+        self.set(offset, 0);
+        value
+    }
+}
+
+/// The EEPROM of a desktop adapter (SDM 5.6, table 5-2).
+fn content(mac: MacAddress) -> [u16; eeprom::WORDS] {
+    let [a, b, c, d, e, f] = mac.0;
+    let mut words = [0xffff; eeprom::WORDS];
+    let known = [
+        (0x00, u16::from_le_bytes([a, b])),
+        (0x01, u16::from_le_bytes([c, d])),
+        (0x02, u16::from_le_bytes([e, f])),
+        (0x03, 0),
+        // Initialization control 1.
+        (0x0a, 0x3000),
+        (0x0b, spec::SUBSYSTEM),
+        (0x0c, spec::VENDOR),
+        (0x0d, spec::DEVICE_82540EM),
+        (0x0e, spec::VENDOR),
+        // Initialization control 2: pause as the partner wants it.
+        (0x0f, 0x3040),
+        (0x20, 0),
+        (0x21, 0x7e14),
+        // No wake-up.
+        (0x24, 0),
+    ];
+    for (index, value) in known {
+        if let Some(word) = words.get_mut(index) {
+            *word = value;
+        }
+    }
+    // 5.6.35: all 64 words add up to 0xBABA.
+    let [rest @ .., checksum] = &mut words;
+    let sum = rest.iter().fold(0u16, |sum, word| sum.wrapping_add(*word));
+    *checksum = 0xbabau16.wrapping_sub(sum);
+    words
+}
