@@ -3,7 +3,7 @@
 # timeout: 600
 # kernel: generic
 . "$LAB/lib.sh"
-file_mib=${file_mib:-24} iperf_s=${iperf_s:-2}
+file_mib=${file_mib:-6} iperf_s=${iperf_s:-2}
 
 cat >/run/netbackend.toml <<TOML
 [networks.lan]

@@ -115,8 +115,7 @@ pub fn extend(ram: &GuestRam, start: u64, len: u64) -> Result<GuestRam, MemoryEr
         source,
     })?;
     let bytes = usize::try_from(len).map_err(|e| failed(e.to_string()))?;
-    let region =
-        map(FileOffset::new(file, 0), bytes, false).map_err(|e| failed(e.to_string()))?;
+    let region = map(FileOffset::new(file, 0), bytes, false).map_err(|e| failed(e.to_string()))?;
     let region = GuestRegionMmap::new(region, GuestAddress(start))
         .ok_or_else(|| failed("the region wraps".to_owned()))?;
     let mmap = ram

@@ -38,3 +38,8 @@ fn lab_two_vmm_guests_with_two_cpus_and_queue_pairs() {
 fn lab_two_vmm_guests_over_a_backend_of_stock_crates() {
     run("two-guests-stock-backend");
 }
+
+#[test]
+fn lab_a_guest_with_e1000_and_one_with_virtio() {
+    run("e1000");
+}

@@ -83,7 +83,9 @@ impl FromStr for NetConfig {
         }
         let source = source.ok_or("where to? give network=NAME or socket=PATH")?;
         if model != NetModel::Virtio && queues > 1 {
-            return Err("only model=virtio has more than one queue pair: leave out `queues=`".into());
+            return Err(
+                "only model=virtio has more than one queue pair: leave out `queues=`".into(),
+            );
         }
         Ok(Self {
             model,

@@ -198,7 +198,11 @@ mod tests {
     fn reads_any_word_and_goes_on_with_the_next() {
         let mut chip = chip();
         for index in 0..64 {
-            assert_eq!(command(&mut chip, 0b110 << 6 | index, 9) & 1, 0, "dummy bit");
+            assert_eq!(
+                command(&mut chip, 0b110 << 6 | index, 9) & 1,
+                0,
+                "dummy bit"
+            );
             assert_eq!(shift(&mut chip, 0, 16), 0x1110 + index);
             assert_eq!(shift(&mut chip, 0, 16), 0x1110 + (index + 1) % 64);
         }

@@ -134,7 +134,8 @@ impl Device {
         let mut frame = std::mem::take(&mut self.frame);
         let mut busy = false;
         for _ in 0..RECEIVE_BUDGET {
-            let checked = if let Some(checked) = self.held.take() {
+            let held = self.held.take();
+            let checked = if let Some(checked) = held {
                 checked
             } else {
                 if self.receiving() && self.receive_position().free() == 0 {
@@ -157,6 +158,8 @@ impl Device {
             };
             if self.store(&mut frame, checked, now) == Outcome::NoRoom {
                 self.held = Some(checked);
+                // Counted once, however often it is tried.
+                self.state.count(spec::RNBC, u32::from(held.is_none()));
                 break;
             }
             busy = true;
@@ -176,8 +179,7 @@ impl Device {
 
     fn store(&mut self, frame: &mut Vec<u8>, checked: bool, now: Instant) -> Outcome {
         let mut position = self.receive_position();
-        let outcome =
-            receive::store(&mut self.state, &mut position, frame, checked, &self.memory);
+        let outcome = receive::store(&mut self.state, &mut position, frame, checked, &self.memory);
         match outcome {
             Outcome::Stored { low } => {
                 self.state.set(spec::RDH, position.head);
@@ -187,8 +189,7 @@ impl Device {
                     self.interrupts.raise(spec::ICR_RXDMT0);
                 }
             }
-            Outcome::NoRoom => self.state.count(spec::RNBC, 1),
-            Outcome::Refused => {}
+            Outcome::NoRoom | Outcome::Refused => {}
         }
         outcome
     }
@@ -200,10 +201,5 @@ fn complete(header: &NetHeader, frame: &mut [u8]) -> Option<bool> {
     if !header.needs_csum {
         return Some(header.data_valid);
     }
-    replace_partial(
-        frame,
-        header.csum_start.into(),
-        header.csum_offset.into(),
-    )
-    .then_some(true)
+    replace_partial(frame, header.csum_start.into(), header.csum_offset.into()).then_some(true)
 }

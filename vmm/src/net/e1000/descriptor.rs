@@ -73,7 +73,24 @@ pub struct Descriptor {
 impl Descriptor {
     /// Decodes.
     pub fn decode(bytes: [u8; 16]) -> Self {
-        let [a0, a1, a2, a3, a4, a5, a6, a7, b0, b1, b2, command, _, d1, d2, d3] = bytes;
+        let [
+            a0,
+            a1,
+            a2,
+            a3,
+            a4,
+            a5,
+            a6,
+            a7,
+            b0,
+            b1,
+            b2,
+            command,
+            _,
+            d1,
+            d2,
+            d3,
+        ] = bytes;
         let special = u16::from_le_bytes([d2, d3]);
         let has = |bit: u8| command & bit != 0;
         let extended = has(spec::TXD_DEXT);

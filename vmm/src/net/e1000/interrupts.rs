@@ -17,13 +17,14 @@ struct Delay {
 impl Delay {
     /// True: no delay is wanted.
     fn restart(&mut self, now: Instant, packet: u32, absolute: u32) -> bool {
-        if packet & 0xffff == 0 {
+        let (packet, absolute) = (packet & 0xffff, absolute & 0xffff);
+        if packet == 0 {
             *self = Self::default();
             return true;
         }
-        self.packet = Some(now + DELAY_UNIT * (packet & 0xffff));
-        if absolute & 0xffff != 0 && self.absolute.is_none() {
-            self.absolute = Some(now + DELAY_UNIT * (absolute & 0xffff));
+        self.packet = Some(now + DELAY_UNIT * packet);
+        if absolute != 0 && self.absolute.is_none() {
+            self.absolute = Some(now + DELAY_UNIT * absolute);
         }
         false
     }

@@ -6,9 +6,9 @@ use virtqueue::{DriverBuffer, GsoType, MemoryMap, NetHeader};
 /// The longest packet before segmentation: what IP can name, an Ethernet header and a tag.
 const MAX_PACKET: usize = 65535 + 18;
 /// Bytes of a VLAN tag.
-const TAG_LEN: usize = 4;
+const TAG_LEN: u16 = 4;
 /// Room for headers beside an inserted tag.
-const MAX_COPIED: usize = MAX_HEAD - TAG_LEN;
+const MAX_COPIED: usize = MAX_HEAD - TAG_LEN as usize;
 /// Both addresses: a tag goes after them.
 const ADDRESSES_LEN: usize = 12;
 
@@ -136,7 +136,9 @@ impl Packet {
         }
         let mut emptied = 0;
         for buffer in &mut self.buffers {
-            let here = usize::try_from(buffer.len).unwrap_or(usize::MAX).min(missing);
+            let here = usize::try_from(buffer.len)
+                .unwrap_or(usize::MAX)
+                .min(missing);
             let start = self.head.len();
             self.head.resize(start + here, 0);
             let copied = self
@@ -173,7 +175,11 @@ impl Packet {
         let header = usize::from(context.hdrlen);
         let (ip, tcp) = (usize::from(context.ipcss), usize::from(context.tucss));
         let field = usize::from(context.tucso);
-        let able = if context.ipv4 { offloads.tso4 } else { offloads.tso6 };
+        let able = if context.ipv4 {
+            offloads.tso4
+        } else {
+            offloads.tso6
+        };
         let sane = context.mss > 0
             && context.tcp
             && ip >= ADDRESSES_LEN + 2
@@ -323,15 +329,11 @@ impl Packet {
         self.head
             .splice(ADDRESSES_LEN..ADDRESSES_LEN, [e0, e1, t0, t1]);
         if self.header.needs_csum {
-            self.header.csum_start += TAG_LEN as u16;
+            self.header.csum_start += TAG_LEN;
         }
         if self.header.hdr_len > 0 {
-            self.header.hdr_len += TAG_LEN as u16;
+            self.header.hdr_len += TAG_LEN;
         }
         true
     }
 }
-
-#[cfg(test)]
-#[path = "packet_test.rs"]
-mod tests;

@@ -1,5 +1,9 @@
 //! Which frames the NIC takes, and how they get into the receive ring (SDM 3.2, 13.5).
-use super::{spec, state::State, transmit::Ring};
+use super::{
+    spec,
+    state::{State, address_registers},
+    transmit::Ring,
+};
 use crate::net::wire::Sum;
 use std::sync::atomic::{Ordering, fence};
 use virtqueue::MemoryMap;
@@ -95,15 +99,14 @@ pub(super) fn accepts(state: &mut State, frame: &[u8]) -> bool {
 
 /// 13.5.1 to 13.5.3, RCTL.
 fn accepts_address(state: &State, destination: [u8; 6]) -> bool {
-    let [a, b, c, d, e, f] = destination;
+    let [first, .., e, f] = destination;
     let exact = || {
-        let low = u32::from_le_bytes([a, b, c, d]);
-        let high = u32::from(u16::from_le_bytes([e, f])) | spec::RAH_AV;
+        let (low, high) = address_registers(destination);
         (spec::RA..spec::RA_END)
             .step_by(8)
             .any(|at| state.get(at) == low && state.get(at + 4) & 0x8000_ffff == high)
     };
-    if a & 1 == 0 {
+    if first & 1 == 0 {
         return state.has(spec::RCTL, spec::RCTL_UPE) || exact();
     }
     let broadcast = destination == [0xff; 6];
@@ -205,7 +208,11 @@ pub(super) fn store(
     if needed > free {
         return Outcome::NoRoom;
     }
-    count(state, frame, frame.len().max(spec::MIN_FRAME) + spec::FCS_LEN);
+    count(
+        state,
+        frame,
+        frame.len().max(spec::MIN_FRAME) + spec::FCS_LEN,
+    );
     if strip.is_some() {
         frame.drain(ADDRESSES_LEN..ADDRESSES_LEN + TAG_LEN);
     }
@@ -264,7 +271,3 @@ impl Done {
         let _ = memory.write(at.wrapping_add(12), &[self.status]);
     }
 }
-
-#[cfg(test)]
-#[path = "receive_test.rs"]
-mod tests;

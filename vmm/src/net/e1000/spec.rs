@@ -225,16 +225,33 @@ pub fn writable(offset: u32) -> Option<u32> {
     Some(match offset {
         RDLEN | TDLEN => 0x000f_ff80,
         RDBAL | TDBAL => 0xffff_fff0,
-        RDBAH | TDBAH | FCAL | TXCW | CTRL_EXT | PBA | LEDCTL | MANC | WUC | TXDMAC | RCTL
-        | TCTL => u32::MAX,
         RDH | TDH | RDT | TDT | FCAH | FCT | FCTTV | VET | ITR | RADV | TIDV | TADV | RDTR
         | AIFS => 0xffff,
         FCRTL => 0x8000_fff8,
         FCRTH => 0xfff8,
         TIPG => 0x3fff_ffff,
-        RXDCTL | TXDCTL | TSPMT | RXCSUM | WUFC | IPAV | RSRPD => u32::MAX,
         RA..RA_END if offset & 4 != 0 => 0x8003_ffff,
-        MTA..RA | RA..RA_END | VFTA..VFTA_END => u32::MAX,
+        RDBAH
+        | TDBAH
+        | FCAL
+        | TXCW
+        | CTRL_EXT
+        | PBA
+        | LEDCTL
+        | MANC
+        | WUC
+        | TXDMAC
+        | RCTL
+        | TCTL
+        | RXDCTL
+        | TXDCTL
+        | TSPMT
+        | RXCSUM
+        | WUFC
+        | IPAV
+        | RSRPD
+        | MTA..RA_END
+        | VFTA..VFTA_END => u32::MAX,
         FFLT..REGISTERS_LEN => 0x7ff,
         _ => return None,
     })

@@ -45,9 +45,8 @@ impl State {
         ] {
             self.set(offset, value);
         }
-        let [a, b, c, d, e, f] = self.mac_in_eeprom();
-        self.set(spec::RA, u32::from_le_bytes([a, b, c, d]));
-        let high = u32::from(u16::from_le_bytes([e, f])) | spec::RAH_AV;
+        let (low, high) = address_registers(self.mac_in_eeprom());
+        self.set(spec::RA, low);
         self.set(spec::RA + 4, high);
         self.set_link(link);
     }
@@ -100,9 +99,9 @@ impl State {
     pub fn count64(&mut self, offset: u32, more: u64) {
         let old = u64::from(self.get(offset)) | u64::from(self.get(offset + 4)) << 32;
         let new = old.saturating_add(more);
-        let [a, b, c, d, e, f, g, h] = new.to_le_bytes();
-        self.set(offset, u32::from_le_bytes([a, b, c, d]));
-        self.set(offset + 4, u32::from_le_bytes([e, f, g, h]));
+        let half = |value: u64| u32::try_from(value & 0xffff_ffff).unwrap_or(u32::MAX);
+        self.set(offset, half(new));
+        self.set(offset + 4, half(new >> 32));
     }
 
     /// Counts a frame of `len` bytes with its FCS at one of six registers by size, from `first` on.
@@ -126,14 +125,28 @@ impl State {
     }
 }
 
+/// RAL and RAH of a valid address (SDM 13.5.2, 13.5.3).
+pub fn address_registers(mac: [u8; 6]) -> (u32, u32) {
+    let [first, second, third] = words_of(mac).map(u32::from);
+    (first | second << 16, third | spec::RAH_AV)
+}
+
+fn words_of(mac: [u8; 6]) -> [u16; 3] {
+    let mut words = [0; 3];
+    for (word, bytes) in words.iter_mut().zip(mac.chunks_exact(2)) {
+        *word = bytes.try_into().map_or(0, u16::from_le_bytes);
+    }
+    words
+}
+
 /// The EEPROM of a desktop adapter (SDM 5.6, table 5-2).
 fn content(mac: MacAddress) -> [u16; eeprom::WORDS] {
-    let [a, b, c, d, e, f] = mac.0;
+    let [first, second, third] = words_of(mac.0);
     let mut words = [0xffff; eeprom::WORDS];
     let known = [
-        (0x00, u16::from_le_bytes([a, b])),
-        (0x01, u16::from_le_bytes([c, d])),
-        (0x02, u16::from_le_bytes([e, f])),
+        (0x00, first),
+        (0x01, second),
+        (0x02, third),
         (0x03, 0),
         // Initialization control 1.
         (0x0a, 0x3000),

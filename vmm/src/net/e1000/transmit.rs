@@ -144,10 +144,9 @@ impl Transmitter {
     /// Takes back what the wire has sent and reports it in order.
     pub(super) fn reap(&mut self, wire: &mut dyn Wire, ring: Ring, memory: &MemoryMap) -> Reported {
         while let Some(token) = wire.sent() {
-            let [a, b, c, d, e, f, g, h] = token.to_le_bytes();
-            let number = u32::from_le_bytes([a, b, c, d]).wrapping_sub(self.first);
-            let ours = u32::from_le_bytes([e, f, g, h]) == self.epoch;
-            let index = usize::try_from(number).unwrap_or(usize::MAX);
+            let number = u32::try_from(token & 0xffff_ffff).unwrap_or(0);
+            let index = usize::try_from(number.wrapping_sub(self.first)).unwrap_or(usize::MAX);
+            let ours = token >> 32 == u64::from(self.epoch);
             if let Some(flight) = self.flights.get_mut(index).filter(|_| ours) {
                 flight.sent = true;
             }

@@ -15,9 +15,10 @@ pub(super) const TX_SLOTS: u16 = 256;
 /// Header and head of a frame on its way out.
 pub(super) const TX_SLOT_LEN: u64 = 256;
 /// Header and frame coming in; a multiple of the page, so that short frames touch one page each.
-const RX_SLOT_LEN: u64 = MAX_RECEIVED as u64 + 4096;
+const RX_SLOT_LEN: u32 = 20 << 10;
 /// Bytes of an incoming frame and its header.
-pub(super) const RX_LEN: u32 = (MAX_RECEIVED + NET_HEADER_LEN) as u32;
+pub(super) const RX_LEN: u32 = (16 << 10) + 12;
+const _: () = assert!(RX_LEN as usize == MAX_RECEIVED + NET_HEADER_LEN && RX_LEN < RX_SLOT_LEN);
 const PAGE: u64 = 4096;
 
 /// Addresses in the shared region.
@@ -37,7 +38,7 @@ impl Arena {
         let rx = ring(&mut next, RX_SIZE, features);
         let tx = ring(&mut next, TX_SIZE, features);
         let tx_slots = take(&mut next, u64::from(TX_SLOTS) * TX_SLOT_LEN);
-        let rx_slots = take(&mut next, u64::from(RX_SIZE) * RX_SLOT_LEN);
+        let rx_slots = take(&mut next, u64::from(RX_SIZE) * u64::from(RX_SLOT_LEN));
         Self {
             rx,
             tx,
@@ -57,7 +58,7 @@ impl Arena {
     }
 
     pub(super) fn rx_slot(&self, index: u16) -> u64 {
-        self.rx_slots + u64::from(index) * RX_SLOT_LEN
+        self.rx_slots + u64::from(index) * u64::from(RX_SLOT_LEN)
     }
 }
 

@@ -111,7 +111,10 @@ mod tests {
     fn offsets_beyond_the_frame_are_refused() {
         let mut frame = [1u8; 20];
         for (start, offset) in [(21, 0), (20, 0), (0, 19), (10, 9), (65535, 65535)] {
-            assert!(!replace_partial(&mut frame, start, offset), "{start} {offset}");
+            assert!(
+                !replace_partial(&mut frame, start, offset),
+                "{start} {offset}"
+            );
         }
         assert_eq!(frame, [1; 20]);
         assert!(replace_partial(&mut frame, 0, 18));

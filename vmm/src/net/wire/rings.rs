@@ -196,9 +196,7 @@ impl RingWire {
                 kick: Arc::clone(&events.kick),
                 call: Call::Event(Arc::clone(&events.call)),
             };
-            record
-                .rings
-                .push(RingRecord::new(setup, &self.memory.map)?);
+            record.rings.push(RingRecord::new(setup, &self.memory.map)?);
         }
         record.set_pairs(1);
         self.link.start(record);
@@ -223,21 +221,6 @@ impl RingWire {
             tracing::warn!(%fault, "the back-end of an emulated NIC broke its ring");
         }
         self.broken = true;
-    }
-
-    /// One used receive chain; `None` inside: it held no frame.
-    fn take(&mut self, frame: &mut Vec<u8>) -> Option<Option<NetHeader>> {
-        let used = match self.rx.poll_used() {
-            Ok(used) => used?,
-            Err(fault) => {
-                self.fail(fault);
-                return None;
-            }
-        };
-        let slot = u16::try_from(used.token).unwrap_or(0);
-        let header = self.copy_in(slot, used.written, frame);
-        self.offer(slot);
-        Some(header)
     }
 
     /// Copies a frame out of its slot, which the back-end may still write to; `None`: there is none.
@@ -332,8 +315,18 @@ impl Wire for RingWire {
             if self.broken {
                 return None;
             }
-            if let Some(header) = self.take(frame)? {
-                return Some(header);
+            let used = match self.rx.poll_used() {
+                Ok(used) => used?,
+                Err(fault) => {
+                    self.fail(fault);
+                    return None;
+                }
+            };
+            let slot = u16::try_from(used.token).unwrap_or(0);
+            let header = self.copy_in(slot, used.written, frame);
+            self.offer(slot);
+            if header.is_some() {
+                return header;
             }
         }
         None

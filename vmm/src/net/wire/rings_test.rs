@@ -1,0 +1,92 @@
+use super::*;
+use crate::{
+    net::testing::{EchoBackend, Traits},
+    virtio::testing::eventually,
+};
+
+fn connect(backend_path: &std::path::Path, ram: &GuestRam) -> RingWire {
+    let attachment = Attachment {
+        socket: backend_path.into(),
+        mtu: None,
+        lease: None,
+    };
+    RingWire::connect(&attachment, ram).unwrap()
+}
+
+#[test]
+fn frames_go_round_restart_and_reconnect_included() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    let mut backend = EchoBackend::start(&path, Traits::default());
+    let ram = GuestRam::new(32 << 20, false).unwrap();
+    let mut wire = connect(&path, &ram);
+    assert!(wire.offloads().checksum);
+    assert!(!wire.offloads().tso4);
+    let mut frame = Vec::new();
+    for round in 0..600u64 {
+        let body: Vec<u8> = (0..100).map(|i| (i + round).to_le_bytes()[0]).collect();
+        assert!(ram.map.write(0x10_0000, &body));
+        let buffers = [DriverBuffer {
+            addr: 0x10_0000,
+            len: 100,
+            writable: false,
+        }];
+        let outgoing = Outgoing {
+            header: &NetHeader::default(),
+            head: b"head",
+            body: &buffers,
+            token: round,
+        };
+        assert!(wire.send(&outgoing));
+        wire.flush();
+        eventually("the frame comes back", || {
+            wire.receive(&mut frame).is_some()
+        });
+        assert_eq!(&frame[..4], b"head");
+        assert_eq!(frame[4..], body);
+        let mut sent = None;
+        eventually("it is sent", || {
+            sent = wire.sent();
+            sent.is_some()
+        });
+        assert_eq!(sent, Some(round));
+        wire.flush();
+        match round {
+            200 => wire.restart(),
+            400 => {
+                drop(backend);
+                backend = EchoBackend::start(&path, Traits::default());
+            }
+            _ => {}
+        }
+    }
+    assert!(backend.asked("SET_MEM_TABLE 2"));
+}
+
+#[test]
+fn a_full_ring_refuses_and_a_long_head_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    let backend = EchoBackend::start(&path, Traits::default());
+    let ram = GuestRam::new(32 << 20, false).unwrap();
+    let mut wire = connect(&path, &ram);
+    drop(backend);
+    let outgoing = Outgoing {
+        header: &NetHeader::default(),
+        head: b"head",
+        body: &[],
+        token: 0,
+    };
+    let mut count = 0;
+    while wire.send(&outgoing) {
+        count += 1;
+    }
+    assert_eq!(count, TX_SLOTS);
+    wire.restart();
+    assert!(wire.send(&outgoing));
+    let long = [0; MAX_HEAD + 1];
+    assert!(!wire.send(&Outgoing {
+        head: &long,
+        ..outgoing
+    }));
+}
