@@ -58,6 +58,14 @@ start_daemon() {
     await 60 daemon_answers || fail "netbackend does not answer" "$LAB_LOGS/netbackend.log"
 }
 
+# kill_daemon [ARGS…]: SIGKILL, and another one in its place; the log of the first is put aside.
+kill_daemon() {
+    kill -9 "$daemon"
+    wait "$daemon" 2>/dev/null
+    mv "$LAB_LOGS/netbackend.log" "$LAB_LOGS/netbackend-killed.log"
+    start_daemon "$@"
+}
+
 # kill_worker NETWORK: SIGKILL, and until another one is there.
 worker() { netbackend status --json | tr '{,' '\n\n' | sed -n "/\"name\": *\"$1\"/,/worker_pid/s/.*\"worker_pid\": *\([0-9]*\).*/\1/p"; }
 worker_changed() { now=$(worker "$1") && [ -n "$now" ] && [ "$now" != "$2" ]; }

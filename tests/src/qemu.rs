@@ -18,6 +18,10 @@ pub struct Nic {
     pub mac: String,
     /// Queue pairs.
     pub queue_pairs: u32,
+    /// The device is one from before virtio 1.0: no VERSION_1, and a short header without MRG_RXBUF.
+    pub legacy: bool,
+    /// VIRTIO_NET_F_MRG_RXBUF
+    pub mergeable: bool,
     /// MTU offered to the guest (VIRTIO_NET_F_MTU).
     pub mtu: u16,
 }
@@ -126,6 +130,12 @@ fn add_nic(command: &mut Command, index: usize, nic: &Nic) {
         "virtio-net-pci,netdev=n{index},mac={}{multi_queue}",
         nic.mac
     );
+    if nic.legacy {
+        device.push_str(",disable-modern=on,disable-legacy=off");
+    }
+    if !nic.mergeable {
+        device.push_str(",mrg_rxbuf=off");
+    }
     if major < 8 {
         say("QEMU before version 8 crashes with MSI-X over vhost-user: using INTx");
         device.push_str(",vectors=0");

@@ -4,12 +4,15 @@ use control::{Client, PortState};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::{self, File};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixListener;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tests::{Daemon, heavy, programs, say, wait_until};
+use vhost::vhost_user::{Frontend, VhostUserFrontend};
+use vhost::{VhostBackend, VhostUserMemoryRegionInfo};
+use vmm_sys_util::eventfd::EventFd;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 const RING: u16 = 64;
@@ -225,6 +228,92 @@ fn request(number: u64) -> control::NetworkRequest {
         name: format!("added{number}"),
         ..control::NetworkRequest::default()
     }
+}
+
+/// A front-end that comes, goes through a part of the handshake, and is gone again.
+fn come_and_go(socket: &Path, round: usize) {
+    let stream = UnixStream::connect(socket).expect("the worker accepts");
+    let mut front_end = Frontend::from_stream(stream, 2);
+    let memory = tempfile::tempfile().unwrap();
+    // Larger and smaller than the one before.
+    let size = 4096 << (round % 8);
+    memory.set_len(size).unwrap();
+    let region = VhostUserMemoryRegionInfo {
+        guest_phys_addr: 0,
+        memory_size: size,
+        userspace_addr: 0,
+        mmap_offset: 0,
+        mmap_handle: memory.as_raw_fd(),
+    };
+    let steps = round % 6;
+    let offered = front_end.get_features().unwrap();
+    if steps > 0 {
+        let protocol = front_end.get_protocol_features().unwrap();
+        front_end.set_protocol_features(protocol).unwrap();
+    }
+    if steps > 1 {
+        // Each time another part of what is offered; the log stays off.
+        let some = offered & !(1 << 26) & !(1 << (round % 12));
+        front_end.set_features(some).unwrap();
+    }
+    if steps > 2 {
+        front_end.set_mem_table(&[region]).unwrap();
+    }
+    if steps > 3 {
+        let call = EventFd::new(0).unwrap();
+        front_end.set_vring_call(0, &call).unwrap();
+        front_end.set_vring_num(0, 1 << (round % 9)).unwrap();
+    }
+    if steps > 4 {
+        front_end.get_features().unwrap();
+    }
+}
+
+#[test]
+fn ten_thousand_front_ends_come_and_go_and_nothing_leaks() {
+    const ROUNDS: usize = 10_000;
+    const SETTLED: usize = 1000;
+    let _turn = heavy();
+    let daemon =
+        Daemon::start("[networks.lan.ports.a]\n[networks.lan.ports.b]\n[networks.lan.ports.c]\n");
+    let worker = daemon.network("lan").worker_pid.unwrap();
+    let socket = daemon.socket("lan", "c");
+    let mut guests = (
+        Guest::attach(&daemon.socket("lan", "a"), 1),
+        Guest::attach(&daemon.socket("lan", "b"), 2),
+    );
+    guests.0.reach(&mut guests.1, 0);
+    let listening = || {
+        let ports = daemon.network("lan").ports;
+        ports
+            .iter()
+            .any(|port| port.name == "c" && port.state == PortState::Listening)
+    };
+    let rest = || {
+        wait_until("the last one to be gone", PATIENCE, || {
+            listening().then_some(())
+        });
+        (descriptors(worker), status_kib(worker, "VmRSS"))
+    };
+    let mut before = (0, 0);
+    let begun = Instant::now();
+    for round in 1..=ROUNDS {
+        come_and_go(&socket, round);
+        if round == SETTLED {
+            before = rest();
+        }
+    }
+    let took = begun.elapsed();
+    let after = rest();
+    guests.0.reach(&mut guests.1, 1);
+    say(&format!(
+        "{ROUNDS} front-ends in {:.1} s; descriptors and KiB of the worker: {before:?}, then {after:?}",
+        took.as_secs_f64()
+    ));
+    assert!(after.0 <= before.0, "descriptors");
+    assert!(after.1 < before.1 + 1024, "memory");
+    assert_eq!(daemon.network("lan").worker_pid, Some(worker));
+    assert!(daemon.stop().success());
 }
 
 #[test]

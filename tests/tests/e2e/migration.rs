@@ -74,6 +74,8 @@ impl Lab {
         let nic = Nic {
             socket: daemon.socket("lan", "vm"),
             listens: false,
+            legacy: false,
+            mergeable: true,
             mac: MAC.map(|byte| format!("{byte:02x}")).join(":"),
             queue_pairs: 1,
             mtu: 1500,

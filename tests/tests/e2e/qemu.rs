@@ -1,4 +1,5 @@
 //! QEMU's guests: our back-end under a front-end that is not ours.
+use control::PortStatus;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::time::Duration;
@@ -12,11 +13,15 @@ const CHECKS: Duration = Duration::from_mins(6);
 /// ping, iperf3 and the file, each in two variants, on two networks.
 const CHECKS_OF_TWO_NETWORKS: usize = 12;
 
+/// One of them, with one queue pair, has devices from before virtio 1.0: on the first network without mergeable buffers.
 fn nics(daemon: &Daemon, port: &str, number: u8, queue_pairs: u32) -> Vec<Nic> {
+    let legacy = port == "a" && queue_pairs == 1;
     [("lan", 1, 1500), ("jumbo", 2, 9000)]
         .map(|(network, index, mtu)| Nic {
             socket: daemon.socket(network, port),
             listens: false,
+            legacy,
+            mergeable: !(legacy && network == "lan"),
             mac: format!("52:54:00:0e:0{index}:{number:02x}"),
             queue_pairs,
             mtu,
@@ -46,6 +51,13 @@ fn two_guests(queue_pairs: u32) {
         ),
     );
     agent.process.wait_for("RESULT agent ready", BOOT);
+    for network in ["lan", "jumbo"] {
+        let port = port(&daemon, network, "a");
+        let has = |feature: &str| port.features.iter().any(|f| f == feature);
+        assert_eq!(has("version_1"), queue_pairs > 1, "{:?}", port.features);
+        let mergeable = queue_pairs > 1 || network == "jumbo";
+        assert_eq!(has("mrg_rxbuf"), mergeable, "{:?}", port.features);
+    }
     driver.process.wait_for("RESULT checks passed", CHECKS);
     let name = format!("QEMU guest to QEMU guest, {queue_pairs} queue pairs");
     assert_checks(&name, &driver.process.log(), CHECKS_OF_TWO_NETWORKS + 1);
@@ -53,6 +65,11 @@ fn two_guests(queue_pairs: u32) {
     assert!(agent.process.wait(BOOT).success());
     say_counters(&daemon, "lan");
     assert!(daemon.stop().success());
+}
+
+fn port(daemon: &Daemon, network: &str, name: &str) -> PortStatus {
+    let ports = daemon.network(network).ports;
+    ports.into_iter().find(|port| port.name == name).unwrap()
 }
 
 /// What the daemon counted; a port with a fault fails the test.

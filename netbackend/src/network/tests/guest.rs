@@ -318,6 +318,19 @@ impl Guest {
         self.rings[usize::from(pair) * 2].publish_and_kick();
     }
 
+    /// Makes the first receive ring anew, empty, and fills it; no device may have it.
+    pub(super) fn reset_receive_ring(&mut self) {
+        let zeroes = vec![0; usize::try_from(RING_AREA).unwrap()];
+        assert!(self.memory.map.write(GUEST_BASE, &zeroes));
+        let GuestSpec {
+            queue_size,
+            features,
+            ..
+        } = self.spec;
+        self.rings[0] = GuestRing::new(&self.memory, 0, queue_size, features);
+        self.post_all(0);
+    }
+
     /// Sends a plain frame.
     pub(super) fn send(&mut self, frame: &[u8]) {
         self.send_with(NetHeader::default(), frame);

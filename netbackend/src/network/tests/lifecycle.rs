@@ -357,3 +357,29 @@ fn memory_truncated_while_in_use_costs_its_own_port_only() {
     a.guest.send(&sent);
     assert!(b.guest.receive().frame == sent);
 }
+
+/// VIRTIO_F_RING_RESET as front-ends carry it out: GET_VRING_BASE stops one ring, which starts again empty (virtio 1.2, 2.6.1).
+#[test]
+fn a_ring_is_reset_while_the_others_carry_frames() {
+    const RING_RESET: u64 = 1 << 40;
+    let net = Net::new();
+    let spec = GuestSpec {
+        features: GuestSpec::default().features | RING_RESET,
+        ..GuestSpec::default()
+    };
+    let mut a = net.guest("a", GuestSpec::default());
+    let mut b = net.guest("b", spec);
+    introduce(&mut [&mut a.guest, &mut b.guest]);
+    for seed in 0..20 {
+        let back = frame(mac(0), mac(1), 200, seed);
+        b.frontend.get_vring_base(0).unwrap();
+        b.guest.send(&back);
+        assert_eq!(a.guest.receive().frame, back);
+        b.guest.reset_receive_ring();
+        b.guest.start_ring(&mut b.frontend, 0, 0);
+        let there = frame(mac(1), mac(0), 200, seed);
+        a.guest.send(&there);
+        assert_eq!(b.guest.receive().frame, there);
+    }
+    assert_eq!(net.status("b").counters.faults, 0);
+}

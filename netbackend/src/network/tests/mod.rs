@@ -16,6 +16,7 @@ mod offloads;
 mod offloads_udp;
 mod policy;
 mod raw;
+mod segmentation;
 mod tap;
 
 use super::{Network, NetworkSpec, PortSpec, PortTransport};
