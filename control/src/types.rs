@@ -129,6 +129,12 @@ pub struct PortPolicy {
     pub isolated: bool,
     /// Broadcast, multicast and unknown unicast frames per second that it may send.
     pub storm_limit: Option<u32>,
+    /// VLAN of frames without tag; with `trunk`: the native one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<u16>,
+    /// VLANs of tagged frames, as ranges: first and last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trunk: Vec<[u16; 2]>,
     /// Bits per second from the guest.
     pub limit_from_guest: Option<u64>,
     /// Bits per second to the guest.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::{MacAddr, Rate};
+use crate::{MacAddr, PortVlans, Rate};
 
 /// A port of one switch, chosen by its owner; small and dense (a table is indexed by it).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -125,6 +125,9 @@ pub struct PortPolicy {
     pub isolated: bool,
     /// Broadcast, multicast and unknown unicast frames that it may send.
     pub storm_limit: Option<Rate>,
+    /// The VLANs it is in. Once any port of a switch has some, the switch keeps VLANs apart, and ports that have none
+    /// exchange untagged frames only, but for the uplink, which carries all VLANs tagged.
+    pub vlans: Option<PortVlans>,
 }
 
 /// Why a port or a static entry was refused.

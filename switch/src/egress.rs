@@ -21,6 +21,8 @@ pub struct Flood {
     pub(crate) except: [PortId; 2],
     /// Without isolated ports: it comes from one.
     pub(crate) from_isolated: bool,
+    /// Among ports of this VLAN.
+    pub(crate) vlan: u16,
 }
 
 /// Which ports take part in a flood.
@@ -80,4 +82,6 @@ drop_reasons! {
     Spoofed = "spoofed",
     /// the port sends more broadcast, multicast and unknown unicast than it may
     Storm = "storm",
+    /// its VLAN, or having none, is not for the port it came in by or would leave by; or one C-tag is within another
+    Vlan = "vlan",
 }

@@ -34,6 +34,8 @@ pub enum EntryKind {
 pub struct FdbEntry {
     /// address
     pub mac: MacAddr,
+    /// VLAN that it was learned in; 0: none, or fixed or static, and so in all
+    pub vlan: u16,
     /// the port it is behind
     pub port: PortId,
     /// fixed, static or learned
@@ -141,9 +143,21 @@ impl Fdb {
         }
     }
 
+    /// The port that has the address fixed or static, if it is asked for in a VLAN: such addresses are entered once for all.
+    #[inline]
+    fn pinned_in_vlan(&self, key: Key) -> Option<PortId> {
+        if key.vlan() == 0 {
+            return None;
+        }
+        self.pinned(key.plain())
+    }
+
     /// The port that the address is behind.
     #[inline]
     pub(crate) fn lookup(&self, key: Key, now: Duration, hint: &mut Hint) -> Option<PortId> {
+        if let Some(owner) = self.pinned_in_vlan(key) {
+            return Some(owner);
+        }
         let entry = self.table.get_bucket(self.find(key, hint)?)?;
         (!entry.is_expired(now, self.ageing)).then_some(entry.port)
     }
@@ -157,6 +171,11 @@ impl Fdb {
         now: Duration,
         hint: &mut Hint,
     ) -> Learning {
+        match self.pinned_in_vlan(key) {
+            Some(owner) if owner == port => return Learning::Known,
+            Some(_) => return Learning::Pinned,
+            None => {}
+        }
         let found = self.find(key, hint);
         match found.and_then(|bucket| self.table.get_bucket_mut(bucket)) {
             Some(entry) if entry.port == port => {
@@ -185,6 +204,7 @@ impl Fdb {
                 let learned = entry.kind == EntryKind::Learned;
                 FdbEntry {
                     mac: entry.key.mac(),
+                    vlan: entry.key.vlan(),
                     port: entry.port,
                     kind: entry.kind,
                     age: if learned {

@@ -9,7 +9,7 @@ use crate::mac::Key;
 use crate::ports::Ports;
 use crate::{
     Counters, DropReason, Egress, FdbEntry, Flood, MacAddr, Mode, PortConfig, PortError, PortId,
-    PortPolicy, Role, SwitchConfig, TokenBucket,
+    PortPolicy, Retag, Role, SwitchConfig, TokenBucket,
 };
 
 type Decision = Result<Egress, DropReason>;
@@ -71,6 +71,7 @@ impl Switch {
         };
         port.isolated = policy.isolated;
         port.storm = policy.storm_limit.map(|rate| TokenBucket::new(rate, now));
+        self.ports.set_vlans(id, policy.vlans.clone());
         Ok(())
     }
 
@@ -109,6 +110,23 @@ impl Switch {
         self.ports.members(flood)
     }
 
+    /// Whether ports have VLANs, so that frames may need another tag where they leave.
+    #[inline]
+    pub fn heeds_vlans(&self) -> bool {
+        self.ports.heeds_vlans()
+    }
+
+    /// What a frame with this start needs done to its tag, that came in by one port and was forwarded to the other.
+    pub fn retag(&self, ingress: PortId, egress: PortId, frame: &[u8]) -> Retag {
+        let (Some(from), Some(to)) = (self.ports.get(ingress), self.ports.get(egress)) else {
+            return Retag::Keep;
+        };
+        match from.membership.classify(frame) {
+            Ok(vlan) if self.heeds_vlans() => to.membership.retag(vlan, frame),
+            _ => Retag::Keep,
+        }
+    }
+
     /// The table, in no order, for status output.
     pub fn fdb(&self, now: Duration) -> impl Iterator<Item = FdbEntry> + '_ {
         self.fdb.entries(now)
@@ -132,7 +150,8 @@ impl Switch {
     #[inline]
     fn decide(&mut self, now: Duration, ingress: PortId, header: &[u8]) -> Decision {
         let start = header;
-        let header = Header::parse(start).ok_or(DropReason::Runt)?;
+        let mut header = Header::parse(start).ok_or(DropReason::Runt)?;
+        let heeds_vlans = self.ports.heeds_vlans();
         let port = self
             .ports
             .get_mut(ingress)
@@ -151,10 +170,22 @@ impl Switch {
         {
             return Err(DropReason::Spoofed);
         }
+        if heeds_vlans {
+            header.set_vlan(port.membership.classify(start)?);
+        }
         if header.dst.is_multicast() {
             port.admit_flood(now)?;
         }
         self.fdb.sweep(now);
+        let egress = self.by_mode(now, ingress, role, header)?;
+        match egress {
+            Egress::Port(id) if !self.ports.carries(id, header.vlan()) => Err(DropReason::Vlan),
+            egress => Ok(egress),
+        }
+    }
+
+    #[inline]
+    fn by_mode(&mut self, now: Duration, ingress: PortId, role: Role, header: Header) -> Decision {
         match (self.mode, role) {
             (Mode::Bridge, _) => self.bridge(now, ingress, header),
             (Mode::Passthrough, Role::Guest) => self.to_uplink(),
@@ -191,7 +222,7 @@ impl Switch {
         if reflected {
             return Err(DropReason::Reflected);
         }
-        self.flood(scope, [ingress; 2])
+        self.flood(scope, header.vlan(), [ingress; 2])
     }
 
     #[inline]
@@ -205,7 +236,7 @@ impl Switch {
     fn private_from_uplink(&mut self, now: Duration, ingress: PortId, header: Header) -> Decision {
         let sender = self.local_sender(now, ingress, header.src);
         match (sender, header.dst.is_multicast()) {
-            (None, true) => self.flood(Scope::Every, [ingress; 2]),
+            (None, true) => self.flood(Scope::Every, header.vlan(), [ingress; 2]),
             (Some(sender), true) => Ok(Egress::Port(sender)),
             (sender, false) => {
                 let egress = self.find_owner(now, ingress, header.dst)?;
@@ -220,7 +251,11 @@ impl Switch {
     fn vepa_from_uplink(&mut self, now: Duration, ingress: PortId, header: Header) -> Decision {
         if header.dst.is_multicast() {
             let sender = self.local_sender(now, ingress, header.src);
-            return self.flood(Scope::Every, [ingress, sender.unwrap_or(ingress)]);
+            return self.flood(
+                Scope::Every,
+                header.vlan(),
+                [ingress, sender.unwrap_or(ingress)],
+            );
         }
         self.find_owner(now, ingress, header.dst)
     }
@@ -263,7 +298,7 @@ impl Switch {
             return false;
         };
         if port.fixed.is_some() {
-            self.counters.source_not_fixed += u64::from(port.fixed != Some(src));
+            self.counters.source_not_fixed += u64::from(port.fixed != Some(src.plain()));
             return false;
         }
         match self.fdb.learn(src, ingress, now, &mut port.last_src) {
@@ -280,12 +315,13 @@ impl Switch {
 
     /// A flood with fewer than two members is a unicast or a drop.
     #[inline]
-    fn flood(&self, scope: Scope, except: [PortId; 2]) -> Decision {
+    fn flood(&self, scope: Scope, vlan: u16, except: [PortId; 2]) -> Decision {
         let [ingress, _] = except;
         let flood = Flood {
             scope,
             except,
             from_isolated: self.ports.is_isolated(ingress),
+            vlan,
         };
         let mut members = self.ports.members(flood);
         match (members.next(), members.next()) {

@@ -176,6 +176,7 @@ fn listing_shows_kind_and_age_and_hides_the_expired() {
     let mut lines: Vec<_> = switch.fdb(later).collect();
     lines.sort_by_key(|entry| entry.mac);
     let line = |n, port, kind, age| FdbEntry {
+        vlan: 0,
         mac: mac(n),
         port,
         kind,

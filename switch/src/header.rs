@@ -31,6 +31,19 @@ impl Header {
         })
     }
 
+    /// Puts its addresses into a VLAN.
+    #[inline]
+    pub(crate) fn set_vlan(&mut self, vlan: u16) {
+        self.src = self.src.in_vlan(vlan);
+        self.dst = self.dst.in_vlan(vlan);
+    }
+
+    /// The VLAN that it is in; 0: none.
+    #[inline]
+    pub(crate) fn vlan(&self) -> u16 {
+        self.dst.vlan()
+    }
+
     /// Whether it is a MAC Control frame: link-local flow control, forwarded by nobody.
     #[inline]
     pub(crate) fn is_pause(&self) -> bool {
@@ -40,6 +53,7 @@ impl Header {
     /// Whether a bridge without spanning tree filters it: 01:80:C2:00:00:01 to 0F.
     #[inline]
     pub(crate) fn is_filtered_by_bridges(&self) -> bool {
-        self.dst.0 >> 4 == BRIDGE_GROUP.0 >> 4 && self.dst != BRIDGE_GROUP
+        let dst = self.dst.plain();
+        dst.0 >> 4 == BRIDGE_GROUP.0 >> 4 && dst != BRIDGE_GROUP
     }
 }

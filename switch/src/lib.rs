@@ -11,7 +11,9 @@
 //! configured address. With only fixed addresses, bridge, private and VEPA decide exactly as
 //! `macvlan` does, except where noted in [`Mode`].
 //!
-//! Frames are forwarded regardless of VLAN tags: there is one table of addresses for all VLANs.
+//! VLAN tags are payload until a port is given [`PortVlans`]. From then on frames stay in their VLAN and addresses are
+//! learned per VLAN; fixed and static addresses belong to their port in all of them. The switch decides, and tells with
+//! [`Switch::retag`] what its owner must do to a frame's tag.
 //!
 //! # Example
 //! ```
@@ -46,6 +48,7 @@ mod guard;
 mod header;
 mod mac;
 mod ports;
+mod vlan;
 
 pub use bucket::{Rate, TokenBucket};
 pub use config::{Mode, PortConfig, PortError, PortId, PortPolicy, Role, SwitchConfig};
@@ -54,3 +57,4 @@ pub use egress::{DropReason, Egress, Flood};
 pub use fdb::{EntryKind, FdbEntry};
 pub use forward::Switch;
 pub use mac::{MacAddr, ParseMacError};
+pub use vlan::{PortVlans, Retag, VlanId, VlanSet};

@@ -60,7 +60,7 @@ impl FromStr for MacAddr {
     }
 }
 
-/// An address as a number, first octet most significant: what the table hashes and compares.
+/// An address as a number, first octet most significant, and above it its VLAN: what the table hashes and compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Key(pub(crate) u64);
 
@@ -75,12 +75,31 @@ impl Key {
         MacAddr([b0, b1, b2, b3, b4, b5])
     }
 
+    /// The same address in a VLAN; 0 stands for none.
+    pub(crate) const fn in_vlan(self, vlan: u16) -> Self {
+        Self(self.station() | (vlan as u64) << 48)
+    }
+
+    pub(crate) const fn vlan(self) -> u16 {
+        let [high, low, ..] = self.0.to_be_bytes();
+        u16::from_be_bytes([high, low])
+    }
+
+    /// The same address in no VLAN.
+    pub(crate) const fn plain(self) -> Self {
+        Self(self.station())
+    }
+
+    const fn station(self) -> u64 {
+        self.0 & 0xffff_ffff_ffff
+    }
+
     pub(crate) const fn is_multicast(self) -> bool {
         self.0 >> 40 & 1 == 1
     }
 
     pub(crate) const fn is_station(self) -> bool {
-        !self.is_multicast() && self.0 != 0
+        !self.is_multicast() && self.station() != 0
     }
 }
 

@@ -5,7 +5,8 @@ use crate::egress::Scope;
 use crate::fdb::Hint;
 use crate::guard::Guard;
 use crate::mac::Key;
-use crate::{DropReason, Flood, Mode, PortConfig, PortError, PortId, Role, TokenBucket};
+use crate::vlan::Membership;
+use crate::{DropReason, Flood, Mode, PortConfig, PortError, PortId, PortVlans, Role, TokenBucket};
 
 /// A port and what it remembers of its last frame.
 #[derive(Debug)]
@@ -17,6 +18,7 @@ pub(crate) struct Port {
     pub(crate) guard: Option<Guard>,
     pub(crate) isolated: bool,
     pub(crate) storm: Option<TokenBucket>,
+    pub(crate) membership: Membership,
 }
 
 impl Port {
@@ -44,6 +46,8 @@ pub(crate) struct Ports {
     every: Vec<PortId>,
     unfixed: Vec<PortId>,
     uplink: Option<PortId>,
+    /// Some port was told its VLANs.
+    heeds_vlans: bool,
 }
 
 impl Ports {
@@ -82,6 +86,7 @@ impl Ports {
             guard: None,
             isolated: false,
             storm: None,
+            membership: Membership::Default(config.role),
         };
         if let Some(slot) = self.slots.get_mut(index) {
             *slot = Some(port);
@@ -119,6 +124,28 @@ impl Ports {
             .find(|id| Some(*id) != self.uplink)
     }
 
+    /// Replaces the VLANs of a port.
+    pub(crate) fn set_vlans(&mut self, id: PortId, vlans: Option<PortVlans>) {
+        if let Some(port) = self.get_mut(id) {
+            port.membership = vlans.map_or(Membership::Default(port.role), Membership::Told);
+            self.rebuild_lists();
+        }
+    }
+
+    #[inline]
+    pub(crate) fn heeds_vlans(&self) -> bool {
+        self.heeds_vlans
+    }
+
+    /// Whether frames of the VLAN leave by the port.
+    #[inline]
+    pub(crate) fn carries(&self, id: PortId, vlan: u16) -> bool {
+        !self.heeds_vlans
+            || self
+                .get(id)
+                .is_some_and(|port| port.membership.carries(vlan))
+    }
+
     #[inline]
     pub(crate) fn members(&self, flood: Flood) -> impl Iterator<Item = PortId> + '_ {
         self.list(flood.scope)
@@ -126,6 +153,7 @@ impl Ports {
             .copied()
             .filter(move |id| !flood.except.contains(id))
             .filter(move |id| !flood.from_isolated || !self.is_isolated(*id))
+            .filter(move |id| self.carries(*id, flood.vlan))
     }
 
     pub(crate) fn is_isolated(&self, id: PortId) -> bool {
@@ -144,9 +172,11 @@ impl Ports {
         self.every.clear();
         self.unfixed.clear();
         self.uplink = None;
+        self.heeds_vlans = false;
         for (id, port) in (0..=u16::MAX).map(PortId).zip(&self.slots) {
             let Some(port) = port else { continue };
             self.every.push(id);
+            self.heeds_vlans |= matches!(port.membership, Membership::Told(_));
             if port.is_unfixed() {
                 self.unfixed.push(id);
             }

@@ -106,6 +106,8 @@ fn policies_of_ports() {
         addresses = ["10.0.0.5", "2001:db8::5"]
         isolated = true
         storm_limit = 500
+        vlan = 10
+        trunk = [20, "100-199"]
         limit_from_guest = "100 Mbit"
         limit_to_guest = 1_000_000
         "#,
@@ -117,6 +119,10 @@ fn policies_of_ports() {
         ["10.0.0.5", "2001:db8::5"].map(|text| text.parse().unwrap());
     assert_eq!(policy.addresses, addresses);
     assert_eq!(policy.storm_limit, Some(500));
+    assert_eq!(
+        (policy.vlan, &policy.trunk[..]),
+        (Some(10), &[[20, 20], [100, 199]][..])
+    );
     assert_eq!(policy.limit_from_guest, Some(100_000_000));
     assert_eq!(policy.limit_to_guest, Some(1_000_000));
 }

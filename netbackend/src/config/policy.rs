@@ -2,7 +2,7 @@
 use super::{
     NetworkConfig,
     section::Section,
-    value::{self, Wrong},
+    value::{self, LAST_VLAN, Wrong},
 };
 use control::{Mode, PortPolicy};
 use switch::MacAddr;
@@ -12,6 +12,8 @@ pub(super) const KEYS: &[&str] = &[
     "addresses",
     "isolated",
     "storm_limit",
+    "vlan",
+    "trunk",
     "limit_from_guest",
     "limit_to_guest",
 ];
@@ -35,6 +37,8 @@ pub(super) fn read(
             .unwrap_or_default(),
         isolated: section.get("isolated", value::boolean).unwrap_or(false),
         storm_limit: section.get("storm_limit", value::integer(1, MOST_FRAMES)),
+        vlan: section.get("vlan", value::integer(1, LAST_VLAN)),
+        trunk: section.get("trunk", value::vlans).unwrap_or_default(),
         limit_from_guest: section.get("limit_from_guest", value::bit_rate),
         limit_to_guest: section.get("limit_to_guest", value::bit_rate),
     };
@@ -68,6 +72,18 @@ pub(super) fn read(
             "remove isolated, or set mode = \"bridge\"",
         );
         section.problem("isolated", wrong);
+    }
+    if let Some(vlan) = policy.vlan
+        && policy
+            .trunk
+            .iter()
+            .any(|[first, last]| (first..=last).contains(&&vlan))
+    {
+        let wrong = Wrong::new(
+            format!("VLAN {vlan} is to be without tag (vlan) and with one (trunk)"),
+            format!("take {vlan} out of trunk, or remove vlan"),
+        );
+        section.problem("trunk", wrong);
     }
     policy
 }

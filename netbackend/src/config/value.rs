@@ -15,6 +15,9 @@ const LONGEST_SOCKET_PATH: usize = 107;
 const SLOWEST: u64 = 8_000;
 const FASTEST: u64 = 1_000_000_000_000;
 
+/// The largest VLAN identifier (IEEE 802.1Q, table 9-2).
+pub(super) const LAST_VLAN: u16 = 4094;
+
 /// What is wrong with a value, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wrong {
@@ -185,6 +188,37 @@ pub(super) fn addresses(reading: &Reading<'_, '_>) -> Result<Vec<IpAddr>, Wrong>
             text.and_then(|text| text.parse().ok()).ok_or_else(wrong)
         })
         .collect()
+}
+
+/// A list of VLANs and of ranges of them, as first and last.
+pub(super) fn vlans(reading: &Reading<'_, '_>) -> Result<Vec<[u16; 2]>, Wrong> {
+    let wrong = || reading.expected("a list of VLANs from 1 to 4094", "[20, \"100-199\"]");
+    let list = reading.value.as_array().ok_or_else(wrong)?;
+    if list.is_empty() {
+        return Err(Wrong::new(
+            "a trunk without VLANs carries nothing",
+            "name some, like trunk = [20, \"100-199\"], or remove the key",
+        ));
+    }
+    list.iter()
+        .map(|entry| vlan_range(entry.get_ref()).ok_or_else(wrong))
+        .collect()
+}
+
+fn vlan_range(value: &DeValue<'_>) -> Option<[u16; 2]> {
+    let range = match value {
+        DeValue::Integer(number) => {
+            let vlan = u16::from_str_radix(number.as_str(), number.radix()).ok()?;
+            [vlan, vlan]
+        }
+        DeValue::String(text) => {
+            let (first, last) = text.split_once('-')?;
+            [first.trim().parse().ok()?, last.trim().parse().ok()?]
+        }
+        _ => return None,
+    };
+    let [first, last] = range;
+    (1 <= first && first <= last && last <= LAST_VLAN).then_some(range)
 }
 
 pub(super) fn station_mac(reading: &Reading<'_, '_>) -> Result<MacAddr, Wrong> {

@@ -122,6 +122,18 @@ impl Validated {
         self.segmentation.is_some()
     }
 
+    /// The same for the frame with a VLAN tag more, or with one less, before its headers.
+    #[must_use]
+    pub fn moved(mut self, by: i16) -> Self {
+        if self.header.needs_csum {
+            self.header.csum_start = self.header.csum_start.saturating_add_signed(by);
+        }
+        if self.is_gso() {
+            self.header.hdr_len = self.header.hdr_len.saturating_add_signed(by);
+        }
+        self
+    }
+
     /// How the frame is to be segmented, if it is.
     #[inline]
     pub fn segmentation(&self) -> Option<Segmentation> {

@@ -15,7 +15,7 @@ use super::{
 };
 use control::PortPolicy;
 use std::{fs::File, io, ops::ControlFlow, sync::Arc};
-use switch::{MacAddr, PortConfig, PortId, Rate};
+use switch::{MacAddr, PortConfig, PortId, PortVlans, Rate, VlanId};
 use virtqueue::{MemoryMap, QueueConfig};
 
 type Outcome = Result<Answer, CommandError>;
@@ -295,7 +295,20 @@ fn switch_policy(policy: &PortPolicy) -> switch::PortPolicy {
         addresses: policy.addresses.clone(),
         isolated: policy.isolated,
         storm_limit: storm_limit.map(|frames| Rate::with_default_burst(frames, 1)),
+        vlans: vlans(policy),
     }
+}
+
+/// The VLANs of a port that was told some.
+fn vlans(policy: &PortPolicy) -> Option<PortVlans> {
+    if policy.vlan.is_none() && policy.trunk.is_empty() {
+        return None;
+    }
+    let tagged = policy.trunk.iter().flat_map(|[first, last]| *first..=*last);
+    Some(PortVlans {
+        untagged: policy.vlan.and_then(VlanId::new),
+        tagged: tagged.filter_map(VlanId::new).collect(),
+    })
 }
 
 /// A RARP request for the address of `mac`, padded to the least length of a frame.

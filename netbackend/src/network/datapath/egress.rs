@@ -7,6 +7,7 @@ use super::{
     },
     frame::{Frames, MAX_FRAME, Outgoing},
     ports::{Carrier, Ports},
+    retag::Retagged,
     tap_port::{TapPort, TapQueue},
     vhost_port::{Receiver, VhostPort},
 };
@@ -24,6 +25,11 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
+    /// The egress port, and which frame of the burst.
+    pub(super) fn target(self) -> (PortId, usize) {
+        (self.port, usize::from(self.frame))
+    }
+
     /// Whether both go to the same queue.
     pub(super) fn same_queue(self, other: Self) -> bool {
         (self.port, self.queue) == (other.port, other.queue)
@@ -86,6 +92,7 @@ pub(super) fn deliver(
     ports: &mut Ports,
     group: &[Delivery],
     frames: &Frames,
+    retagged: &Retagged,
     scratch: &mut Scratch,
 ) {
     let Some(first) = group.first() else {
@@ -94,10 +101,10 @@ pub(super) fn deliver(
     let Some(port) = ports.get_mut(first.port) else {
         return;
     };
-    let outgoing = group
-        .iter()
-        .filter_map(|delivery| frames.list.get(usize::from(delivery.frame)))
-        .map(|frame| frames.outgoing(frame));
+    let outgoing = group.iter().enumerate().filter_map(|(index, delivery)| {
+        let frame = frames.list.get(usize::from(delivery.frame))?;
+        retagged.apply(index, frames.outgoing(frame))
+    });
     let tally = match &mut port.carrier {
         Carrier::Vhost(vhost) => {
             let expected = group.len();

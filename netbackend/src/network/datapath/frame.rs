@@ -160,6 +160,30 @@ impl<'a> Outgoing<'a> {
         }
     }
 
+    /// The same frame with its first `taken` bytes replaced by `head`.
+    pub(super) fn with_head(
+        mut self,
+        validated: &'a Validated,
+        taken: usize,
+        head: &'a [u8],
+    ) -> Option<Self> {
+        let behind = self.head.get(taken..)?;
+        let change = i32::try_from(head.len()).ok()? - i32::try_from(taken).ok()?;
+        self.body = match self.body {
+            // It lies behind a virtio-net header, which is longer than a tag.
+            Body::Guest(segments, start) if behind.is_empty() => {
+                Body::Guest(segments, start.checked_add_signed(-change)?)
+            }
+            Body::Private(rest) if behind.is_empty() => Body::Private(rest),
+            Body::Private([]) => Body::Private(behind),
+            Body::Guest(..) | Body::Private(_) => return None,
+        };
+        self.validated = validated;
+        self.head = head;
+        self.len = self.len.checked_add_signed(change)?;
+        Some(self)
+    }
+
     /// The start of the frame.
     pub(super) fn head(&self) -> &'a [u8] {
         self.head

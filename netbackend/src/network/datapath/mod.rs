@@ -19,6 +19,7 @@ mod ingress;
 mod limits;
 mod poller;
 mod ports;
+mod retag;
 mod ring;
 mod tap_port;
 mod vhost_port;

@@ -7,6 +7,7 @@ use super::{
     ingress,
     poller::Poller,
     ports::{Carrier, Ports},
+    retag::Retagged,
 };
 use std::{
     io,
@@ -46,6 +47,7 @@ pub(crate) struct Worker {
     pub(super) frames: Frames,
     pub(super) deliveries: Vec<Delivery>,
     pub(super) scratch: Scratch,
+    retagged: Retagged,
     /// Truncated mappings that were dealt with.
     truncations: u64,
 }
@@ -71,6 +73,7 @@ impl Worker {
             frames: Frames::new(),
             deliveries: Vec::with_capacity(BURST),
             scratch: Scratch::new(),
+            retagged: Retagged::new(),
             truncations: virtqueue::truncations(),
         })
     }
@@ -145,6 +148,7 @@ impl Worker {
             frames,
             deliveries,
             scratch,
+            retagged,
             ..
         } = self;
         deliveries.clear();
@@ -180,7 +184,8 @@ impl Worker {
         // Sorted by egress queue, then by place in the burst: each queue is served once and in order.
         deliveries.sort_unstable();
         for group in deliveries.chunk_by(|one, next| one.same_queue(*next)) {
-            egress::deliver(ports, group, frames, scratch);
+            retagged.prepare(switch, source.port, group, frames);
+            egress::deliver(ports, group, frames, retagged, scratch);
         }
     }
 

@@ -18,6 +18,7 @@ mod policy;
 mod raw;
 mod segmentation;
 mod tap;
+mod vlans;
 
 use super::{Network, NetworkSpec, PortSpec, PortTransport};
 use control::PortStatus;

@@ -18,7 +18,7 @@ fn pattern(len: usize) -> Vec<u8> {
 }
 
 /// A TCP frame of guest 0 for guest 1 with `payload` bytes and a right checksum.
-fn tcp(payload: usize) -> Vec<u8> {
+pub(super) fn tcp(payload: usize) -> Vec<u8> {
     let payload = pattern(payload);
     let builder = PacketBuilder::ethernet2(mac(0), mac(1))
         .ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
@@ -31,7 +31,7 @@ fn tcp(payload: usize) -> Vec<u8> {
 }
 
 /// The same frame as a guest sends it with CSUM: the checksum field holds that of the pseudo header.
-fn partial(mut frame: Vec<u8>) -> (NetHeader, Vec<u8>) {
+pub(super) fn partial(mut frame: Vec<u8>) -> (NetHeader, Vec<u8>) {
     let length = u32::try_from(frame.len() - 34).unwrap();
     let mut sum: u32 = [0x0a00, 0x0001, 0x0a00, 0x0002, 6, length].iter().sum();
     while sum > 0xffff {
@@ -47,7 +47,7 @@ fn partial(mut frame: Vec<u8>) -> (NetHeader, Vec<u8>) {
     (header, frame)
 }
 
-fn gso(payload: usize) -> (NetHeader, Vec<u8>) {
+pub(super) fn gso(payload: usize) -> (NetHeader, Vec<u8>) {
     let (header, frame) = partial(tcp(payload));
     let header = NetHeader {
         gso: GsoType::TcpV4,

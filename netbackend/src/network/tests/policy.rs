@@ -14,7 +14,7 @@ use switch::MacAddr;
 
 impl Net {
     /// A guest whose port has a fixed address and a policy.
-    fn restricted(&self, name: &str, n: u8, policy: PortPolicy) -> Connected {
+    pub(super) fn restricted(&self, name: &str, n: u8, policy: PortPolicy) -> Connected {
         let path = self.socket(name);
         let spec = PortSpec {
             mac: Some(MacAddr(mac(n))),
@@ -26,7 +26,7 @@ impl Net {
         Guest::new(GuestSpec::default()).connect(&path)
     }
 
-    fn drops(&self, name: &str, reason: &str) -> u64 {
+    pub(super) fn drops(&self, name: &str, reason: &str) -> u64 {
         let (_, detail) = self.network.show(name).unwrap();
         detail
             .iter()

@@ -4,8 +4,8 @@ use super::{
     guest::{ALL, GUEST_CSUM, GUEST_TSO4, Guest, GuestSpec, MRG_RXBUF, wait_for},
     mac, port_spec,
 };
-use crate::network::PortTransport;
-use control::PortState;
+use crate::network::{PortSpec, PortTransport};
+use control::{PortPolicy, PortState};
 use etherparse::{PacketBuilder, SlicedPacket, TransportSlice};
 use nix::{
     libc,
@@ -31,6 +31,10 @@ const OFFLOADS: libc::c_ulong = 1 | 2 | 4 | 8;
 const HOST: [u8; 4] = [192, 0, 2, 1];
 const GUEST: [u8; 4] = [192, 0, 2, 2];
 
+/// Gives the tap its addresses.
+const SCRIPT: &str = "ip link set tap0 address 52:54:00:00:00:01 mtu 9000 up; ip addr add 192.0.2.1/24 dev tap0; \
+    ip neigh add 192.0.2.2 lladdr 52:54:00:00:00:00 dev tap0; ip link set lo up";
+
 nix::ioctl_write_ptr_bad!(
     /// TUNSETVNETHDRSZ
     tun_set_vnet_hdr_size,
@@ -46,10 +50,7 @@ fn namespace<T: Send + 'static>(
     thread::spawn(move || {
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
         file.send(open_tap()).unwrap();
-        let status = Command::new("sh")
-            .args(["-ec", "ip link set tap0 address 52:54:00:00:00:01 mtu 9000 up; ip addr add 192.0.2.1/24 dev tap0; ip neigh add 192.0.2.2 lladdr 52:54:00:00:00:00 dev tap0; ip link set lo up"])
-            .status()
-            .unwrap();
+        let status = Command::new("sh").args(["-ec", SCRIPT]).status().unwrap();
         assert!(status.success());
         work()
     })
@@ -353,4 +354,88 @@ fn tap_port_whose_device_is_deleted_is_faulty_and_costs_nothing() {
     guest.guest.send(&frame([0xff; 6], mac(0), 60, 0));
     net.wait_for_status("tap", "the drop", |tap| tap.counters.rx_dropped > 0);
     assert!(net.network.remove_port("tap").unwrap());
+}
+
+#[test]
+fn a_kernel_on_an_access_port_speaks_with_a_guest_on_a_trunk() {
+    const TAG: [u8; 4] = [0x81, 0, 0, 10];
+    let net = Net::new();
+    let (sender, files) = mpsc::channel();
+    let (ready, is_ready) = mpsc::channel();
+    let echo = namespace(sender, move || {
+        let socket = UdpSocket::bind(("192.0.2.1", 5000)).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        ready.send(()).unwrap();
+        for _ in 0..20 {
+            let mut buffer = [0; 9000];
+            let (len, from) = socket.recv_from(&mut buffer).unwrap();
+            socket.send_to(&buffer[..len], from).unwrap();
+        }
+    });
+    let access = PortSpec {
+        policy: PortPolicy {
+            vlan: Some(10),
+            ..PortPolicy::default()
+        },
+        ..port_spec("tap", 1)
+    };
+    let file = files.recv().unwrap();
+    net.network
+        .add_port(access, PortTransport::Tap(vec![file]))
+        .unwrap();
+    let trunk = PortPolicy {
+        trunk: vec![[10, 11]],
+        ..PortPolicy::default()
+    };
+    let mut guest = net.restricted("a", 0, trunk);
+    is_ready.recv().unwrap();
+    for round in 0..20u8 {
+        let payload = vec![round; 50 + 60 * usize::from(round)];
+        let mut frame = udp(&payload);
+        let header = NetHeader {
+            needs_csum: round % 2 == 0,
+            csum_start: 38,
+            csum_offset: 6,
+            ..NetHeader::default()
+        };
+        if header.needs_csum {
+            frame = with_partial_checksum(frame);
+        }
+        frame.splice(12..12, TAG);
+        // The kernel completes the checksum where it is now, or checks it; else there is no answer.
+        guest.guest.send_with(header, &frame);
+        let mut answered = false;
+        wait_for("a tagged datagram", || {
+            let Some(received) = guest.guest.poll(0) else {
+                return false;
+            };
+            assert_eq!(received.frame[12..16], TAG);
+            let is_udp = received.frame[16..18] == [8, 0] && received.frame[27] == 17;
+            if is_udp {
+                assert!(received.frame.ends_with(&payload));
+                assert!(received.header.needs_csum);
+                assert_eq!(received.header.csum_start, 38);
+                assert_eq!(received.header.csum_offset, 6);
+                answered = true;
+            }
+            answered
+        });
+    }
+    echo.join().unwrap();
+}
+
+/// The checksum field holds the sum of the pseudo header.
+fn with_partial_checksum(mut frame: Vec<u8>) -> Vec<u8> {
+    let words = frame[26..34]
+        .chunks_exact(2)
+        .map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])));
+    let length = u32::try_from(frame.len() - 34).unwrap();
+    let mut sum = words.sum::<u32>() + 17 + length;
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    frame[40..42].copy_from_slice(&u16::try_from(sum).unwrap().to_be_bytes());
+    frame
 }
