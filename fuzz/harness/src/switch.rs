@@ -145,6 +145,7 @@ impl World {
                 per_second: input.u64(),
                 burst: u64::from(input.u8()),
             }),
+            vlans: None,
         };
         if self.switch.set_policy(self.now, id, &policy).is_ok() {
             let port = self.ports.get_mut(&id).expect("a policy for no port");
