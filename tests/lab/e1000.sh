@@ -1,6 +1,6 @@
 #!/bin/sh
 # title: a guest with two e1000 (stock driver) and a virtio guest: ping, iperf3, files both ways, MTU 1500 and 9000
-# timeout: 600
+# timeout: 900
 # kernel: generic
 . "$LAB/lib.sh"
 file_mib=${file_mib:-6} iperf_s=${iperf_s:-2}

@@ -16,6 +16,7 @@
 
 pub mod config;
 pub mod device_queue;
+pub mod e1000;
 mod input;
 mod message;
 pub mod offload;
@@ -31,6 +32,7 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("config", config::run),
     ("device_queue", device_queue::run),
+    ("e1000", e1000::run),
     ("offload", offload::run),
     ("switch", switch::run),
     ("vhost_session", vhost_session::run),

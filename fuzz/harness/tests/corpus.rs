@@ -35,6 +35,11 @@ fn device_queue() {
 }
 
 #[test]
+fn e1000() {
+    replay("e1000");
+}
+
+#[test]
 fn offload() {
     replay("offload");
 }

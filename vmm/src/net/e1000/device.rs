@@ -123,7 +123,7 @@ impl Device {
     }
 
     /// The wire was restarted.
-    pub(super) fn restarted(&mut self) {
+    pub fn restarted(&mut self) {
         self.stale = false;
         let ctrl = self.state.get(spec::CTRL);
         self.state.set(spec::CTRL, ctrl & !spec::CTRL_RST);

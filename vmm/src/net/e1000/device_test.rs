@@ -421,6 +421,62 @@ fn segmentation_leaves_as_one_frame_with_the_headers_that_linux_would_make() {
 }
 
 #[test]
+fn a_back_end_without_segmentation_gets_segments() {
+    for checksum in [true, false] {
+        let mut bench = Bench::running();
+        bench.wire.offloads = Offloads {
+            checksum,
+            ..Offloads::default()
+        };
+        let mut packet = tcp_header();
+        packet[38..42].copy_from_slice(&0xffff_ff00u32.to_be_bytes());
+        // FIN, PSH, ACK, CWR.
+        packet[47] = 0x99;
+        packet.extend((0..3500u32).map(|i| i.to_le_bytes()[0]));
+        assert!(bench.memory.write(0x8000, &packet));
+        push_context(&mut bench, 1460, 54);
+        push_tso_data(&mut bench, 0x8000, packet.len() as u64);
+        bench.ring_doorbell();
+        bench.settle();
+        assert_eq!(bench.wire.sent.len(), 3);
+        assert_eq!(
+            (bench.tx_status(1), bench.read(spec::TDH)),
+            (spec::TXD_DD, 2)
+        );
+        let mut payload = Vec::new();
+        for (index, (header, head, body)) in bench.wire.sent.iter().enumerate() {
+            let mut frame = head.clone();
+            for buffer in body {
+                let mut bytes = vec![0; buffer.len as usize];
+                assert!(bench.memory.read(buffer.addr, &mut bytes));
+                frame.extend(bytes);
+            }
+            assert_eq!(header.needs_csum, checksum);
+            assert_eq!(header.gso, virtqueue::GsoType::None);
+            if checksum {
+                assert!(crate::net::wire::replace_partial(&mut frame, 34, 16));
+            }
+            let field = |at: usize| u16::from_be_bytes([frame[at], frame[at + 1]]);
+            let len = if index == 2 { 580 } else { 1460 };
+            assert_eq!((field(16), field(18)), (40 + len, index as u16));
+            let sequence = u32::from(field(38)) << 16 | u32::from(field(40));
+            assert_eq!(sequence, 0xffff_ff00u32.wrapping_add(1460 * index as u32));
+            assert_eq!(frame[47], [0x90, 0x10, 0x19][index]);
+            let mut ip = crate::net::wire::Sum::default();
+            ip.add(&frame[14..34]);
+            let mut tcp = crate::net::wire::Sum::default();
+            tcp.add(&frame[26..34]);
+            tcp.add(&[0, 6]);
+            tcp.add(&(20 + len).to_be_bytes());
+            tcp.add(&frame[34..]);
+            assert_eq!((ip.fold(), tcp.fold()), (0xffff, 0xffff), "checksums");
+            payload.extend_from_slice(&frame[54..]);
+        }
+        assert_eq!(payload, packet[54..]);
+    }
+}
+
+#[test]
 fn without_offloads_checksums_are_computed_here() {
     let mut bench = Bench::running();
     bench.wire.offloads = Offloads::default();

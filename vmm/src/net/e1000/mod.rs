@@ -19,6 +19,7 @@ mod interrupts;
 mod packet;
 pub mod phy;
 mod receive;
+mod segment;
 #[expect(missing_docs, reason = "the names are the data sheet's")]
 pub mod spec;
 pub mod state;

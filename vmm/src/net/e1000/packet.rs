@@ -12,6 +12,17 @@ const MAX_COPIED: usize = MAX_HEAD - TAG_LEN as usize;
 /// Both addresses: a tag goes after them.
 const ADDRESSES_LEN: usize = 12;
 
+/// How a packet is segmented here, when the back-end does not do it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cut {
+    /// First byte of the IP header.
+    pub(super) ip: usize,
+    /// It is IPv4's.
+    pub(super) ipv4: bool,
+    /// Payload of a segment.
+    pub(super) mss: u16,
+}
+
 /// A packet being put together.
 #[derive(Debug, Default)]
 pub(super) struct Packet {
@@ -27,6 +38,7 @@ pub(super) struct Packet {
     /// It cannot be sent.
     bad: bool,
     head: Vec<u8>,
+    cut: Option<Cut>,
 }
 
 impl Packet {
@@ -38,6 +50,12 @@ impl Packet {
         self.len = 0;
         self.started = false;
         self.bad = false;
+        self.cut = None;
+    }
+
+    /// How to segment it here.
+    pub(super) fn cut(&self) -> Option<Cut> {
+        self.cut
     }
 
     /// Adds a buffer.
@@ -188,7 +206,7 @@ impl Packet {
             && field + 2 <= header
             && header >= tcp + 20
             && self.len > header;
-        if !able || !sane || !self.copy_head(header, memory) {
+        if !sane || !self.copy_head(header, memory) {
             return false;
         }
         let (Ok(ip_len), Ok(tcp_len)) =
@@ -221,6 +239,13 @@ impl Packet {
             };
             self.header.gso_size = context.mss;
             self.header.hdr_len = u16::from(context.hdrlen);
+        }
+        if self.segmented() && !able || !offloads.checksum {
+            self.cut = Some(Cut {
+                ip,
+                ipv4: context.ipv4,
+                mss: context.mss,
+            });
         }
         true
     }
@@ -298,23 +323,8 @@ impl Packet {
         let head = head.get(..left.min(head.len())).unwrap_or(head);
         sum.add(head);
         left -= head.len();
-        let mut chunk = [0; 1024];
-        for buffer in &self.buffers {
-            let mut addr = buffer.addr;
-            let mut rest = usize::try_from(buffer.len).unwrap_or(0).min(left);
-            left -= rest;
-            while rest > 0 {
-                let now = rest.min(chunk.len());
-                let Some(bytes) = chunk.get_mut(..now) else {
-                    return false;
-                };
-                if !memory.read(addr, bytes) {
-                    return false;
-                }
-                sum.add(bytes);
-                addr += now as u64;
-                rest -= now;
-            }
+        if !sum_buffers(&mut sum, &self.buffers, left, memory) {
+            return false;
         }
         self.put(at, sum.complement());
         true
@@ -328,6 +338,9 @@ impl Packet {
         let [t0, t1] = tag.to_be_bytes();
         self.head
             .splice(ADDRESSES_LEN..ADDRESSES_LEN, [e0, e1, t0, t1]);
+        if let Some(cut) = &mut self.cut {
+            cut.ip += usize::from(TAG_LEN);
+        }
         if self.header.needs_csum {
             self.header.csum_start += TAG_LEN;
         }
@@ -336,4 +349,32 @@ impl Packet {
         }
         true
     }
+}
+
+/// Adds the first `left` bytes of `buffers`; false: some of them are not there.
+pub(super) fn sum_buffers(
+    sum: &mut Sum,
+    buffers: &[DriverBuffer],
+    mut left: usize,
+    memory: &MemoryMap,
+) -> bool {
+    let mut chunk = [0; 1024];
+    for buffer in buffers {
+        let mut addr = buffer.addr;
+        let mut rest = usize::try_from(buffer.len).unwrap_or(0).min(left);
+        left -= rest;
+        while rest > 0 {
+            let now = rest.min(chunk.len());
+            let Some(bytes) = chunk.get_mut(..now) else {
+                return false;
+            };
+            if !memory.read(addr, bytes) {
+                return false;
+            }
+            sum.add(bytes);
+            addr += now as u64;
+            rest -= now;
+        }
+    }
+    true
 }

@@ -2,6 +2,7 @@
 use super::{
     descriptor::{Context, Descriptor, Kind},
     packet::Packet,
+    segment::Segmenter,
     spec,
 };
 use crate::net::wire::{Offloads, Outgoing, Wire};
@@ -47,7 +48,8 @@ struct Flight {
     last_reports: bool,
     /// Their interrupt may be delayed.
     delayed: bool,
-    sent: bool,
+    /// Frames of it that the wire still reads.
+    outstanding: u32,
 }
 
 /// What reporting brought about.
@@ -103,6 +105,7 @@ pub(super) struct Transmitter {
     head: u32,
     contexts: [Context; 2],
     packet: Packet,
+    segmenter: Segmenter,
     /// Descriptors of the packet so far.
     flight: Option<Flight>,
     /// The packet is prepared and waits for room in the wire.
@@ -118,8 +121,10 @@ pub(super) struct Transmitter {
 impl Transmitter {
     /// Forgets everything; `head`: where to go on. True: the wire still reads packets of the past life.
     pub(super) fn restart(&mut self, head: u32) -> bool {
-        let flying = self.flights.iter().any(|flight| !flight.sent);
+        let mut flights = self.flights.iter().chain(&self.flight);
+        let flying = flights.any(|flight| flight.outstanding > 0);
         self.packet.clear();
+        self.segmenter.restart();
         self.flight = None;
         self.waiting = false;
         self.flights.clear();
@@ -147,8 +152,13 @@ impl Transmitter {
             let number = u32::try_from(token & 0xffff_ffff).unwrap_or(0);
             let index = usize::try_from(number.wrapping_sub(self.first)).unwrap_or(usize::MAX);
             let ours = token >> 32 == u64::from(self.epoch);
-            if let Some(flight) = self.flights.get_mut(index).filter(|_| ours) {
-                flight.sent = true;
+            // A packet whose segments did not all find room comes after the others.
+            let flight = match self.flights.len() {
+                count if count == index => self.flight.as_mut(),
+                _ => self.flights.get_mut(index),
+            };
+            if let Some(flight) = flight.filter(|_| ours) {
+                flight.outstanding = flight.outstanding.saturating_sub(1);
             }
         }
         self.report(ring, memory)
@@ -156,7 +166,7 @@ impl Transmitter {
 
     fn report(&mut self, ring: Ring, memory: &MemoryMap) -> Reported {
         let mut reported = Reported::default();
-        while let Some(flight) = self.flights.pop_front_if(|flight| flight.sent) {
+        while let Some(flight) = self.flights.pop_front_if(|flight| flight.outstanding == 0) {
             self.first = self.first.wrapping_add(1);
             for index in 0..flight.count {
                 let last = index + 1 == flight.count;
@@ -193,49 +203,62 @@ impl Transmitter {
                 .packet
                 .prepare([plain, segmenting], offloads, settings.tags, memory)
             {
-                self.finish(true);
+                self.finish();
                 return Step::Dropped;
             }
         }
         if settings.loopback {
-            self.finish_keeping_packet();
+            self.finish();
             return Step::Loop(&self.packet);
         }
-        let number = u32::try_from(self.flights.len())
-            .map_or(self.first, |count| self.first.wrapping_add(count));
-        let outgoing = Outgoing {
-            header: &self.packet.header,
-            head: self.packet.head(),
-            body: &self.packet.buffers,
-            token: u64::from(self.epoch) << 32 | u64::from(number),
-        };
-        self.waiting = !wire.send(&outgoing);
-        if self.waiting {
+        let sent = self.send(wire, memory);
+        self.waiting = !sent;
+        if !sent {
             return Step::Full;
         }
         let sent = Step::Sent {
             len: self.packet.len(),
             segmented: self.packet.segmented(),
         };
-        self.finish(false);
+        self.finish();
         sent
     }
 
-    fn finish_keeping_packet(&mut self) {
-        if let Some(flight) = self.flight.take() {
-            self.flights.push_back(Flight {
-                sent: true,
-                ..flight
-            });
+    /// Gives the packet to the wire, whole or in segments; false: the wire is full.
+    fn send(&mut self, wire: &mut dyn Wire, memory: &MemoryMap) -> bool {
+        let number = u32::try_from(self.flights.len())
+            .map_or(self.first, |count| self.first.wrapping_add(count));
+        let token = u64::from(self.epoch) << 32 | u64::from(number);
+        let Some(flight) = &mut self.flight else {
+            return true;
+        };
+        if let Some(cut) = self.packet.cut() {
+            loop {
+                let step = self.segmenter.step(&self.packet, &cut, token, wire, memory);
+                let Some(last) = step else {
+                    return false;
+                };
+                flight.outstanding += 1;
+                if last {
+                    return true;
+                }
+            }
         }
-        self.waiting = false;
+        let outgoing = Outgoing {
+            header: &self.packet.header,
+            head: self.packet.head(),
+            body: &self.packet.buffers,
+            token,
+        };
+        let sent = wire.send(&outgoing);
+        flight.outstanding += u32::from(sent);
+        sent
     }
 
-    fn finish(&mut self, sent: bool) {
-        if let Some(flight) = self.flight.take() {
-            self.flights.push_back(Flight { sent, ..flight });
-        }
+    fn finish(&mut self) {
+        self.flights.extend(self.flight.take());
         self.waiting = false;
+        self.segmenter.restart();
     }
 
     /// Fetches until a packet is complete; false: it is not.
@@ -272,7 +295,7 @@ impl Transmitter {
             reports: 0,
             last_reports: false,
             delayed: false,
-            sent: false,
+            outstanding: 0,
         });
         flight.count += 1;
         flight.reports += u32::from(reports);

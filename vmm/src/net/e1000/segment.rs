@@ -1,0 +1,157 @@
+//! Segmentation for a back-end that has none: one packet as many frames (SDM 3.5).
+//!
+//! Our own daemon takes segmentation off our hands; other switches may not.
+use super::packet::{Cut, Packet, sum_buffers};
+use crate::net::wire::{Outgoing, Sum, Wire};
+use virtqueue::{DriverBuffer, GsoType, MemoryMap, NetHeader};
+
+/// TCP flags that only the last segment has: FIN, PSH.
+const LAST_ONLY: u8 = 0x01 | 0x08;
+/// TCP flag that only the first segment has: CWR.
+const FIRST_ONLY: u8 = 0x80;
+
+/// Makes segments of one packet at a time; remembers how far it got.
+#[derive(Debug, Default)]
+pub(super) struct Segmenter {
+    /// Payload that has left.
+    offset: usize,
+    /// Segments that have left.
+    count: u16,
+    head: Vec<u8>,
+    body: Vec<DriverBuffer>,
+}
+
+impl Segmenter {
+    /// Starts with another packet.
+    pub(super) fn restart(&mut self) {
+        self.offset = 0;
+        self.count = 0;
+    }
+
+    /// Sends the next segment of `packet`. `None`: the wire is full; true: that was the last one.
+    pub(super) fn step(
+        &mut self,
+        packet: &Packet,
+        cut: &Cut,
+        token: u64,
+        wire: &mut dyn Wire,
+        memory: &MemoryMap,
+    ) -> Option<bool> {
+        let total = packet.len() - packet.head().len();
+        let len = usize::from(cut.mss).min(total - self.offset.min(total));
+        let last = self.offset + len >= total;
+        self.take_body(&packet.buffers, len);
+        let header = self.make_head(packet, cut, len, last, wire.offloads().checksum, memory);
+        let outgoing = Outgoing {
+            header: &header,
+            head: &self.head,
+            body: &self.body,
+            token,
+        };
+        if !wire.send(&outgoing) {
+            return None;
+        }
+        self.offset += len;
+        self.count = self.count.wrapping_add(1);
+        Some(last)
+    }
+
+    /// The buffers of the next `len` bytes.
+    fn take_body(&mut self, buffers: &[DriverBuffer], len: usize) {
+        self.body.clear();
+        let (mut skip, mut left) = (self.offset, len);
+        for buffer in buffers {
+            let here = usize::try_from(buffer.len).unwrap_or(0);
+            let start = skip.min(here);
+            skip -= start;
+            let taken = (here - start).min(left);
+            left -= taken;
+            if taken > 0 {
+                self.body.push(DriverBuffer {
+                    addr: buffer.addr + start as u64,
+                    len: u32::try_from(taken).unwrap_or(0),
+                    writable: false,
+                });
+            }
+            if left == 0 {
+                break;
+            }
+        }
+    }
+
+    fn u16_at(&self, at: usize) -> u16 {
+        let field = self.head.get(at..at + 2);
+        field
+            .and_then(|field| field.try_into().ok())
+            .map_or(0, u16::from_be_bytes)
+    }
+
+    fn put(&mut self, at: usize, value: u16) {
+        if let Some(field) = self.head.get_mut(at..at + 2) {
+            field.copy_from_slice(&value.to_be_bytes());
+        }
+    }
+
+    /// Headers of this segment, and what is left for the back-end.
+    fn make_head(
+        &mut self,
+        packet: &Packet,
+        cut: &Cut,
+        len: usize,
+        last: bool,
+        offload: bool,
+        memory: &MemoryMap,
+    ) -> NetHeader {
+        self.head.clear();
+        self.head.extend_from_slice(packet.head());
+        let tcp = usize::from(packet.header.csum_start);
+        let field = tcp + usize::from(packet.header.csum_offset);
+        let length = |from: usize| u16::try_from(packet.head().len() + len - from).unwrap_or(0);
+        if cut.ipv4 {
+            self.put(cut.ip + 2, length(cut.ip));
+            let id = self.u16_at(cut.ip + 4).wrapping_add(self.count);
+            self.put(cut.ip + 4, id);
+            self.put(cut.ip + 10, 0);
+            let mut sum = Sum::default();
+            sum.add(self.head.get(cut.ip..tcp).unwrap_or(&[]));
+            self.put(cut.ip + 10, sum.complement());
+        } else {
+            self.put(cut.ip + 4, length(cut.ip + 40));
+        }
+        if let Some(sequence) = self.head.get_mut(tcp + 4..tcp + 8)
+            && let Ok(bytes) = <[u8; 4]>::try_from(&*sequence)
+        {
+            let offset = u32::try_from(self.offset).unwrap_or(0);
+            let next = u32::from_be_bytes(bytes).wrapping_add(offset);
+            sequence.copy_from_slice(&next.to_be_bytes());
+        }
+        if let Some(flags) = self.head.get_mut(tcp + 13) {
+            if !last {
+                *flags &= !LAST_ONLY;
+            }
+            if self.offset > 0 {
+                *flags &= !FIRST_ONLY;
+            }
+        }
+        // Ones' complement: take the big packet's length out of the pseudo-header, put ours in.
+        let whole = u16::try_from(packet.len() - tcp).unwrap_or(0);
+        let mut sum = Sum::default();
+        for word in [self.u16_at(field), !whole, length(tcp)] {
+            sum.add(&word.to_be_bytes());
+        }
+        self.put(field, sum.fold());
+        if offload {
+            return NetHeader {
+                gso: GsoType::None,
+                gso_size: 0,
+                hdr_len: 0,
+                ..packet.header
+            };
+        }
+        let mut sum = Sum::default();
+        sum.add(self.head.get(tcp..).unwrap_or(&[]));
+        sum_buffers(&mut sum, &self.body, len, memory);
+        self.put(field, sum.complement());
+        NetHeader::default()
+    }
+}
