@@ -55,7 +55,10 @@ impl Wire for AnyWire {
         if frame.header.needs_csum {
             let len: usize = frame.body.iter().map(|buffer| buffer.len as usize).sum();
             let at = usize::from(frame.header.csum_start) + usize::from(frame.header.csum_offset);
-            assert!(at + 2 <= len + frame.head.len(), "checksum beyond the frame");
+            assert!(
+                at + 2 <= len + frame.head.len(),
+                "checksum beyond the frame"
+            );
         }
         self.flying.push_back(frame.token);
         true
