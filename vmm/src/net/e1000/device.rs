@@ -194,6 +194,12 @@ impl Device {
         self.update_pin(now);
     }
 
+    /// Whether the thread has to act on a write to `offset`. Every interrupt of the driver masks and unmasks: that must not
+    /// cost a wake-up each time.
+    pub fn needs_thread(&self, offset: u32) -> bool {
+        !matches!(offset, spec::ICR | spec::IMS | spec::IMC) || self.interrupts.deadline().is_some()
+    }
+
     fn write_plain(&mut self, offset: u32, value: u32) {
         if let Some(mask) = spec::writable(offset) {
             self.state.set(offset, value & mask);

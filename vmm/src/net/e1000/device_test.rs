@@ -958,3 +958,17 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn masking_wakes_the_thread_only_for_a_throttled_interrupt() {
+    let mut bench = Bench::running();
+    assert!(!bench.device.needs_thread(spec::IMS));
+    assert!(bench.device.needs_thread(spec::TCTL));
+    bench.write(spec::ITR, 1000);
+    for _ in 0..2 {
+        bench.write(spec::ICS, spec::ICR_RXT0);
+        bench.read(spec::ICR);
+    }
+    bench.write(spec::ICS, spec::ICR_RXT0);
+    assert!(bench.device.needs_thread(spec::IMS));
+}

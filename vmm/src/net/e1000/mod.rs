@@ -125,7 +125,11 @@ impl E1000 {
         if let Some(doorbell) = self.shared.doorbells().at(offset) {
             doorbell.store(value & 0xffff, std::sync::atomic::Ordering::SeqCst);
         } else {
-            self.shared.lock().write(offset, value, Instant::now());
+            let mut device = self.shared.lock();
+            device.write(offset, value, Instant::now());
+            if !device.needs_thread(offset) {
+                return;
+            }
         }
         self.shared.wake();
     }
