@@ -39,6 +39,8 @@ pub(crate) struct ChainMeta {
 #[derive(Debug, Default)]
 pub struct Burst {
     mem: Option<Arc<MemoryMap>>,
+    /// `mem` has a dirty log.
+    logs: bool,
     pub(crate) segments: Vec<Segment>,
     pub(crate) chains: Vec<ChainMeta>,
 }
@@ -54,6 +56,7 @@ impl Burst {
     pub fn new() -> Self {
         Self {
             mem: None,
+            logs: false,
             segments: Vec::with_capacity(SEGMENTS_PER_BURST),
             chains: Vec::with_capacity(Self::MAX),
         }
@@ -87,7 +90,7 @@ impl Burst {
             writable: Segments {
                 list: self.segments.get(middle..middle + meta.writable as usize)?,
                 len: meta.writable_len,
-                log: self.mem.as_deref().filter(|mem| mem.logs()),
+                log: if self.logs { self.mem.as_deref() } else { None },
             },
         })
     }
@@ -110,6 +113,12 @@ impl Burst {
                 }
             }
         }
+    }
+
+    /// Head descriptor indices, oldest chain first.
+    #[inline]
+    pub fn heads(&self) -> impl Iterator<Item = u16> + '_ {
+        self.chains.iter().map(|meta| meta.head)
     }
 
     /// Forgets the chains, keeps storage and the memory map for the next burst.
@@ -142,6 +151,7 @@ impl Burst {
         if !self.is_empty() {
             return false;
         }
+        self.logs = mem.logs();
         self.mem = Some(Arc::clone(mem));
         true
     }
@@ -203,6 +213,17 @@ impl Segments<'_> {
         self.len == 0
     }
 
+    /// Where `len` bytes from `offset` are, if they lie in the first segment: nearly always they do.
+    #[inline]
+    fn in_first(&self, offset: u32, len: u32) -> Option<NonNull<u8>> {
+        let first = self.list.first()?;
+        if u64::from(offset) + u64::from(len) > u64::from(first.len) {
+            return None;
+        }
+        // SAFETY: `offset` is not beyond the end of the segment.
+        Some(unsafe { first.host.add(offset as usize) })
+    }
+
     /// Calls `visit` with each contiguous piece of `len` bytes from `offset`; returns the bytes covered.
     #[inline]
     fn pieces(&self, offset: u32, len: u32, mut visit: impl FnMut(NonNull<u8>, u32)) -> u32 {
@@ -231,6 +252,13 @@ impl Segments<'_> {
     pub fn read_at(&self, offset: u32, dst: &mut [u8]) -> usize {
         let mut done = 0;
         let len = u32::try_from(dst.len()).unwrap_or(u32::MAX);
+        if let Some(host) = self.in_first(offset, len)
+            && len as usize == dst.len()
+        {
+            // SAFETY: `len` bytes from there lie in a mapped segment.
+            unsafe { copy_from_guest(host, dst) };
+            return dst.len();
+        }
         self.pieces(offset, len, |host, n| {
             if let Some(part) = dst.get_mut(done..done + n as usize) {
                 // SAFETY: the piece has `n` mapped bytes.
@@ -246,6 +274,14 @@ impl Segments<'_> {
     pub fn write_at(&self, offset: u32, src: &[u8]) -> usize {
         let mut done = 0;
         let len = u32::try_from(src.len()).unwrap_or(u32::MAX);
+        if let Some(host) = self.in_first(offset, len)
+            && len as usize == src.len()
+        {
+            // SAFETY: `len` bytes from there lie in a mapped segment.
+            unsafe { copy_to_guest(src, host) };
+            self.mark(host, len);
+            return src.len();
+        }
         self.pieces(offset, len, |host, n| {
             if let Some(part) = src.get(done..done + n as usize) {
                 // SAFETY: the piece has `n` mapped bytes.
@@ -275,6 +311,13 @@ impl Segments<'_> {
     /// Copies `len` bytes guest to guest: from `offset` here to `dst_offset` in `dst`. Returns bytes copied.
     #[inline]
     pub fn copy_to(&self, offset: u32, dst: &Segments<'_>, dst_offset: u32, len: u32) -> u32 {
+        if let (Some(from), Some(to)) = (self.in_first(offset, len), dst.in_first(dst_offset, len))
+        {
+            // SAFETY: `len` bytes from both places lie in mapped segments.
+            unsafe { copy_guest_to_guest(from, to, len as usize) };
+            dst.mark(to, len);
+            return len;
+        }
         let mut done = 0;
         self.pieces(offset, len, |src, n| {
             let mut at = src;

@@ -96,6 +96,13 @@ impl DeviceQueue {
             let slot = self.ring.avail_slot(self.next_avail.wrapping_add(ahead));
             table.prefetch(u16::from_le(slot.load(Ordering::Relaxed)));
         }
+        // And the places of their completions, which the driver has read last.
+        let next = self
+            .used
+            .wrapping_add(self.staged)
+            .wrapping_add(self.in_flight);
+        let count = u16::try_from(max.min(there)).unwrap_or(self.ring.size);
+        self.ring.prefetch_used(next, count.min(self.ring.size));
     }
 
     /// Loads the avail index; true: there is something to fetch.

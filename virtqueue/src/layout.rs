@@ -23,6 +23,10 @@ pub(crate) const AVAIL_F_NO_INTERRUPT: u16 = 1;
 pub(crate) const USED_F_NO_NOTIFY: u16 = 1;
 /// Bytes of a descriptor.
 pub(crate) const DESC_SIZE: usize = 16;
+/// Bytes of a used element.
+const USED_SIZE: u32 = 8;
+/// Used elements in a cache line.
+const USED_PER_LINE: usize = 8;
 /// The same, as descriptors count bytes.
 pub(crate) const DESC_SIZE_U32: u32 = 16;
 /// Entries at most (2.7).
@@ -166,6 +170,17 @@ impl Ring {
             .store(id.to_le(), Ordering::Relaxed);
         self.u32_at(self.used, offset + 4)
             .store(len.to_le(), Ordering::Relaxed);
+    }
+
+    /// Begins to load the lines of `count` used elements from `index`, to be written.
+    #[inline]
+    pub(crate) fn prefetch_used(&self, index: u16, count: u16) {
+        for element in (0..count).step_by(USED_PER_LINE) {
+            let offset = 4 + 8 * self.slot(index.wrapping_add(element));
+            if let Some(place) = NonNull::new(self.used.as_ptr().wrapping_add(offset)) {
+                crate::copy::prefetch_for_write(place, USED_SIZE);
+            }
+        }
     }
 
     /// Reads `used.ring[index mod size]`: id and length.

@@ -94,11 +94,16 @@ impl NetHeader {
             GsoType::Udp => GSO_UDP,
             GsoType::UdpL4 => GSO_UDP_L4,
         } | if self.ecn { GSO_ECN } else { 0 };
-        let [h0, h1] = self.hdr_len.to_le_bytes();
-        let [g0, g1] = self.gso_size.to_le_bytes();
-        let [s0, s1] = self.csum_start.to_le_bytes();
-        let [o0, o1] = self.csum_offset.to_le_bytes();
-        let [n0, n1] = self.num_buffers.to_le_bytes();
-        [flags, gso, h0, h1, g0, g1, s0, s1, o0, o1, n0, n1]
+        // Two words, not twelve bytes: whoever copies them on would wait for each store.
+        let low = u64::from(flags)
+            | u64::from(gso) << 8
+            | u64::from(self.hdr_len) << 16
+            | u64::from(self.gso_size) << 32
+            | u64::from(self.csum_start) << 48;
+        let high = u32::from(self.csum_offset) | u32::from(self.num_buffers) << 16;
+        let mut bytes = [0; NET_HEADER_LEN];
+        bytes[..8].copy_from_slice(&low.to_le_bytes());
+        bytes[8..].copy_from_slice(&high.to_le_bytes());
+        bytes
     }
 }
