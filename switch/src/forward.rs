@@ -7,12 +7,24 @@ use crate::guard::Guard;
 use crate::header::Header;
 use crate::mac::Key;
 use crate::ports::Ports;
+use crate::repeat::Repeat;
 use crate::{
     Counters, DropReason, Egress, FdbEntry, Flood, MacAddr, Mode, PortConfig, PortError, PortId,
     PortPolicy, Retag, Role, SwitchConfig, TokenBucket,
 };
 
 type Decision = Result<Egress, DropReason>;
+
+/// What a frame's source address means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// Behind the ingress port.
+    Settled,
+    /// Moved or counted; looked at again with the next frame.
+    Noted,
+    /// Fixed or static on another port.
+    PinnedElsewhere,
+}
 
 /// Forwarding state of one network.
 #[derive(Debug)]
@@ -21,6 +33,8 @@ pub struct Switch {
     ports: Ports,
     fdb: Fdb,
     counters: Counters,
+    /// Bursts are mostly of one flow: what was just decided need not be decided again.
+    repeat: Option<Repeat>,
 }
 
 impl Switch {
@@ -36,6 +50,7 @@ impl Switch {
             ports: Ports::default(),
             fdb: Fdb::new(ageing, fdb_capacity_per_port),
             counters: Counters::default(),
+            repeat: None,
         }
     }
 
@@ -47,6 +62,7 @@ impl Switch {
         }
         self.ports.insert(id, config);
         self.fdb.add_port(id);
+        self.repeat = None;
         if let Some(mac) = config.mac {
             self.fdb.pin(Key::new(mac), id, EntryKind::Fixed);
         }
@@ -63,6 +79,7 @@ impl Switch {
         id: PortId,
         policy: &PortPolicy,
     ) -> Result<(), PortError> {
+        self.repeat = None;
         let port = self.ports.get_mut(id).ok_or(PortError::NoSuchPort(id))?;
         port.guard = match (policy.anti_spoofing, port.fixed) {
             (false, _) => None,
@@ -77,6 +94,7 @@ impl Switch {
 
     /// Removes a port and all that is behind it; nothing, if it does not exist.
     pub fn remove_port(&mut self, id: PortId) {
+        self.repeat = None;
         self.ports.remove(id);
         self.fdb.flush(id);
     }
@@ -84,6 +102,7 @@ impl Switch {
     /// Binds an address to a port: it neither ages nor moves, and it takes no room of the port's
     /// learned ones.
     pub fn add_static(&mut self, mac: MacAddr, id: PortId) -> Result<(), PortError> {
+        self.repeat = None;
         let port = self.ports.get(id).ok_or(PortError::NoSuchPort(id))?;
         self.check_address(mac, id)?;
         if port.fixed != Some(Key::new(mac)) {
@@ -98,6 +117,12 @@ impl Switch {
     /// `now` is the time since any fixed start; it should not go backwards.
     #[inline]
     pub fn forward(&mut self, now: Duration, ingress: PortId, header: &[u8]) -> Egress {
+        if let Some(repeat) = &self.repeat
+            && let Some(egress) = repeat.egress(now, ingress, header)
+        {
+            return egress;
+        }
+        self.repeat = None;
         self.decide(now, ingress, header).unwrap_or_else(|reason| {
             self.counters.count_drop(reason);
             Egress::Drop(reason)
@@ -170,6 +195,8 @@ impl Switch {
         {
             return Err(DropReason::Spoofed);
         }
+        // Those look behind the Ethernet header.
+        let looks_deeper = heeds_vlans || port.guard.is_some();
         if heeds_vlans {
             header.set_vlan(port.membership.classify(start)?);
         }
@@ -177,17 +204,27 @@ impl Switch {
             port.admit_flood(now)?;
         }
         self.fdb.sweep(now);
-        let egress = self.by_mode(now, ingress, role, header)?;
+        let (egress, is_settled) = self.by_mode(now, ingress, role, header)?;
+        if is_settled && !looks_deeper {
+            self.repeat = Repeat::new(now, ingress, start, egress);
+        }
         match egress {
             Egress::Port(id) if !self.ports.carries(id, header.vlan()) => Err(DropReason::Vlan),
             egress => Ok(egress),
         }
     }
 
+    /// Also tells whether the same frame again would change nothing.
     #[inline]
-    fn by_mode(&mut self, now: Duration, ingress: PortId, role: Role, header: Header) -> Decision {
-        match (self.mode, role) {
-            (Mode::Bridge, _) => self.bridge(now, ingress, header),
+    fn by_mode(
+        &mut self,
+        now: Duration,
+        ingress: PortId,
+        role: Role,
+        header: Header,
+    ) -> Result<(Egress, bool), DropReason> {
+        let egress = match (self.mode, role) {
+            (Mode::Bridge, _) => return self.bridge(now, ingress, header),
             (Mode::Passthrough, Role::Guest) => self.to_uplink(),
             (Mode::Passthrough, Role::Uplink) => self
                 .ports
@@ -200,19 +237,26 @@ impl Switch {
             }
             (Mode::Private, Role::Uplink) => self.private_from_uplink(now, ingress, header),
             (Mode::Vepa, Role::Uplink) => self.vepa_from_uplink(now, ingress, header),
-        }
+        };
+        Ok((egress?, false))
     }
 
-    fn bridge(&mut self, now: Duration, ingress: PortId, header: Header) -> Decision {
+    fn bridge(
+        &mut self,
+        now: Duration,
+        ingress: PortId,
+        header: Header,
+    ) -> Result<(Egress, bool), DropReason> {
         if header.is_filtered_by_bridges() {
             return Err(DropReason::ReservedGroup);
         }
-        let reflected =
-            self.note_source(now, ingress, header.src) && self.ports.uplink() == Some(ingress);
+        let source = self.note_source(now, ingress, header.src);
+        let reflected = source == Source::PinnedElsewhere && self.ports.uplink() == Some(ingress);
         let scope = if header.dst.is_multicast() {
             Scope::Every
         } else if let Some(owner) = self.owner(now, ingress, header.dst) {
-            return self.bridged_unicast(owner, ingress);
+            let egress = self.bridged_unicast(owner, ingress)?;
+            return Ok((egress, source == Source::Settled));
         } else {
             if let Some(port) = self.ports.get_mut(ingress) {
                 port.admit_flood(now)?;
@@ -222,7 +266,7 @@ impl Switch {
         if reflected {
             return Err(DropReason::Reflected);
         }
-        self.flood(scope, header.vlan(), [ingress; 2])
+        Ok((self.flood(scope, header.vlan(), [ingress; 2])?, false))
     }
 
     #[inline]
@@ -290,27 +334,29 @@ impl Switch {
             .filter(|owner| *owner != ingress)
     }
 
-    /// Learns, unless the port's address is fixed. True: the source is fixed or static on another
-    /// port.
+    /// Learns, unless the port's address is fixed.
     #[inline]
-    fn note_source(&mut self, now: Duration, ingress: PortId, src: Key) -> bool {
+    fn note_source(&mut self, now: Duration, ingress: PortId, src: Key) -> Source {
         let Some(port) = self.ports.get_mut(ingress) else {
-            return false;
+            return Source::Noted;
         };
+        if port.fixed == Some(src.plain()) {
+            return Source::Settled;
+        }
         if port.fixed.is_some() {
-            self.counters.source_not_fixed += u64::from(port.fixed != Some(src.plain()));
-            return false;
+            self.counters.source_not_fixed += 1;
+            return Source::Noted;
         }
         match self.fdb.learn(src, ingress, now, &mut port.last_src) {
-            Learning::Known => {}
+            Learning::Known => return Source::Settled,
             Learning::Moved => self.counters.fdb_moves += 1,
             Learning::Full => self.counters.fdb_full += 1,
             Learning::Pinned => {
                 self.counters.source_pinned_elsewhere += 1;
-                return true;
+                return Source::PinnedElsewhere;
             }
         }
-        false
+        Source::Noted
     }
 
     /// A flood with fewer than two members is a unicast or a drop.
@@ -348,6 +394,9 @@ mod invariants;
 #[cfg(test)]
 #[path = "policy_test.rs"]
 mod policy;
+#[cfg(test)]
+#[path = "repeat_test.rs"]
+mod repeat_tests;
 #[cfg(test)]
 #[path = "table_test.rs"]
 mod table;

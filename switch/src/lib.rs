@@ -48,6 +48,7 @@ mod guard;
 mod header;
 mod mac;
 mod ports;
+mod repeat;
 mod vlan;
 
 pub use bucket::{Rate, TokenBucket};
