@@ -190,7 +190,12 @@ impl<'a> Outgoing<'a> {
     }
 
     /// Whether the driver behind a port did not negotiate what the frame asks of it.
+    #[inline]
     pub(super) fn is_beyond(&self, offloads: PortOffloads) -> bool {
+        if !self.validated.needs_csum() {
+            // Nothing can be asked for without a checksum (see `offload::validate`).
+            return false;
+        }
         let header = self.validated.header();
         let segmentation = match self.validated.segmentation() {
             None => true,

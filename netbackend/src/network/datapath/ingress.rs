@@ -42,10 +42,8 @@ pub(super) fn complete(port: &mut Port, queue: u16, frames: &mut Frames) {
     if let Carrier::Vhost(vhost) = &mut port.carrier
         && let Some(ring) = vhost.transmit(queue)
     {
-        for index in 0..frames.burst.len() {
-            if let Some(chain) = frames.burst.chain(index) {
-                ring.complete(chain.head(), 0);
-            }
+        for head in frames.burst.heads() {
+            ring.complete(head, 0);
         }
         ring.publish();
     }

@@ -27,6 +27,12 @@ impl Limits {
         }
     }
 
+    /// Whether frames from the guest are limited at all.
+    #[inline]
+    pub(super) fn limits_guest(&self) -> bool {
+        self.from_guest.is_some()
+    }
+
     /// Whether a frame of `len` bytes from the guest is within its limit.
     #[inline]
     pub(super) fn admit_from_guest(&mut self, now: Duration, len: u32) -> bool {

@@ -152,8 +152,12 @@ impl Worker {
             ..
         } = self;
         deliveries.clear();
+        let limited = ports
+            .get(source.port)
+            .is_some_and(|port| port.limits.limits_guest());
         for (index, frame) in (0u16..).zip(&frames.list) {
-            if let Some(port) = ports.get_mut(source.port)
+            if limited
+                && let Some(port) = ports.get_mut(source.port)
                 && !port.limits.admit_from_guest(now, frame.len)
             {
                 if let Some(stats) = port.shared.transmit_stats(source.queue) {
