@@ -103,9 +103,9 @@ fn bad_command_lines() {
         &["network=NAME or socket=PATH"],
     );
     bench.refused(
-        &mut vmm(&["--net", "network=a,model=e1000"]),
+        &mut vmm(&["--net", "network=a,model=rtl8139"]),
         USAGE,
-        &["e1000", "model=virtio"],
+        &["rtl8139", "model=virtio"],
     );
     let socket = "socket=/nowhere";
     let many: Vec<&str> = std::iter::repeat_n(["--net", socket], 40)
