@@ -13,7 +13,10 @@ use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use std::{
     io::{IoSlice, Read, Write},
     net::Shutdown,
-    os::{fd::AsRawFd, unix::net::UnixStream},
+    os::{
+        fd::{AsRawFd, RawFd},
+        unix::net::UnixStream,
+    },
     time::{Duration, Instant},
 };
 use vhost::{
@@ -37,6 +40,15 @@ fn guest(net: &Net, name: &str) -> (Connected, UnixStream) {
     let stream = connect_stream(&net.port(name, 1));
     let frontend = Frontend::from_stream(stream.try_clone().unwrap(), 2);
     (Guest::new(GuestSpec::default()).attach(frontend), stream)
+}
+
+/// One piece of a message, and the fd that comes with it.
+fn send_with_fd(stream: &UnixStream, piece: &[u8], fd: RawFd) {
+    let parts = [IoSlice::new(piece)];
+    let fds = [fd];
+    let with = [ControlMessage::ScmRights(&fds)];
+    let sent = sendmsg::<()>(stream.as_raw_fd(), &parts, &with, MsgFlags::empty(), None);
+    assert_eq!(sent, Ok(piece.len()));
 }
 
 /// The back-end has ended the connection: nothing more comes.
@@ -108,11 +120,7 @@ fn memory_table_in_pieces_is_mapped() {
     payload.extend(words.iter().flat_map(|word| word.to_ne_bytes()));
     let bytes = message(SET_MEM_TABLE, VERSION | NEED_REPLY, &payload);
     for cut in [12, 13, 20, 21, bytes.len() - 1] {
-        let fds = [region.mmap_handle];
-        let first = [IoSlice::new(&bytes[..cut])];
-        let with = [ControlMessage::ScmRights(&fds)];
-        let sent = sendmsg::<()>(stream.as_raw_fd(), &first, &with, MsgFlags::empty(), None);
-        assert_eq!(sent, Ok(cut));
+        send_with_fd(&stream, &bytes[..cut], region.mmap_handle);
         looked(&stream);
         stream.write_all(&bytes[cut..]).unwrap();
         assert_eq!(reply(&mut stream), Some(0), "cut at {cut}");
@@ -193,6 +201,42 @@ fn ring_index_that_does_not_fit_its_byte() {
             let (_guest, mut stream) = guest(&net, &format!("p{request}-{high:x}"));
             let bytes = message(request, VERSION, &number(high | 0x100));
             stream.write_all(&bytes).unwrap();
+            expect_end(&mut stream);
+        }
+    }
+}
+
+/// A look at a message ends behind the piece that came with fds: the index, in the next piece, must not pass as 0.
+#[test]
+fn ring_index_in_another_piece_than_the_fd() {
+    let net = Net::new();
+    for request in [SET_VRING_KICK, SET_VRING_CALL, SET_VRING_ERR] {
+        for cut in [6, 12, 16] {
+            let (guest, mut stream) = guest(&net, &format!("p{request}-{cut}"));
+            let bytes = message(request, VERSION, &number(1 << 32));
+            send_with_fd(
+                &stream,
+                &bytes[..cut],
+                guest.guest.rings[0].kick.as_raw_fd(),
+            );
+            // The back-end may have hung up already.
+            drop(stream.write_all(&bytes[cut..]));
+            expect_end(&mut stream);
+        }
+    }
+}
+
+/// Crate `vhost` takes the index from the first 8 bytes of any body that has as many.
+#[test]
+fn ring_index_with_more_behind_it() {
+    let net = Net::new();
+    for request in [SET_VRING_KICK, SET_VRING_CALL, SET_VRING_ERR] {
+        for index in [0, 1 << 9, 1 << 32] {
+            let (_guest, mut stream) = guest(&net, &format!("p{request}-{index:x}"));
+            let payload = [number(index | 0x100), number(0)].concat();
+            stream
+                .write_all(&message(request, VERSION, &payload))
+                .unwrap();
             expect_end(&mut stream);
         }
     }

@@ -47,7 +47,11 @@ pub(super) fn serve(
         NET_SET_MTU => handler.negotiated(VhostUserProtocolFeatures::MTU),
         GET_STATUS | SET_STATUS => handler.negotiated(VhostUserProtocolFeatures::STATUS),
         SET_VRING_KICK | SET_VRING_CALL | SET_VRING_ERR => {
-            if head.has_number() && head.number() & !RING_AND_NO_FD != 0 {
+            // The crate takes the index from a longer body, too.
+            if !head.has_number() {
+                return Err(ProtocolError::InvalidMessage);
+            }
+            if head.number() & !RING_AND_NO_FD != 0 {
                 return Err(RequestError::RingIndex(head.number()).into());
             }
             false

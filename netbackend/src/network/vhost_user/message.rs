@@ -42,7 +42,11 @@ const FLAGS_NEED_REPLY: u32 = 1 << 3;
 
 /// Header and begin of the body of the next message.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Head([u8; HEAD_LEN]);
+pub(super) struct Head {
+    bytes: [u8; HEAD_LEN],
+    /// How many of them were looked at: a look ends behind the piece of a message that came with fds.
+    seen: usize,
+}
 
 impl Head {
     /// Waits for a message, and for all of it. Leaves it where it is.
@@ -50,19 +54,26 @@ impl Head {
         // Between messages a front-end may be silent for days.
         wait(stream, libc::POLLIN, None)?;
         let begun = Instant::now();
-        let mut head = [0; HEAD_LEN];
+        let mut head = Self {
+            bytes: [0; HEAD_LEN],
+            seen: 0,
+        };
         loop {
             // Asked before the bytes are counted: nothing comes after the end.
             let ended = wait(stream, 0, Some(Duration::ZERO))?;
             let there = sys::bytes_to_read(stream).map_err(ProtocolError::SocketBroken)?;
             if there >= HEADER_LEN {
-                look(stream, &mut head)?;
-                let body = usize::try_from(Self(head).word(8)).unwrap_or(usize::MAX);
+                head.seen = look(stream, &mut head.bytes)?;
+                if head.seen < HEADER_LEN {
+                    // No front-end has a reason to send fds with a part of a header.
+                    return Err(ProtocolError::InvalidMessage);
+                }
+                let body = usize::try_from(head.word(8)).unwrap_or(usize::MAX);
                 if body > MAX_BODY {
                     return Err(ProtocolError::InvalidMessage);
                 }
                 if there >= HEADER_LEN + body {
-                    return Ok(Self(head));
+                    return Ok(head);
                 }
             }
             if ended {
@@ -79,9 +90,11 @@ impl Head {
         self.word(0)
     }
 
-    /// A request of the version that there is, with a body of 8 bytes.
+    /// A request of the version that there is, with a body of 8 bytes that could be looked at.
     pub(super) fn has_number(&self) -> bool {
-        self.is_request() && usize::try_from(self.word(8)) == Ok(HEAD_LEN - HEADER_LEN)
+        self.is_request()
+            && self.seen == HEAD_LEN
+            && usize::try_from(self.word(8)) == Ok(HEAD_LEN - HEADER_LEN)
     }
 
     /// A request of the version that there is, without a body.
@@ -108,12 +121,12 @@ impl Head {
     }
 
     pub(super) fn body(&self) -> [u8; 8] {
-        let [.., b0, b1, b2, b3, b4, b5, b6, b7] = self.0;
+        let [.., b0, b1, b2, b3, b4, b5, b6, b7] = self.bytes;
         [b0, b1, b2, b3, b4, b5, b6, b7]
     }
 
     fn word(&self, at: usize) -> u32 {
-        self.0
+        self.bytes
             .get(at..)
             .and_then(|rest| rest.first_chunk())
             .map_or(0, |bytes| u32::from_ne_bytes(*bytes))
@@ -177,9 +190,9 @@ pub(super) fn reply(
         .map_err(ProtocolError::SocketBroken)
 }
 
-/// Looks at the begin of a message. One with more fds than a message may have ends the connection: the crate would throw
-/// it away and wait for its rest.
-fn look(stream: &UnixStream, buf: &mut [u8]) -> Result<(), ProtocolError> {
+/// Looks at the begin of a message; returns how many bytes of it there were to see. One with more fds than a message may
+/// have ends the connection: the crate would throw it away and wait for its rest.
+fn look(stream: &UnixStream, buf: &mut [u8]) -> Result<usize, ProtocolError> {
     // Nothing is ever cut: what is cut cannot be closed.
     let mut control = cmsg_space!([RawFd; SCM_MAX_FD]);
     let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_CMSG_CLOEXEC;
@@ -189,7 +202,7 @@ fn look(stream: &UnixStream, buf: &mut [u8]) -> Result<(), ProtocolError> {
             Err(nix::Error::EINTR | nix::Error::EAGAIN) => {}
             Err(error) => return Err(ProtocolError::SocketBroken(error.into())),
             Ok(message) => {
-                let mut count = 0;
+                let (mut count, seen) = (0, message.bytes);
                 // A look has made copies of the fds.
                 for part in message.cmsgs().into_iter().flatten() {
                     if let ControlMessageOwned::ScmRights(fds) = part {
@@ -200,7 +213,7 @@ fn look(stream: &UnixStream, buf: &mut [u8]) -> Result<(), ProtocolError> {
                 return if count > MAX_FDS {
                     Err(ProtocolError::IncorrectFds)
                 } else {
-                    Ok(())
+                    Ok(seen)
                 };
             }
         }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | fds with a message that takes none, too many, none where one is due | `fds::*` |
 //! | the same messages again and again | `super::lifecycle::control_messages_by_the_thousand_leak_nothing_and_lose_nothing` |
-//! | ring indices beyond the rings, or beyond their type | `rings::index_beyond_the_rings`, `super::messages::ring_index_that_does_not_fit_its_byte` |
+//! | ring indices beyond the rings, or beyond their type | `rings::index_beyond_the_rings`, `super::messages::ring_index_*` |
 //! | ring sizes of 0, no power of two, more than 32768 | `rings::size_that_cannot_be` |
 //! | a dirty log that wraps, or is too small | `memory::dirty_log_that_cannot_be`, `super::migration::a_log_that_is_too_small_ends_that_connection_only`, `virtqueue::dirty_log` |
 //! | memory that overlaps, is empty, wraps, is unaligned, is shorter than it says, cannot be mapped | `memory::table_that_cannot_be` |
