@@ -1,38 +1,12 @@
 //! Messages that crate `vhost` does not know, by the byte; and RESET_DEVICE.
 use super::{
     BROADCAST, Net, frame,
-    guest::{Connected, Guest, GuestSpec, connect_stream, wait_for},
+    guest::{Connected, Guest, GuestSpec, wait_for},
     introduce, mac,
+    raw::{self, NET_SET_MTU, Raw, SEND_RARP},
 };
 use control::PortState;
-use std::{
-    io::{Read, Write},
-    os::unix::net::UnixStream,
-};
-use vhost::vhost_user::{Frontend, VhostUserFrontend};
-
-const SEND_RARP: u32 = 19;
-const NET_SET_MTU: u32 = 20;
-/// Version 1, and a reply is wanted.
-const FLAGS: u32 = 1 | 1 << 3;
-
-/// A guest on a new port, and its connection for messages by the byte.
-fn guest(net: &Net, name: &str) -> (Connected, UnixStream) {
-    let stream = connect_stream(&net.port(name, 1));
-    let frontend = Frontend::from_stream(stream.try_clone().unwrap(), 2);
-    (Guest::new(GuestSpec::default()).attach(frontend), stream)
-}
-
-/// Sends a message with 8 bytes; the answer, or `None` if the connection ends.
-fn ask(stream: &mut UnixStream, request: u32, payload: [u8; 8]) -> Option<u64> {
-    let words = [request, FLAGS, 8];
-    let header: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
-    stream.write_all(&[&header[..], &payload].concat()).unwrap();
-    let mut reply = [0; 20];
-    stream.read_exact(&mut reply).ok()?;
-    assert_eq!(reply[..4], request.to_ne_bytes());
-    Some(u64::from_ne_bytes(*reply.last_chunk().unwrap()))
-}
+use vhost::vhost_user::VhostUserFrontend;
 
 fn address(mac: [u8; 6]) -> [u8; 8] {
     let mut payload = [0; 8];
@@ -43,12 +17,12 @@ fn address(mac: [u8; 6]) -> [u8; 8] {
 #[test]
 fn send_rarp_tells_the_others_where_a_guest_is_now() {
     let net = Net::new();
-    let (mut old, _old_stream) = guest(&net, "old");
-    let (mut new, mut stream) = guest(&net, "new");
+    let (mut old, _old_stream) = raw::attached(&net, "old");
+    let (mut new, mut stream) = raw::attached(&net, "new");
     let mut peer = net.guest("peer", GuestSpec::default());
     introduce(&mut [&mut old.guest, &mut new.guest, &mut peer.guest]);
     // What came as the guest that is at `old`, comes now as the one at `new`.
-    assert_eq!(ask(&mut stream, SEND_RARP, address(mac(0))), Some(0));
+    assert_eq!(stream.tell(SEND_RARP, &address(mac(0)), &[]), Some(0));
     let announced = peer.guest.receive().frame;
     assert_eq!(announced.len(), 60);
     assert_eq!(announced[..6], BROADCAST);
@@ -64,28 +38,26 @@ fn send_rarp_tells_the_others_where_a_guest_is_now() {
 #[test]
 fn send_rarp_for_a_group_ends_the_connection() {
     let net = Net::new();
-    let (_guest, mut stream) = guest(&net, "a");
-    assert_ne!(ask(&mut stream, SEND_RARP, address(BROADCAST)), Some(0));
+    let (_guest, mut stream) = raw::attached(&net, "a");
+    assert_ne!(stream.tell(SEND_RARP, &address(BROADCAST), &[]), Some(0));
     net.wait_for_status("a", "cut off", |a| a.state == PortState::Listening);
 }
 
 #[test]
 fn any_mtu_that_there_can_be_is_acknowledged() {
     let net = Net::new();
-    let (_guest, mut stream) = guest(&net, "a");
+    let (_guest, mut stream) = raw::attached(&net, "a");
     for mtu in [68u64, 1500, 9000, 65_535] {
-        assert_eq!(ask(&mut stream, NET_SET_MTU, mtu.to_ne_bytes()), Some(0));
+        assert_eq!(stream.tell(NET_SET_MTU, &mtu.to_ne_bytes(), &[]), Some(0));
     }
-    assert_ne!(ask(&mut stream, NET_SET_MTU, 67u64.to_ne_bytes()), Some(0));
+    assert_ne!(stream.tell(NET_SET_MTU, &67u64.to_ne_bytes(), &[]), Some(0));
 }
 
 #[test]
 fn messages_that_were_not_negotiated_are_refused() {
     let net = Net::new();
-    let mut stream = connect_stream(&net.port("a", 1));
-    let frontend = Frontend::from_stream(stream.try_clone().unwrap(), 2);
-    drop(frontend);
-    assert_eq!(ask(&mut stream, SEND_RARP, address(mac(0))), None);
+    let mut stream = Raw::connect(&net.port("a", 1));
+    assert_eq!(stream.tell(SEND_RARP, &address(mac(0)), &[]), None);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::{
         ALL, Connected, Guest, GuestSpec, PROTOCOL_FEATURES, VERSION_1, connect, connect_stream,
     },
     introduce, mac,
+    raw::{message, vring},
 };
 use control::PortState;
 use std::{
@@ -17,20 +18,6 @@ use vhost::{
         Frontend, VhostUserFrontend, VhostUserProtocolFeatures, message::VhostUserHeaderFlag,
     },
 };
-
-/// A message as it stands on the wire (vhost-user.rst, "Message specification").
-fn message(request: u32, flags: u32, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    bytes.extend(request.to_ne_bytes());
-    bytes.extend(flags.to_ne_bytes());
-    bytes.extend(u32::try_from(payload.len()).unwrap().to_ne_bytes());
-    bytes.extend(payload);
-    bytes
-}
-
-fn vring_state(index: u32, num: u32) -> Vec<u8> {
-    [index.to_ne_bytes(), num.to_ne_bytes()].concat()
-}
 
 /// Frames flow between `connected` on port `a` and another guest.
 #[track_caller]
@@ -92,7 +79,7 @@ fn enable_before_features_as_qemu_does() {
         for index in 0..2 {
             let flags = if need_reply { 0x9 } else { 0x1 };
             stream
-                .write_all(&message(18, flags, &vring_state(index, 1)))
+                .write_all(&message(18, flags, &vring(index, 1)))
                 .unwrap();
             if need_reply {
                 let mut reply = [0; 20];
@@ -213,11 +200,11 @@ fn refused_messages_end_the_connection_and_the_next_front_end_is_served() {
             "unoffered protocol features",
             message(16, 1, &(1u64 << 9).to_ne_bytes()),
         ),
-        ("ring 2 of 2", message(8, 1, &vring_state(2, 256))),
-        ("ring 65536", message(8, 1, &vring_state(65_536, 256))),
-        ("ring size 0", message(8, 1, &vring_state(0, 0))),
-        ("ring size 3", message(8, 1, &vring_state(0, 3))),
-        ("ring size 65536", message(8, 1, &vring_state(0, 65_536))),
+        ("ring 2 of 2", message(8, 1, &vring(2, 256))),
+        ("ring 65536", message(8, 1, &vring(65_536, 256))),
+        ("ring size 0", message(8, 1, &vring(0, 0))),
+        ("ring size 3", message(8, 1, &vring(0, 3))),
+        ("ring size 65536", message(8, 1, &vring(0, 65_536))),
         ("unknown request", message(200, 1, &[])),
         ("message beyond all bounds", message(1, 1, &[0; 5000])),
     ];

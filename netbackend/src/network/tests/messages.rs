@@ -1,68 +1,24 @@
 //! Messages by the byte: in pieces, unfinished, with replies that nobody reads; and the device status.
 use super::{
     Net, frame,
-    guest::{Connected, Guest, GuestSpec, connect_stream, wait_for},
+    guest::{GuestSpec, wait_for},
     introduce, mac,
     raw::{
-        GET_FEATURES, GET_STATUS, NEED_REPLY, SET_FEATURES, SET_MEM_TABLE, SET_STATUS,
-        SET_VRING_CALL, SET_VRING_ERR, SET_VRING_KICK, SET_VRING_NUM, VERSION, message,
+        self, GET_FEATURES, GET_STATUS, NEED_REPLY, Raw, SET_FEATURES, SET_MEM_TABLE, SET_STATUS,
+        SET_VRING_CALL, SET_VRING_ERR, SET_VRING_KICK, SET_VRING_NUM, VERSION, message, words,
     },
 };
 use control::PortState;
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use std::{
-    io::{IoSlice, Read, Write},
+    io::Write,
     net::Shutdown,
-    os::{
-        fd::{AsRawFd, RawFd},
-        unix::net::UnixStream,
-    },
+    os::{fd::AsRawFd, unix::net::UnixStream},
     time::{Duration, Instant},
 };
 use vhost::{
     VhostBackend,
     vhost_user::{Frontend, VhostUserFrontend},
 };
-
-fn number(value: u64) -> [u8; 8] {
-    value.to_ne_bytes()
-}
-
-/// The number in a reply; `None` if the connection ends.
-fn reply(stream: &mut UnixStream) -> Option<u64> {
-    let mut bytes = [0; 20];
-    stream.read_exact(&mut bytes).ok()?;
-    Some(u64::from_ne_bytes(*bytes.last_chunk().unwrap()))
-}
-
-/// A guest on a new port, and its connection for messages by the byte.
-fn guest(net: &Net, name: &str) -> (Connected, UnixStream) {
-    let stream = connect_stream(&net.port(name, 1));
-    let frontend = Frontend::from_stream(stream.try_clone().unwrap(), 2);
-    (Guest::new(GuestSpec::default()).attach(frontend), stream)
-}
-
-/// One piece of a message, and the fd that comes with it.
-fn send_with_fd(stream: &UnixStream, piece: &[u8], fd: RawFd) {
-    let parts = [IoSlice::new(piece)];
-    let fds = [fd];
-    let with = [ControlMessage::ScmRights(&fds)];
-    let sent = sendmsg::<()>(stream.as_raw_fd(), &parts, &with, MsgFlags::empty(), None);
-    assert_eq!(sent, Ok(piece.len()));
-}
-
-/// The back-end has ended the connection: nothing more comes.
-#[track_caller]
-fn expect_end(stream: &mut UnixStream) {
-    stream
-        .set_read_timeout(Some(Duration::from_mins(1)))
-        .unwrap();
-    match stream.read(&mut [0; 1]) {
-        Ok(0) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
-        other => panic!("{other:?}"),
-    }
-}
 
 /// The back-end has looked at all that was sent, and waits for more.
 fn looked(stream: &UnixStream) {
@@ -77,35 +33,29 @@ fn looked(stream: &UnixStream) {
 #[test]
 fn message_in_pieces_is_taken_as_one() {
     let net = Net::new();
-    let mut stream = connect_stream(&net.port("a", 1));
-    stream
-        .write_all(&message(GET_FEATURES, VERSION, &[]))
-        .unwrap();
-    let offered = reply(&mut stream).unwrap();
-    let bytes = message(SET_FEATURES, VERSION, &number(offered));
+    let mut stream = Raw::connect(&net.port("a", 1));
+    stream.write(&message(GET_FEATURES, VERSION, &[]));
+    let offered = stream.reply().unwrap();
+    let bytes = message(SET_FEATURES, VERSION, &words(&[offered]));
     for cut in 1..bytes.len() {
-        stream.write_all(&bytes[..cut]).unwrap();
-        looked(&stream);
-        stream.write_all(&bytes[cut..]).unwrap();
-        stream
-            .write_all(&message(GET_FEATURES, VERSION, &[]))
-            .unwrap();
-        assert_eq!(reply(&mut stream), Some(offered), "cut at {cut}");
+        stream.write(&bytes[..cut]);
+        looked(&stream.0);
+        stream.write(&bytes[cut..]);
+        stream.write(&message(GET_FEATURES, VERSION, &[]));
+        assert_eq!(stream.reply(), Some(offered), "cut at {cut}");
     }
     for byte in bytes {
-        stream.write_all(&[byte]).unwrap();
+        stream.write(&[byte]);
     }
-    stream
-        .write_all(&message(GET_FEATURES, VERSION, &[]))
-        .unwrap();
-    assert_eq!(reply(&mut stream), Some(offered));
+    stream.write(&message(GET_FEATURES, VERSION, &[]));
+    assert_eq!(stream.reply(), Some(offered));
 }
 
 /// The fds come with the first piece: the rest is a message of the socket of its own.
 #[test]
 fn memory_table_in_pieces_is_mapped() {
     let net = Net::new();
-    let (mut a, mut stream) = guest(&net, "a");
+    let (mut a, mut stream) = raw::attached(&net, "a");
     let mut b = net.guest("b", GuestSpec::default());
     introduce(&mut [&mut a.guest, &mut b.guest]);
     let region = a.guest.memory.region();
@@ -120,10 +70,10 @@ fn memory_table_in_pieces_is_mapped() {
     payload.extend(words.iter().flat_map(|word| word.to_ne_bytes()));
     let bytes = message(SET_MEM_TABLE, VERSION | NEED_REPLY, &payload);
     for cut in [12, 13, 20, 21, bytes.len() - 1] {
-        send_with_fd(&stream, &bytes[..cut], region.mmap_handle);
-        looked(&stream);
-        stream.write_all(&bytes[cut..]).unwrap();
-        assert_eq!(reply(&mut stream), Some(0), "cut at {cut}");
+        stream.write_with_fd(&bytes[..cut], region.mmap_handle);
+        looked(&stream.0);
+        stream.write(&bytes[cut..]);
+        assert_eq!(stream.reply(), Some(0), "cut at {cut}");
         let next = frame(mac(0), mac(1), 200, u8::try_from(cut).unwrap());
         b.guest.send(&next);
         assert_eq!(a.guest.receive().frame, next);
@@ -133,28 +83,28 @@ fn memory_table_in_pieces_is_mapped() {
 #[test]
 fn unfinished_messages_are_given_up_after_a_while() {
     let net = Net::new();
-    let whole = message(SET_VRING_NUM, VERSION, &number(256 << 32));
+    let whole = message(SET_VRING_NUM, VERSION, &words(&[256 << 32]));
     let mut streams: Vec<_> = [1, 11, 12, 13, 19]
         .into_iter()
         .map(|cut| {
-            let mut stream = connect_stream(&net.port(&format!("p{cut}"), 1));
-            stream.write_all(&whole[..cut]).unwrap();
+            let mut stream = Raw::connect(&net.port(&format!("p{cut}"), 1));
+            stream.write(&whole[..cut]);
             stream
         })
         .collect();
-    streams.iter_mut().for_each(expect_end);
+    streams.iter_mut().for_each(Raw::expect_end);
 }
 
 #[test]
 fn front_end_that_sends_no_more_is_gone() {
     let net = Net::new();
-    let whole = message(SET_VRING_NUM, VERSION, &number(256 << 32));
+    let whole = message(SET_VRING_NUM, VERSION, &words(&[256 << 32]));
     for cut in [0, 1, 12, 19] {
         let begun = Instant::now();
-        let mut stream = connect_stream(&net.port(&format!("p{cut}"), 1));
-        stream.write_all(&whole[..cut]).unwrap();
-        stream.shutdown(Shutdown::Write).unwrap();
-        expect_end(&mut stream);
+        let mut stream = Raw::connect(&net.port(&format!("p{cut}"), 1));
+        stream.write(&whole[..cut]);
+        stream.0.shutdown(Shutdown::Write).unwrap();
+        stream.expect_end();
         assert!(
             begun.elapsed() < Duration::from_secs(4),
             "waited for what cannot come"
@@ -166,13 +116,11 @@ fn front_end_that_sends_no_more_is_gone() {
 #[test]
 fn last_message_before_the_end_is_served() {
     let net = Net::new();
-    let mut stream = connect_stream(&net.port("a", 1));
-    stream
-        .write_all(&message(GET_FEATURES, VERSION, &[]))
-        .unwrap();
-    stream.shutdown(Shutdown::Write).unwrap();
-    assert!(reply(&mut stream).is_some());
-    expect_end(&mut stream);
+    let mut stream = Raw::connect(&net.port("a", 1));
+    stream.write(&message(GET_FEATURES, VERSION, &[]));
+    stream.0.shutdown(Shutdown::Write).unwrap();
+    assert!(stream.reply().is_some());
+    stream.expect_end();
 }
 
 #[test]
@@ -183,10 +131,10 @@ fn replies_that_nobody_reads_end_the_connection() {
         net.guest("b", GuestSpec::default()),
     );
     introduce(&mut [&mut a.guest, &mut b.guest]);
-    let mut stream = connect_stream(&net.port("deaf", 1));
+    let mut stream = Raw::connect(&net.port("deaf", 1));
     let asked = message(GET_FEATURES, VERSION, &[]).repeat(100);
     // Until it takes no more questions, and then until it has hung up.
-    while stream.write_all(&asked).is_ok() {}
+    while stream.0.write_all(&asked).is_ok() {}
     net.wait_for_status("deaf", "cut off", |port| port.state == PortState::Listening);
     let sent = frame(mac(1), mac(0), 100, 9);
     a.guest.send(&sent);
@@ -198,10 +146,10 @@ fn ring_index_that_does_not_fit_its_byte() {
     let net = Net::new();
     for request in [SET_VRING_KICK, SET_VRING_CALL, SET_VRING_ERR] {
         for high in [1u64 << 9, 1 << 16, 1 << 32, 1 << 63] {
-            let (_guest, mut stream) = guest(&net, &format!("p{request}-{high:x}"));
-            let bytes = message(request, VERSION, &number(high | 0x100));
-            stream.write_all(&bytes).unwrap();
-            expect_end(&mut stream);
+            let (_guest, mut stream) = raw::attached(&net, &format!("p{request}-{high:x}"));
+            let bytes = message(request, VERSION, &words(&[high | 0x100]));
+            stream.write(&bytes);
+            stream.expect_end();
         }
     }
 }
@@ -212,16 +160,12 @@ fn ring_index_in_another_piece_than_the_fd() {
     let net = Net::new();
     for request in [SET_VRING_KICK, SET_VRING_CALL, SET_VRING_ERR] {
         for cut in [6, 12, 16] {
-            let (guest, mut stream) = guest(&net, &format!("p{request}-{cut}"));
-            let bytes = message(request, VERSION, &number(1 << 32));
-            send_with_fd(
-                &stream,
-                &bytes[..cut],
-                guest.guest.rings[0].kick.as_raw_fd(),
-            );
+            let (guest, mut stream) = raw::attached(&net, &format!("p{request}-{cut}"));
+            let bytes = message(request, VERSION, &words(&[1 << 32]));
+            stream.write_with_fd(&bytes[..cut], guest.guest.rings[0].kick.as_raw_fd());
             // The back-end may have hung up already.
-            drop(stream.write_all(&bytes[cut..]));
-            expect_end(&mut stream);
+            drop(stream.0.write_all(&bytes[cut..]));
+            stream.expect_end();
         }
     }
 }
@@ -232,12 +176,10 @@ fn ring_index_with_more_behind_it() {
     let net = Net::new();
     for request in [SET_VRING_KICK, SET_VRING_CALL, SET_VRING_ERR] {
         for index in [0, 1 << 9, 1 << 32] {
-            let (_guest, mut stream) = guest(&net, &format!("p{request}-{index:x}"));
-            let payload = [number(index | 0x100), number(0)].concat();
-            stream
-                .write_all(&message(request, VERSION, &payload))
-                .unwrap();
-            expect_end(&mut stream);
+            let (_guest, mut stream) = raw::attached(&net, &format!("p{request}-{index:x}"));
+            let payload = words(&[index | 0x100, 0]);
+            stream.write(&message(request, VERSION, &payload));
+            stream.expect_end();
         }
     }
 }
@@ -245,18 +187,14 @@ fn ring_index_with_more_behind_it() {
 #[test]
 fn status_is_what_was_set_and_0_stops_the_rings() {
     let net = Net::new();
-    let (mut a, mut stream) = guest(&net, "a");
+    let (mut a, mut stream) = raw::attached(&net, "a");
     let mut b = net.guest("b", GuestSpec::default());
     introduce(&mut [&mut a.guest, &mut b.guest]);
     let mut set = |value: u64| {
-        stream
-            .write_all(&message(SET_STATUS, VERSION | NEED_REPLY, &number(value)))
-            .unwrap();
-        let done = reply(&mut stream);
-        stream
-            .write_all(&message(GET_STATUS, VERSION, &[]))
-            .unwrap();
-        (done, reply(&mut stream))
+        stream.write(&message(SET_STATUS, VERSION | NEED_REPLY, &words(&[value])));
+        let done = stream.reply();
+        stream.write(&message(GET_STATUS, VERSION, &[]));
+        (done, stream.reply())
     };
     for status in [1, 3, 11, 15] {
         assert_eq!(set(status), (Some(0), Some(status)));
@@ -290,29 +228,27 @@ fn status_is_what_was_set_and_0_stops_the_rings() {
 #[test]
 fn status_that_cannot_be() {
     let net = Net::new();
-    let mut stream = connect_stream(&net.port("a", 1));
-    let mut frontend = Frontend::from_stream(stream.try_clone().unwrap(), 2);
+    let mut stream = Raw::connect(&net.port("a", 1));
+    let mut frontend = Frontend::from_stream(stream.0.try_clone().unwrap(), 2);
     frontend.get_features().unwrap();
     let protocol = frontend.get_protocol_features().unwrap();
     frontend.set_protocol_features(protocol).unwrap();
     // FEATURES_OK before there are any: read back, it is not there.
-    stream
-        .write_all(&message(SET_STATUS, VERSION, &number(11)))
-        .unwrap();
-    stream
-        .write_all(&message(GET_STATUS, VERSION, &[]))
-        .unwrap();
-    assert_eq!(reply(&mut stream), Some(3));
+    stream.write(&message(SET_STATUS, VERSION, &words(&[11])));
+    stream.write(&message(GET_STATUS, VERSION, &[]));
+    assert_eq!(stream.reply(), Some(3));
     for status in [0x10, 0x20, 0x100, 1 << 63] {
-        let mut stream = connect_stream(&net.port(&format!("p{status}"), 1));
-        let mut frontend = Frontend::from_stream(stream.try_clone().unwrap(), 2);
+        let mut stream = Raw::connect(&net.port(&format!("p{status}"), 1));
+        let mut frontend = Frontend::from_stream(stream.0.try_clone().unwrap(), 2);
         frontend.get_features().unwrap();
         let protocol = frontend.get_protocol_features().unwrap();
         frontend.set_protocol_features(protocol).unwrap();
-        stream
-            .write_all(&message(SET_STATUS, VERSION | NEED_REPLY, &number(status)))
-            .unwrap();
-        assert_eq!(reply(&mut stream), Some(1));
-        expect_end(&mut stream);
+        stream.write(&message(
+            SET_STATUS,
+            VERSION | NEED_REPLY,
+            &words(&[status]),
+        ));
+        assert_eq!(stream.reply(), Some(1));
+        stream.expect_end();
     }
 }

@@ -1,5 +1,8 @@
 //! A front-end that says what it likes, by the byte.
-use super::guest::connect_stream;
+use super::{
+    Net,
+    guest::{Connected, Guest, GuestSpec, connect_stream},
+};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use std::{
     io::{IoSlice, Read, Write},
@@ -10,6 +13,7 @@ use std::{
     path::Path,
     time::Duration,
 };
+use vhost::vhost_user::Frontend;
 
 // Requests (vhost-user.rst, "Front-end message types").
 pub(super) const GET_FEATURES: u32 = 1;
@@ -26,6 +30,8 @@ pub(super) const SET_VRING_ERR: u32 = 14;
 pub(super) const GET_PROTOCOL_FEATURES: u32 = 15;
 pub(super) const SET_PROTOCOL_FEATURES: u32 = 16;
 pub(super) const SET_VRING_ENABLE: u32 = 18;
+pub(super) const SEND_RARP: u32 = 19;
+pub(super) const NET_SET_MTU: u32 = 20;
 pub(super) const SET_INFLIGHT_FD: u32 = 32;
 pub(super) const ADD_MEM_REG: u32 = 37;
 pub(super) const REM_MEM_REG: u32 = 38;
@@ -52,6 +58,13 @@ pub(super) fn words(words: &[u64]) -> Vec<u8> {
 /// A vring state.
 pub(super) fn vring(index: u32, num: u32) -> Vec<u8> {
     [index.to_ne_bytes(), num.to_ne_bytes()].concat()
+}
+
+/// A guest on a new port, and its connection for messages by the byte.
+pub(super) fn attached(net: &Net, name: &str) -> (Connected, Raw) {
+    let raw = Raw::connect(&net.port(name, 1));
+    let frontend = Frontend::from_stream(raw.0.try_clone().unwrap(), 2);
+    (Guest::new(GuestSpec::default()).attach(frontend), raw)
 }
 
 /// One connection.
@@ -119,8 +132,18 @@ impl Raw {
         Some(u64::from_ne_bytes(*bytes.last_chunk().unwrap()))
     }
 
+    /// Sends bytes as they are.
     pub(super) fn write(&mut self, bytes: &[u8]) {
         self.0.write_all(bytes).unwrap();
+    }
+
+    /// One piece of a message, and the fd that comes with it.
+    pub(super) fn write_with_fd(&mut self, piece: &[u8], fd: RawFd) {
+        let parts = [IoSlice::new(piece)];
+        let fds = [fd];
+        let with = [ControlMessage::ScmRights(&fds)];
+        let sent = sendmsg::<()>(self.0.as_raw_fd(), &parts, &with, MsgFlags::empty(), None);
+        assert_eq!(sent, Ok(piece.len()));
     }
 
     /// The back-end has ended the connection: nothing more comes.
