@@ -127,22 +127,25 @@ fn next_udp(guest: &mut Guest) -> (NetHeader, Vec<u8>) {
     found.unwrap()
 }
 
+/// Answers 20 datagrams with themselves; says when it listens.
+fn echo_datagrams(ready: &mpsc::Sender<()>) {
+    let socket = UdpSocket::bind(("192.0.2.1", 5000)).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    ready.send(()).unwrap();
+    for _ in 0..20 {
+        let mut buffer = [0; 9000];
+        let (len, from) = socket.recv_from(&mut buffer).unwrap();
+        socket.send_to(&buffer[..len], from).unwrap();
+    }
+}
+
 #[test]
 fn datagrams_both_ways_with_and_without_checksum_offload() {
     for features in [ALL, ALL & !(GUEST_CSUM | GUEST_TSO4)] {
         let (ready, is_ready) = mpsc::channel();
-        let (_net, mut guest, echo) = network(features, move || {
-            let socket = UdpSocket::bind(("192.0.2.1", 5000)).unwrap();
-            socket
-                .set_read_timeout(Some(Duration::from_secs(10)))
-                .unwrap();
-            ready.send(()).unwrap();
-            for _ in 0..20 {
-                let mut buffer = [0; 9000];
-                let (len, from) = socket.recv_from(&mut buffer).unwrap();
-                socket.send_to(&buffer[..len], from).unwrap();
-            }
-        });
+        let (_net, mut guest, echo) = network(features, move || echo_datagrams(&ready));
         is_ready.recv().unwrap();
         for round in 0..20u8 {
             let payload = vec![round; 100 + usize::from(round) * 400];
@@ -362,18 +365,7 @@ fn a_kernel_on_an_access_port_speaks_with_a_guest_on_a_trunk() {
     let net = Net::new();
     let (sender, files) = mpsc::channel();
     let (ready, is_ready) = mpsc::channel();
-    let echo = namespace(sender, move || {
-        let socket = UdpSocket::bind(("192.0.2.1", 5000)).unwrap();
-        socket
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .unwrap();
-        ready.send(()).unwrap();
-        for _ in 0..20 {
-            let mut buffer = [0; 9000];
-            let (len, from) = socket.recv_from(&mut buffer).unwrap();
-            socket.send_to(&buffer[..len], from).unwrap();
-        }
-    });
+    let echo = namespace(sender, move || echo_datagrams(&ready));
     let access = PortSpec {
         policy: PortPolicy {
             vlan: Some(10),

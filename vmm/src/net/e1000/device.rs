@@ -290,5 +290,5 @@ impl Device {
 }
 
 #[cfg(test)]
-#[path = "device_test.rs"]
+#[path = "tests/mod.rs"]
 mod tests;
