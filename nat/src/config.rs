@@ -112,6 +112,66 @@ pub struct Addressing {
     pub ipv6: Option<Ipv6Config>,
 }
 
+impl Addressing {
+    /// The gateway's address, of the family of another.
+    pub fn gateway(&self, like: IpAddr) -> Option<IpAddr> {
+        match like {
+            IpAddr::V4(_) => self.ipv4.map(|v4| v4.gateway.into()),
+            IpAddr::V6(_) => self.ipv6.map(|v6| v6.gateway.into()),
+        }
+    }
+
+    /// Whether an address is one of the gateway's own: its own, or that of its DNS forwarder. The router's link-local address
+    /// is made from its MAC address, see [`link_local`].
+    pub fn is_gateway(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(a) => self.ipv4.is_some_and(|v4| a == v4.gateway || a == v4.dns),
+            IpAddr::V6(a) => self.ipv6.is_some_and(|v6| a == v6.gateway || a == v6.dns),
+        }
+    }
+
+    /// Whether an address is the first or last of the subnet, which mean all of its stations.
+    pub fn is_broadcast(&self, address: IpAddr) -> bool {
+        let (Some(v4), IpAddr::V4(address)) = (self.ipv4, address) else {
+            return false;
+        };
+        let host = u32::MAX.checked_shr(v4.subnet.len().into()).unwrap_or(0);
+        let part = address.to_bits() & host;
+        v4.subnet.contains(address.into()) && v4.subnet.len() < 31 && (part == 0 || part == host)
+    }
+
+    /// Whether an address is within the network.
+    pub fn is_inside(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(_) => self.ipv4.is_some_and(|v4| v4.subnet.contains(address)),
+            IpAddr::V6(_) => self.ipv6.is_some_and(|v6| v6.prefix.contains(address)),
+        }
+    }
+}
+
+/// The link-local address of a MAC address (RFC 4291, appendix A).
+pub fn link_local(mac: MacAddr) -> Ipv6Addr {
+    let [first, b1, b2, b3, b4, b5] = mac.0;
+    Ipv6Addr::from_octets([
+        0xfe,
+        0x80,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        first ^ 2,
+        b1,
+        b2,
+        0xff,
+        0xfe,
+        b3,
+        b4,
+        b5,
+    ])
+}
+
 impl Default for Addressing {
     /// 10.0.2.0/24 with the gateway at .2 and DNS at .3, as QEMU's user network has it; and likewise below fd00::/64.
     fn default() -> Self {

@@ -1,12 +1,16 @@
 //! The gateway: one object that takes frames, events and time, and returns frames.
-use crate::config::Config;
-use crate::counters::Counters;
+use crate::config::{Config, link_local};
+use crate::counters::{Counters, DropReason};
+use crate::env::Env;
 use crate::forward::Forward;
-use crate::frame::{self, Content};
+use crate::frame::{self, Arp, Content, Packet, protocol};
+use crate::guests::Guests;
 use crate::host::{Host, HostError, Readiness, Token, TokenClass};
-use crate::meta::{FrameMeta, Output};
-use crate::services::{Context, Services};
+use crate::meta::{Checksum, FrameMeta, Output};
+use crate::services::Services;
 use crate::status::FlowStatus;
+use crate::tcp::{Pool, TcpTable};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// A gateway between a network of guests and a [`Host`].
@@ -16,6 +20,25 @@ pub struct Gateway<H: Host> {
     host: H,
     services: Services,
     counters: Counters,
+    guests: Guests,
+    pool: Pool,
+    tcp: TcpTable,
+}
+
+/// The parts that are shared, beside the table that is to use them.
+macro_rules! env {
+    ($gateway:ident, $now:expr, $out:expr) => {
+        &mut Env {
+            now: $now,
+            config: &$gateway.config,
+            out: $out,
+            host: &mut $gateway.host,
+            services: &mut $gateway.services,
+            guests: &mut $gateway.guests,
+            pool: &mut $gateway.pool,
+            counters: &mut $gateway.counters,
+        }
+    };
 }
 
 impl<H: Host> Gateway<H> {
@@ -23,6 +46,9 @@ impl<H: Host> Gateway<H> {
     pub fn new(config: Config, host: H, seed: u64) -> Self {
         Self {
             services: Services::new(&config, seed),
+            guests: Guests::new(config.quotas, seed),
+            pool: Pool::default(),
+            tcp: TcpTable::new(seed),
             config,
             host,
             counters: Counters::default(),
@@ -30,20 +56,87 @@ impl<H: Host> Gateway<H> {
     }
 
     /// A frame from the network.
-    pub fn input(&mut self, now: Duration, frame: &[u8], _meta: FrameMeta, out: &mut dyn Output) {
-        match frame::parse(frame) {
-            Ok(Content::Arp(arp)) => {
-                let mut cx = Context {
-                    now,
-                    host: &mut self.host,
-                    out,
-                    counters: &mut self.counters,
-                };
-                self.services.arp(&mut cx, &arp);
+    pub fn input(&mut self, now: Duration, frame: &[u8], meta: FrameMeta, out: &mut dyn Output) {
+        self.counters.frames_in += 1;
+        self.counters.bytes_in += frame.len() as u64;
+        let outcome = match frame::parse(frame) {
+            Ok(Content::Arp(arp)) => self.input_arp(now, &arp, out),
+            Ok(Content::Ip(packet)) => {
+                self.input_packet(now, &packet, meta.checksum == Checksum::Unknown, out)
             }
-            Ok(Content::Ip(_)) => {}
-            Err(reason) => self.counters.drop(reason),
+            Err(reason) => Err(reason),
+        };
+        if let Err(reason) = outcome {
+            self.counters.drop(reason);
         }
+    }
+
+    fn input_arp(
+        &mut self,
+        now: Duration,
+        arp: &Arp,
+        out: &mut dyn Output,
+    ) -> Result<(), DropReason> {
+        let guest = self
+            .guests
+            .seen(arp.sender_mac, now)
+            .ok_or(DropReason::GuestQuota)?;
+        let sender = arp.sender.into();
+        let addressing = &self.config.addressing;
+        if addressing.is_inside(sender) && !addressing.is_gateway(sender) {
+            self.guests.learn(guest, sender, now);
+        }
+        env!(self, now, out).with_services(|services, cx| services.arp(cx, arp));
+        Ok(())
+    }
+
+    fn input_packet(
+        &mut self,
+        now: Duration,
+        packet: &Packet<'_>,
+        verify: bool,
+        out: &mut dyn Output,
+    ) -> Result<(), DropReason> {
+        let guest = self
+            .guests
+            .seen(packet.link.source, now)
+            .ok_or(DropReason::GuestQuota)?;
+        self.check_source(now, guest, packet)?;
+        match packet.protocol {
+            protocol::TCP => {
+                self.tcp.input(env!(self, now, out), guest, packet, verify);
+                Ok(())
+            }
+            _ => Err(DropReason::UnknownProtocol),
+        }
+    }
+
+    /// A source must be an address that a guest of this network may have; unspecified is for who has none yet.
+    fn check_source(
+        &mut self,
+        now: Duration,
+        guest: u32,
+        packet: &Packet<'_>,
+    ) -> Result<(), DropReason> {
+        let addressing = &self.config.addressing;
+        let source = packet.source;
+        let local = matches!(source, IpAddr::V6(v6) if v6.is_unicast_link_local());
+        if source.is_unspecified() {
+            let datagram = matches!(packet.protocol, protocol::UDP | protocol::ICMPV6);
+            return if datagram {
+                Ok(())
+            } else {
+                Err(DropReason::BadSource)
+            };
+        }
+        if addressing.is_gateway(source)
+            || source == IpAddr::V6(link_local(self.config.mac))
+            || !(local || addressing.is_inside(source) && !addressing.is_broadcast(source))
+        {
+            return Err(DropReason::BadSource);
+        }
+        self.guests.learn(guest, source, now);
+        Ok(())
     }
 
     /// Something happened to a host socket.
@@ -54,32 +147,28 @@ impl<H: Host> Gateway<H> {
         ready: Readiness,
         out: &mut dyn Output,
     ) {
-        if token.class() == Some(TokenClass::Service) {
-            let mut cx = Context {
-                now,
-                host: &mut self.host,
-                out,
-                counters: &mut self.counters,
-            };
-            self.services.host_event(&mut cx, token, ready);
+        match token.class() {
+            Some(TokenClass::Tcp) => self.tcp.host_event(token, ready),
+            Some(TokenClass::Service) => env!(self, now, out)
+                .with_services(|services, cx| services.host_event(cx, token, ready)),
+            _ => {}
         }
     }
 
     /// Sends what is ready, and runs timers. Returns when to be called next, if nothing else happens; `Some(now)` or earlier: at
     /// once, or as soon as there is room in `out` again.
     pub fn poll(&mut self, now: Duration, out: &mut dyn Output) -> Option<Duration> {
-        let mut cx = Context {
-            now,
-            host: &mut self.host,
-            out,
-            counters: &mut self.counters,
-        };
-        self.services.poll(&mut cx)
+        let services = env!(self, now, out).with_services(Services::poll);
+        while let Some(stream) = self.services.next_ready_stream() {
+            self.tcp.stream_ready(stream);
+        }
+        let tcp = self.tcp.poll(env!(self, now, out));
+        [services, tcp].into_iter().flatten().min()
     }
 
     /// Every flow and mapping, for a table.
-    pub fn flows(&self, _now: Duration) -> impl Iterator<Item = FlowStatus> + '_ {
-        std::iter::empty()
+    pub fn flows(&self, now: Duration) -> impl Iterator<Item = FlowStatus> + '_ {
+        self.tcp.flows(now)
     }
 
     /// What was counted.

@@ -17,16 +17,26 @@
 mod bytes;
 mod config;
 mod counters;
+mod env;
 pub mod forward;
 pub mod frame;
 mod gateway;
+mod guests;
 mod host;
+mod icmp;
 mod meta;
+mod policy;
 pub mod services;
+mod slab;
 mod status;
+mod tcp;
+#[cfg(test)]
+mod testkit;
+mod timer;
 
 pub use config::{
     Addressing, Config, Filtering, Ipv4Config, Ipv6Config, Policy, Prefix, Quotas, Timeouts,
+    link_local,
 };
 pub use counters::{Counters, DropReason};
 pub use gateway::Gateway;

@@ -5,7 +5,7 @@ mod message;
 mod parse;
 
 pub use build::{IpHeader, Link, emit_ethernet, emit_ip, emit_udp};
-pub(crate) use build::{Pseudo, ethernet, ip_packet};
+pub(crate) use build::{Pseudo, emit_datagram, ip_packet, write_ip};
 pub(crate) use ip::protocol;
 pub use message::{Arp, ArpOperation, Datagram, Ndp};
 pub(crate) use parse::{Content, Fragment, Packet, parse};

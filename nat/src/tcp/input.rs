@@ -1,0 +1,227 @@
+//! What a segment of the guest does to its flow (RFC 9293, 3.10.7).
+use super::flow::{Flow, Outcome, Phase};
+use super::segment::{Header, Segment};
+use crate::counters::DropReason;
+use crate::env::Env;
+use crate::guests::Guest;
+use crate::host::HostError;
+use std::io::IoSlice;
+
+/// Payloads of at least this size go to the socket from the frame; smaller ones are collected, and written once per turn.
+const DIRECT: usize = 16 << 10;
+
+/// What becomes of a flow after a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Input {
+    /// it has something to do
+    Listed,
+    /// nothing changed
+    Ignored,
+    /// it is over
+    Remove,
+    /// it is over, and the segment begins another
+    Replace,
+}
+
+impl Flow {
+    pub(super) fn input(&mut self, env: &mut Env<'_>, segment: &Segment<'_>) -> Input {
+        match self.phase {
+            Phase::Connecting => self.input_connecting(env, segment),
+            Phase::SynReceived => self.input_syn_received(env, segment),
+            Phase::SynSent => self.input_syn_sent(env, segment),
+            Phase::Open => self.input_open(env, segment),
+            Phase::TimeWait => self.input_time_wait(segment),
+        }
+    }
+
+    fn input_connecting(&mut self, env: &mut Env<'_>, segment: &Segment<'_>) -> Input {
+        if segment.rst && segment.seq == self.offer.irs + 1 {
+            self.reset_peer(env);
+            return Input::Remove;
+        }
+        self.input_new_syn(env, segment)
+    }
+
+    /// Before the connection is open, a SYN with another number is one of a guest that has forgotten the first.
+    fn input_new_syn(&mut self, env: &mut Env<'_>, segment: &Segment<'_>) -> Input {
+        let is_new = segment.syn && segment.ack.is_none() && segment.seq != self.offer.irs;
+        if is_new && !segment.rst {
+            self.reset_peer(env);
+            return Input::Replace;
+        }
+        Input::Ignored
+    }
+
+    fn input_syn_received(&mut self, env: &mut Env<'_>, segment: &Segment<'_>) -> Input {
+        if segment.rst {
+            if segment.seq != self.receiver.next() {
+                env.counters.drop(DropReason::OutOfWindow);
+                return Input::Ignored;
+            }
+            self.reset_peer(env);
+            return Input::Remove;
+        }
+        if segment.syn {
+            self.syn_due = segment.seq == self.offer.irs;
+            return if self.syn_due {
+                Input::Listed
+            } else {
+                self.input_new_syn(env, segment)
+            };
+        }
+        match segment.ack {
+            Some(ack) if ack == self.iss + 1 && self.receiver.accepts(segment) => {
+                self.open(env, segment);
+                self.input_open(env, segment)
+            }
+            Some(_) => {
+                self.answer_with_reset(env, segment);
+                Input::Ignored
+            }
+            None => Input::Ignored,
+        }
+    }
+
+    fn input_syn_sent(&mut self, env: &mut Env<'_>, segment: &Segment<'_>) -> Input {
+        match segment.ack {
+            Some(ack) if ack == self.iss + 1 => {}
+            Some(_) => {
+                self.answer_with_reset(env, segment);
+                return Input::Ignored;
+            }
+            None => return Input::Ignored,
+        }
+        if segment.rst {
+            env.counters.tcp_refused += 1;
+            self.reset_peer(env);
+            return Input::Remove;
+        }
+        if segment.syn {
+            self.open_inbound(env, segment);
+            return Input::Listed;
+        }
+        Input::Ignored
+    }
+
+    fn answer_with_reset(&mut self, env: &mut Env<'_>, segment: &Segment<'_>) {
+        env.counters.drop(DropReason::OutOfWindow);
+        if let Some(header) = Header::reset_for(segment) {
+            self.emit(env, &header);
+        }
+    }
+
+    fn input_time_wait(&mut self, segment: &Segment<'_>) -> Input {
+        if segment.rst {
+            return Input::Remove;
+        }
+        // RFC 6191, 2: a SYN with a later number is a new connection.
+        if segment.syn && segment.ack.is_none() && self.receiver.next().before(segment.seq) {
+            return Input::Replace;
+        }
+        self.ack_due = true;
+        Input::Listed
+    }
+
+    fn input_open(&mut self, env: &mut Env<'_>, segment: &Segment<'_>) -> Input {
+        if segment.rst && segment.seq == self.receiver.next() {
+            env.counters.tcp_aborted += 1;
+            self.reset_peer(env);
+            return Input::Remove;
+        }
+        let in_window = self.receiver.accepts(segment);
+        if !in_window || segment.rst || segment.syn {
+            // Out of the window, or a blind attack (RFC 5961, 3.2 and 4.2): who is really there answers an ACK as it is right.
+            if !in_window {
+                env.counters.drop(DropReason::OutOfWindow);
+            }
+            self.ack_due = in_window || !segment.rst;
+            return Input::Listed;
+        }
+        if segment.ack.is_none() {
+            return Input::Ignored;
+        }
+        self.touch(env);
+        if !self.sender.acknowledge(segment, env.now) {
+            self.ack_due = true;
+            return Input::Listed;
+        }
+        if segment.len() == 0 {
+            return Input::Listed;
+        }
+        self.ack_due = true;
+        if !self.take_payload(env, segment) {
+            self.reset_guest(env);
+            self.reset_peer(env);
+            return Input::Remove;
+        }
+        self.receiver.note_fin(segment);
+        self.account(env);
+        Input::Listed
+    }
+
+    /// Moves a segment's payload on. False: the other end is gone.
+    fn take_payload(&mut self, env: &mut Env<'_>, segment: &Segment<'_>) -> bool {
+        let (mut start, mut bytes) = self.receiver.trim(segment);
+        if bytes.is_empty() {
+            return true;
+        }
+        let in_order = start == self.receiver.next();
+        let limited = env
+            .guests
+            .get(self.tuple.guest)
+            .is_none_or(Guest::is_upload_limited);
+        if in_order
+            && bytes.len() >= DIRECT
+            && self.receiver.waiting() == 0
+            && self.side.writable
+            && !limited
+        {
+            match Self::write_peer(self.peer, env, &[IoSlice::new(bytes)]) {
+                Ok(taken) => {
+                    self.side.writable = taken == bytes.len();
+                    self.sent += taken as u64;
+                    self.receiver.passed(taken.min(bytes.len()));
+                    start += taken;
+                    bytes = bytes.get(taken..).unwrap_or_default();
+                }
+                Err(HostError::WouldBlock) => self.side.writable = false,
+                Err(_) => return false,
+            }
+        }
+        if bytes.is_empty() {
+            return true;
+        }
+        let needed = self.receiver.needed_capacity(start, bytes.len());
+        let more = needed.saturating_sub(self.receiver.capacity());
+        if more > 0 && !self.may_grow(env, more) {
+            env.counters.drop(DropReason::BufferQuota);
+            return true;
+        }
+        if !self.receiver.store(env.pool, start, bytes) {
+            env.counters.drop(DropReason::BufferQuota);
+        }
+        if !in_order {
+            self.duplicates_due = self.duplicates_due.saturating_add(1);
+        }
+        true
+    }
+
+    /// What a timer does.
+    pub(super) fn expire(&mut self, env: &mut Env<'_>) -> Outcome {
+        let due = self.wake_at.is_some_and(|at| at <= env.now);
+        if due {
+            self.wake_at = None;
+        }
+        match self.phase {
+            Phase::Connecting if due => {
+                self.refuse(env, HostError::TimedOut);
+                self.reset_peer(env);
+                Outcome::Remove
+            }
+            Phase::SynReceived | Phase::SynSent if due => self.syn_timeout(env),
+            Phase::TimeWait if due => Outcome::Remove,
+            Phase::Open => self.expire_open(env),
+            _ => Outcome::Keep,
+        }
+    }
+}
