@@ -1,17 +1,39 @@
 //! What the gateway itself answers: ARP, NDP and router advertisements, DHCP, DNS, TFTP.
 //!
 //! The gateway parses and checks frames down to the datagram, and hands over what is for its own addresses, for broadcast or for a
-//! multicast group. Answers go out through [`Context::out`]; [`crate::frame`] has what writes their headers.
+//! multicast group. Each service is a pure function of bytes and time, in a module of its own; this one tells them apart, and
+//! writes what they answer to [`Context::out`].
+mod arp;
+mod config;
+mod cursor;
+pub mod dhcp4;
+pub mod dhcp6;
+pub mod dns;
+mod hosts;
+mod leases;
+mod ndp;
+mod ra;
+mod random;
+pub mod tftp;
+
 use crate::config::Config;
 use crate::counters::{Counters, DropReason};
-use crate::frame::{Arp, Datagram, Ndp};
-use crate::{Host, Output, Readiness, Token};
+use crate::frame::{
+    Arp, Datagram, ETHERTYPE_ARP, IpHeader, Link, Ndp, Pseudo, emit_ethernet, emit_ip, emit_udp,
+    protocol,
+};
+use crate::{Host, Ipv4Config, Ipv6Config, MacAddr, Output, Readiness, Token};
+use random::Random;
+use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// What the services are told.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ServicesConfig {}
+pub use config::{BootConfig, Dhcp6, DnsConfig, ServicesConfig, link_local};
+pub use hosts::{MAX_HOSTNAME, Reservation, hostname};
+pub use leases::{Client, Lease, LeaseRecord, LeaseTable, PER_STATION, State};
+
+/// Names of guests that have no reservation.
+const MAX_NAMES: usize = 8192;
 
 /// What a service may use while it handles something.
 #[allow(missing_debug_implementations, reason = "borrows trait objects")]
@@ -27,82 +49,515 @@ pub struct Context<'a> {
 }
 
 /// A TCP connection of a guest to a service of the gateway (DNS over TCP).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId(pub u32);
+
+/// The leases of a network, to be kept across a restart.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leases {
+    /// of DHCPv4
+    #[serde(default)]
+    pub ipv4: Vec<LeaseRecord>,
+    /// of DHCPv6
+    #[serde(default)]
+    pub ipv6: Vec<LeaseRecord>,
+}
 
 /// All services of a gateway.
 #[derive(Debug)]
-pub struct Services {}
+pub struct Services {
+    mac: MacAddr,
+    mtu: u16,
+    /// the gateway's addresses, that of the DNS forwarder included
+    own: Vec<IpAddr>,
+    /// those at which the DNS forwarder answers
+    dns_addresses: Vec<IpAddr>,
+    /// when something was handled last
+    now: Duration,
+    random: Random,
+    hosts: hosts::Hosts,
+    arp: arp::Responder,
+    ndp: ndp::Responder,
+    ra: Option<ra::Advertiser>,
+    dhcp4: Option<(IpAddr, dhcp4::Server)>,
+    dhcp6: Option<dhcp6::Server>,
+    dns: Option<dns::Forwarder>,
+    tftp: Option<tftp::Server>,
+}
 
 impl Services {
     /// `seed` makes what must not be guessed (DNS query ids).
-    pub fn new(_config: &Config, _seed: u64) -> Self {
-        Self {}
+    pub fn new(config: &Config, seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let ipv4 = config.addressing.ipv4.as_ref();
+        let ipv6 = config.addressing.ipv6.as_ref();
+        let own4 = ipv4.map(|ipv4| [ipv4.gateway, ipv4.dns]);
+        let own6 = ipv6.map(|ipv6| [ipv6.gateway, ipv6.dns]);
+        let mut own6_all: Vec<_> = own6.into_iter().flatten().collect();
+        own6_all.extend(ipv6.map(|_| link_local(config.mac)));
+        let own4_all: Vec<_> = own4.into_iter().flatten().collect();
+        let mut own: Vec<IpAddr> = own4_all.iter().map(|own| IpAddr::V4(*own)).collect();
+        own.extend(own6_all.iter().map(|own| IpAddr::V6(*own)));
+        let told = &config.services;
+        Self {
+            mac: config.mac,
+            mtu: config.mtu,
+            dns_addresses: dns_addresses(config, &own),
+            now: Duration::ZERO,
+            hosts: hosts::Hosts::new(&told.reservations, MAX_NAMES),
+            arp: arp::Responder::new(config.mac, own4_all),
+            ndp: ndp::Responder::new(config.mac, own6_all.clone()),
+            ra: ipv6
+                .filter(|_| told.router_advertisements)
+                .map(|ipv6| ra::Advertiser::new(ra_config(config, ipv6), random.u64())),
+            dhcp4: ipv4.filter(|_| told.dhcp4).map(|ipv4| {
+                let server =
+                    dhcp4::Server::new(dhcp4_config(config, ipv4), told.reservations.clone());
+                (ipv4.gateway.into(), server)
+            }),
+            dhcp6: ipv6.filter(|_| told.dhcp6 != Dhcp6::Off).map(|ipv6| {
+                let described = dhcp6_config(config, ipv6, own6_all);
+                dhcp6::Server::new(described, told.reservations.clone())
+            }),
+            dns: told.dns.forwarder.then(|| forwarder(config, random.u64())),
+            tftp: None,
+            own,
+            random,
+        }
+    }
+
+    /// Serves files of a directory by TFTP from now on.
+    pub fn serve_directory(&mut self, directory: Box<dyn tftp::Directory>) {
+        self.tftp = Some(tftp::Server::new(directory, self.mtu, self.random.u64()));
+    }
+
+    /// Passes DNS questions on to other servers from now on.
+    pub fn set_dns_upstreams(&mut self, servers: &[SocketAddr]) {
+        if let Some(dns) = &mut self.dns {
+            dns.set_upstreams(servers);
+        }
+    }
+
+    /// What the DNS forwarder has done.
+    pub fn dns_counters(&self) -> dns::DnsCounters {
+        self.dns
+            .as_ref()
+            .map(dns::Forwarder::counters)
+            .unwrap_or_default()
+    }
+
+    /// The leases that run, to be kept.
+    pub fn leases(&self, now: Duration) -> Leases {
+        let ipv6 = self.dhcp6.as_ref().and_then(dhcp6::Server::leases);
+        Leases {
+            ipv4: self
+                .dhcp4
+                .as_ref()
+                .map(|(_, server)| server.leases().export(now))
+                .unwrap_or_default(),
+            ipv6: ipv6.map(|leases| leases.export(now)).unwrap_or_default(),
+        }
+    }
+
+    /// A number that changes whenever [`Self::leases`] does, but for the passing of time.
+    pub fn leases_generation(&self) -> u64 {
+        let ipv4 = self
+            .dhcp4
+            .as_ref()
+            .map_or(0, |(_, server)| server.leases().generation());
+        let ipv6 = self.dhcp6.as_ref().and_then(dhcp6::Server::leases);
+        ipv4 + ipv6.map_or(0, LeaseTable::generation)
+    }
+
+    /// Takes kept leases, which [`Self::leases`] gave `elapsed` ago.
+    pub fn restore_leases(&mut self, now: Duration, leases: &Leases, elapsed: Duration) {
+        if let Some((_, server)) = &mut self.dhcp4 {
+            server.import(now, &leases.ipv4, elapsed, &mut self.hosts);
+        }
+        if let Some(server) = &mut self.dhcp6 {
+            server.import(now, &leases.ipv6, elapsed, &mut self.hosts);
+        }
     }
 
     /// An ARP packet. The gateway has already learned its sender.
-    pub fn arp(&mut self, cx: &mut Context<'_>, _arp: &Arp) {
-        cx.counters.drop(DropReason::Service);
+    pub fn arp(&mut self, cx: &mut Context<'_>, arp: &Arp) {
+        if let Some(reply) = self.arp.answer(arp) {
+            let sent = emit_ethernet(cx.out, self.to(arp.sender_mac), ETHERTYPE_ARP, &reply);
+            count(cx, sent);
+        }
     }
 
     /// A neighbor or router solicitation or advertisement with hop limit 255. The gateway has already learned its sender.
-    pub fn ndp(&mut self, cx: &mut Context<'_>, _ndp: &Ndp<'_>) {
-        cx.counters.drop(DropReason::Service);
+    pub fn ndp(&mut self, cx: &mut Context<'_>, ndp: &Ndp<'_>) {
+        self.now = cx.now;
+        let advertised = self.ra.as_mut().and_then(|ra| ra.answer(cx.now, ndp));
+        if let Some(answer) = advertised.or_else(|| self.ndp.answer(ndp)) {
+            self.send_ndp(cx, answer);
+        }
     }
 
     /// A UDP datagram to an address of the gateway, broadcast or multicast. False: no service has this port.
-    pub fn datagram(&mut self, _cx: &mut Context<'_>, _datagram: &Datagram<'_>) -> bool {
-        false
+    pub fn datagram(&mut self, cx: &mut Context<'_>, datagram: &Datagram<'_>) -> bool {
+        self.now = cx.now;
+        let to = datagram.destination;
+        match to.port() {
+            dhcp4::SERVER_PORT if to.is_ipv4() && self.dhcp4.is_some() => {
+                self.dhcp4_message(cx, datagram);
+            }
+            dhcp6::SERVER_PORT if to.is_ipv6() && self.dhcp6.is_some() => {
+                self.dhcp6_message(cx, datagram);
+            }
+            dns::spec::PORT if self.dns.is_some() && self.dns_addresses.contains(&to.ip()) => {
+                self.dns_query(cx, datagram);
+            }
+            port if self.own.contains(&to.ip()) && self.has_transfer(port) => {
+                self.tftp_packet(cx, datagram);
+            }
+            _ => return false,
+        }
+        true
     }
 
     /// Whether a service accepts TCP connections to this address and port of the gateway's.
-    pub fn listens(&self, _local: SocketAddr) -> bool {
-        false
+    pub fn listens(&self, local: SocketAddr) -> bool {
+        let answers = local.port() == dns::spec::PORT && self.dns.is_some();
+        answers && self.dns_addresses.contains(&local.ip())
     }
 
     /// A guest connected to a service. False: it is not to be.
-    pub fn stream_open(&mut self, _now: Duration, _stream: StreamId, _guest: SocketAddr) -> bool {
-        false
+    pub fn stream_open(&mut self, now: Duration, stream: StreamId, guest: SocketAddr) -> bool {
+        let dns = self.dns.as_mut();
+        dns.is_some_and(|dns| dns.stream_open(now, stream, guest))
     }
 
     /// Bytes that the guest sent, in order; how many were taken. The rest comes again once there was output.
-    pub fn stream_input(
-        &mut self,
-        _cx: &mut Context<'_>,
-        _stream: StreamId,
-        bytes: &[u8],
-    ) -> usize {
-        bytes.len()
+    pub fn stream_input(&mut self, cx: &mut Context<'_>, stream: StreamId, bytes: &[u8]) -> usize {
+        let Some(dns) = &mut self.dns else {
+            return bytes.len();
+        };
+        let mut scene = dns::Scene {
+            now: cx.now,
+            host: cx.host,
+            hosts: &self.hosts,
+        };
+        dns.stream_input(&mut scene, stream, bytes)
     }
 
     /// Moves bytes for the guest into `into`; how many. `None`: there will be no more, close.
-    pub fn stream_output(&mut self, _stream: StreamId, _into: &mut [u8]) -> Option<usize> {
-        None
+    pub fn stream_output(&mut self, stream: StreamId, into: &mut [u8]) -> Option<usize> {
+        self.dns.as_mut()?.stream_output(stream, into)
     }
 
     /// The guest closed or reset the connection.
-    pub fn stream_closed(&mut self, _stream: StreamId) {}
+    pub fn stream_closed(&mut self, stream: StreamId) {
+        if let Some(dns) = &mut self.dns {
+            dns.stream_closed(stream);
+        }
+    }
 
     /// A stream that has output since it was asked last, if there is one; each is told once.
     pub fn next_ready_stream(&mut self) -> Option<StreamId> {
-        None
+        self.dns.as_mut()?.next_ready_stream()
     }
 
     /// Something happened to a socket with a token of class [`crate::TokenClass::Service`].
-    pub fn host_event(&mut self, _cx: &mut Context<'_>, _token: Token, _ready: Readiness) {}
+    pub fn host_event(&mut self, cx: &mut Context<'_>, token: Token, _ready: Readiness) {
+        self.now = cx.now;
+        let Some(dns) = &mut self.dns else {
+            return;
+        };
+        let mut scene = dns::Scene {
+            now: cx.now,
+            host: cx.host,
+            hosts: &self.hosts,
+        };
+        dns.host_event(&mut scene, token);
+        self.send_dns(cx);
+    }
 
     /// Timers; when to be called next.
-    pub fn poll(&mut self, _cx: &mut Context<'_>) -> Option<Duration> {
-        None
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Option<Duration> {
+        self.now = cx.now;
+        if let Some(advertisement) = self.ra.as_mut().and_then(|ra| ra.poll(cx.now)) {
+            self.send_ndp(cx, advertisement);
+        }
+        let advertisement = self.ra.as_ref().map(ra::Advertiser::next);
+        let mut packets = Vec::new();
+        let tftp = self.tftp.as_mut();
+        let transfer = tftp.and_then(|tftp| tftp.poll(cx.now, &mut packets));
+        send_tftp(self.mac, cx, &packets);
+        let timeout = self.dns.as_mut().and_then(|dns| {
+            let mut scene = dns::Scene {
+                now: cx.now,
+                host: cx.host,
+                hosts: &self.hosts,
+            };
+            dns.poll(&mut scene)
+        });
+        self.send_dns(cx);
+        [advertisement, transfer, timeout]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The address of a guest by its name (a lease's or a reservation's).
-    pub fn resolve(&self, _name: &str, _ipv6: bool) -> Option<IpAddr> {
-        None
+    pub fn resolve(&self, name: &str, ipv6: bool) -> Option<IpAddr> {
+        let name = hostname(name)?;
+        let mut addresses = self.hosts.addresses(self.now, &name)?;
+        addresses.find(|address| address.is_ipv6() == ipv6)
     }
 
     /// The address that was leased first and still is, for forwards that name no guest.
-    pub fn first_lease(&self, _ipv6: bool) -> Option<IpAddr> {
-        None
+    pub fn first_lease(&self, ipv6: bool) -> Option<IpAddr> {
+        let leases = if ipv6 {
+            self.dhcp6.as_ref()?.leases()?
+        } else {
+            self.dhcp4.as_ref()?.1.leases()
+        };
+        leases.first(self.now)
+    }
+
+    fn dhcp4_message(&mut self, cx: &mut Context<'_>, datagram: &Datagram<'_>) {
+        let Some((address, server)) = &mut self.dhcp4 else {
+            return;
+        };
+        let source = SocketAddr::new(*address, dhcp4::SERVER_PORT);
+        match server.handle(cx.now, datagram.mac, datagram.payload, &mut self.hosts) {
+            Ok(reply) => {
+                let link = self.to(reply.mac);
+                let sent = emit_udp(
+                    cx.out,
+                    link,
+                    source,
+                    reply.destination.into(),
+                    &reply.payload,
+                );
+                count(cx, sent);
+            }
+            Err(dhcp4::Silence::Done) => {}
+            Err(_) => cx.counters.drop(DropReason::Service),
+        }
+    }
+
+    fn dhcp6_message(&mut self, cx: &mut Context<'_>, datagram: &Datagram<'_>) {
+        let Some(server) = &mut self.dhcp6 else {
+            return;
+        };
+        let multicast = datagram.destination.ip() == dhcp6::ALL_SERVERS;
+        let (now, mac) = (cx.now, datagram.mac);
+        match server.handle(now, mac, multicast, datagram.payload, &mut self.hosts) {
+            Ok(reply) => {
+                let source = SocketAddr::new(link_local(self.mac).into(), dhcp6::SERVER_PORT);
+                let link = self.to(mac);
+                let sent = emit_udp(cx.out, link, source, datagram.source, &reply);
+                count(cx, sent);
+            }
+            Err(dhcp6::Silence::Done) => {}
+            Err(_) => cx.counters.drop(DropReason::Service),
+        }
+    }
+
+    fn dns_query(&mut self, cx: &mut Context<'_>, datagram: &Datagram<'_>) {
+        let Some(dns) = &mut self.dns else {
+            return;
+        };
+        let mut scene = dns::Scene {
+            now: cx.now,
+            host: cx.host,
+            hosts: &self.hosts,
+        };
+        let client = dns::Client::Udp {
+            mac: datagram.mac,
+            guest: datagram.source,
+            local: datagram.destination,
+        };
+        dns.query(&mut scene, client, datagram.payload);
+        self.send_dns(cx);
+    }
+
+    fn has_transfer(&self, port: u16) -> bool {
+        self.tftp.as_ref().is_some_and(|tftp| tftp.has(port))
+    }
+
+    fn tftp_packet(&mut self, cx: &mut Context<'_>, datagram: &Datagram<'_>) {
+        let Some(tftp) = &mut self.tftp else {
+            return;
+        };
+        let ends = tftp::Ends {
+            mac: datagram.mac,
+            guest: datagram.source,
+            local: datagram.destination,
+        };
+        let mut packets = Vec::new();
+        tftp.handle(cx.now, ends, datagram.payload, &mut packets);
+        send_tftp(self.mac, cx, &packets);
+    }
+
+    fn send_dns(&mut self, cx: &mut Context<'_>) {
+        let replies = self.dns.as_mut().map(dns::Forwarder::take_replies);
+        for reply in replies.unwrap_or_default() {
+            let link = self.to(reply.mac);
+            let sent = emit_udp(cx.out, link, reply.local, reply.guest, &reply.payload);
+            count(cx, sent);
+        }
+    }
+
+    fn send_ndp(&self, cx: &mut Context<'_>, answer: ndp::Outgoing) {
+        let header = IpHeader {
+            source: answer.source.into(),
+            destination: answer.destination.into(),
+            protocol: protocol::ICMPV6,
+            // RFC 4861: proof that it did not come from beyond a router
+            hop_limit: 255,
+            traffic_class: 0,
+        };
+        let mut message = answer.message;
+        let pseudo = Pseudo::V6(answer.source, answer.destination);
+        let sum = pseudo.sum(protocol::ICMPV6, message.len()).bytes(&message);
+        if let Some(field) = message.get_mut(2..4) {
+            field.copy_from_slice(&sum.checksum());
+        }
+        let sent = emit_ip(cx.out, self.to(answer.mac), &header, &message);
+        count(cx, sent);
+    }
+
+    fn to(&self, destination: MacAddr) -> Link {
+        Link {
+            source: self.mac,
+            destination,
+        }
     }
 }
+
+/// All of these protocols repeat what is lost: an answer that finds no room is counted, not kept.
+fn count(cx: &mut Context<'_>, sent: bool) {
+    if !sent {
+        cx.counters.drop(DropReason::NoRoom);
+    }
+}
+
+fn send_tftp(mac: MacAddr, cx: &mut Context<'_>, packets: &[tftp::Outgoing]) {
+    for packet in packets {
+        let link = Link {
+            source: mac,
+            destination: packet.ends.mac,
+        };
+        let (local, guest) = (packet.ends.local, packet.ends.guest);
+        let sent = emit_udp(cx.out, link, local, guest, &packet.payload);
+        count(cx, sent);
+    }
+}
+
+/// The forwarder answers at its own address; and at the gateway's, unless that stands for the host.
+fn dns_addresses(config: &Config, own: &[IpAddr]) -> Vec<IpAddr> {
+    if !config.policy.gateway_is_host_loopback {
+        return own.to_vec();
+    }
+    let ipv4 = config.addressing.ipv4.map(|ipv4| IpAddr::V4(ipv4.dns));
+    let ipv6 = config.addressing.ipv6.map(|ipv6| IpAddr::V6(ipv6.dns));
+    ipv4.into_iter().chain(ipv6).collect()
+}
+
+fn ra_config(config: &Config, ipv6: &Ipv6Config) -> ra::Config {
+    let told = &config.services;
+    let servers = told.servers(ipv6.dns.into()).into_iter();
+    ra::Config {
+        mac: config.mac,
+        link_local: link_local(config.mac),
+        prefix: ipv6.prefix,
+        mtu: config.mtu,
+        router: told.default_route,
+        managed: told.dhcp6 == Dhcp6::Stateful,
+        other: told.dhcp6 != Dhcp6::Off,
+        dns: servers.filter_map(only_ipv6).collect(),
+        search: told.search_list(),
+    }
+}
+
+fn dhcp4_config(config: &Config, ipv4: &Ipv4Config) -> dhcp4::Config {
+    let told = &config.services;
+    let servers = told.servers(ipv4.dns.into()).into_iter();
+    dhcp4::Config {
+        address: ipv4.gateway,
+        own: vec![ipv4.gateway, ipv4.dns],
+        prefix_len: ipv4.subnet.len(),
+        pool: told.pool4(ipv4),
+        router: told.default_route,
+        dns: servers
+            .filter_map(|server| match server {
+                IpAddr::V4(server) => Some(server),
+                IpAddr::V6(_) => None,
+            })
+            .collect(),
+        domain: told.domain.clone(),
+        search: told.search_list(),
+        mtu: config.mtu,
+        lease_time: told.lease_time,
+        rapid_commit: told.rapid_commit,
+        boot: told.boot.as_ref().map(|boot| {
+            let server = boot.server.unwrap_or(ipv4.gateway);
+            dhcp4::Boot {
+                server,
+                server_name: server.to_string(),
+                file: boot.file.clone(),
+            }
+        }),
+    }
+}
+
+fn dhcp6_config(config: &Config, ipv6: &Ipv6Config, own: Vec<std::net::Ipv6Addr>) -> dhcp6::Config {
+    let told = &config.services;
+    let servers = told.servers(ipv6.dns.into()).into_iter();
+    // A boot server of IPv4 is no help here: the gateway's own TFTP server is.
+    let boot = told.boot.as_ref().filter(|boot| boot.server.is_none());
+    dhcp6::Config {
+        mac: config.mac,
+        prefix: ipv6.prefix,
+        own,
+        pool: (told.dhcp6 == Dhcp6::Stateful).then(|| told.pool6(ipv6)),
+        dns: servers.filter_map(only_ipv6).collect(),
+        search: told.search_list(),
+        lease_time: told.lease_time,
+        rapid_commit: told.rapid_commit,
+        boot_url: boot.map(|boot| format!("tftp://[{}]/{}", ipv6.gateway, boot.file)),
+    }
+}
+
+fn only_ipv6(address: IpAddr) -> Option<std::net::Ipv6Addr> {
+    match address {
+        IpAddr::V6(address) => Some(address),
+        IpAddr::V4(_) => None,
+    }
+}
+
+fn forwarder(config: &Config, seed: u64) -> dns::Forwarder {
+    let told = &config.services;
+    let ipv4 = config.addressing.ipv4.as_ref();
+    let ipv6 = config.addressing.ipv6.as_ref();
+    let subnets = ipv4.map(|ipv4| ipv4.subnet).into_iter();
+    let subnets = subnets.chain(ipv6.map(|ipv6| ipv6.prefix)).collect();
+    let mut records = told.dns.records.clone();
+    // The gateway is a host of its network too.
+    if let Ok(name) = "gateway".parse::<dns::Name>() {
+        let addresses = ipv4.map(|ipv4| ipv4.gateway.into()).into_iter();
+        let addresses = addresses.chain(ipv6.map(|ipv6| ipv6.gateway.into()));
+        let name = told
+            .domain
+            .as_ref()
+            .and_then(|domain| name.within(domain))
+            .unwrap_or(name);
+        records.push(dns::StaticRecord {
+            name,
+            addresses: addresses.collect(),
+        });
+    }
+    let zone = dns::Zone::new(told.domain.clone(), subnets, &records);
+    // Names are a way out too: without a world there is nobody to ask.
+    let world = !config.policy.restrict;
+    dns::Forwarder::new(zone, told.dns.cache, &told.dns.upstreams, world, seed)
+}
+
+#[cfg(test)]
+#[path = "services_test.rs"]
+mod tests;

@@ -1,0 +1,203 @@
+//! The server: transfers by their ports (RFC 1350, 4), within bounds.
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::directory::{Directory, OpenError, clean};
+use super::message::{ErrorCode, PORT, Packet, Request, error};
+use super::transfer::{Fate, Transfer};
+use crate::MacAddr;
+use crate::services::random::Random;
+
+/// Transfers of all guests, and of one.
+const MAX_TRANSFERS: usize = 64;
+const PER_GUEST: usize = 4;
+/// Ports of transfers: the dynamic ones (RFC 6335, 6).
+const FIRST_PORT: u16 = 49_152;
+
+/// The two ends of a transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ends {
+    pub(crate) mac: MacAddr,
+    pub(crate) guest: SocketAddr,
+    /// ours; its port is the transfer's
+    pub(crate) local: SocketAddr,
+}
+
+/// A packet to a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Outgoing {
+    pub(crate) ends: Ends,
+    pub(crate) payload: Vec<u8>,
+}
+
+/// The TFTP server of one network.
+#[derive(Debug)]
+pub(crate) struct Server {
+    directory: Box<dyn Directory>,
+    mtu: usize,
+    random: Random,
+    transfers: BTreeMap<u16, (Ends, Transfer)>,
+}
+
+impl Server {
+    pub(crate) fn new(directory: Box<dyn Directory>, mtu: u16, seed: u64) -> Self {
+        Self {
+            directory,
+            mtu: mtu.into(),
+            random: Random::new(seed),
+            transfers: BTreeMap::new(),
+        }
+    }
+
+    /// Whether a port of ours belongs to a transfer.
+    pub(crate) fn has(&self, port: u16) -> bool {
+        port == PORT || self.transfers.contains_key(&port)
+    }
+
+    /// A packet from a client; `ends.local` is where it was sent to.
+    pub(crate) fn handle(
+        &mut self,
+        now: Duration,
+        ends: Ends,
+        payload: &[u8],
+        out: &mut Vec<Outgoing>,
+    ) {
+        let packet = Packet::parse(payload);
+        if ends.local.port() != PORT {
+            return self.proceed(now, ends, packet.as_ref(), out);
+        }
+        let (code, text) = match packet {
+            Some(Packet::Read(request)) => return self.begin(now, ends, &request, out),
+            Some(Packet::Write) => (ErrorCode::AccessViolation, "read only"),
+            // Errors are never answered.
+            Some(Packet::Error) => return,
+            _ => (ErrorCode::IllegalOperation, "no such request"),
+        };
+        out.push(Outgoing {
+            ends,
+            payload: error(code, text),
+        });
+    }
+
+    /// Repeats what was not acknowledged; when to be called next.
+    pub(crate) fn poll(&mut self, now: Duration, out: &mut Vec<Outgoing>) -> Option<Duration> {
+        self.transfers.retain(|_, (ends, transfer)| {
+            let ends = *ends;
+            let mut send = |payload| out.push(Outgoing { ends, payload });
+            transfer.poll(now, &mut send) == Fate::Continues
+        });
+        self.transfers
+            .values()
+            .map(|(_, transfer)| transfer.deadline)
+            .min()
+    }
+
+    fn begin(&mut self, now: Duration, ends: Ends, request: &Request, out: &mut Vec<Outgoing>) {
+        // A request that came again: its first transfer has not been heard of by the client.
+        self.transfers.retain(|_, (other, _)| {
+            (other.mac, other.guest, other.local.ip()) != (ends.mac, ends.guest, ends.local.ip())
+        });
+        match self.try_begin(now, ends, request, out) {
+            Ok(()) => {}
+            Err((code, text)) => out.push(Outgoing {
+                ends,
+                payload: error(code, text),
+            }),
+        }
+    }
+
+    fn try_begin(
+        &mut self,
+        now: Duration,
+        ends: Ends,
+        request: &Request,
+        out: &mut Vec<Outgoing>,
+    ) -> Result<(), (ErrorCode, &'static str)> {
+        if !request.octet {
+            return Err((ErrorCode::IllegalOperation, "mode octet only"));
+        }
+        let mut transfers = self.transfers.values();
+        let of_guest = transfers
+            .by_ref()
+            .filter(|(other, _)| other.mac == ends.mac);
+        if of_guest.count() >= PER_GUEST || self.transfers.len() >= MAX_TRANSFERS {
+            return Err((ErrorCode::Undefined, "too many transfers"));
+        }
+        let path = clean(&request.file).ok_or((ErrorCode::AccessViolation, "not here"))?;
+        let file = self.directory.open(&path).map_err(|why| match why {
+            OpenError::NotFound => (ErrorCode::NotFound, "no such file"),
+            OpenError::Denied => (ErrorCode::AccessViolation, "not to be read"),
+            OpenError::Failed => (ErrorCode::Undefined, "the file cannot be opened"),
+        })?;
+        let port = self.free_port();
+        let mut local = ends.local;
+        local.set_port(port);
+        let ends = Ends { local, ..ends };
+        // IP, UDP and TFTP headers: no block is larger than a packet.
+        let headers = if local.is_ipv4() {
+            20 + 8 + 4
+        } else {
+            40 + 8 + 4
+        };
+        let max_block = self.mtu.saturating_sub(headers);
+        let mut send = |payload| out.push(Outgoing { ends, payload });
+        let (transfer, fate) = Transfer::start(now, file, request.options, max_block, &mut send);
+        if fate == Fate::Continues {
+            self.transfers.insert(port, (ends, transfer));
+        }
+        Ok(())
+    }
+
+    fn proceed(
+        &mut self,
+        now: Duration,
+        ends: Ends,
+        packet: Option<&Packet>,
+        out: &mut Vec<Outgoing>,
+    ) {
+        let port = ends.local.port();
+        let Some((held, transfer)) = self.transfers.get_mut(&port) else {
+            return;
+        };
+        if *held != ends {
+            // RFC 1350, 4: a stranger is told, and the transfer goes on.
+            if !matches!(packet, Some(Packet::Error)) {
+                out.push(Outgoing {
+                    ends,
+                    payload: error(ErrorCode::UnknownTransfer, "not your transfer"),
+                });
+            }
+            return;
+        }
+        let mut send = |payload| out.push(Outgoing { ends, payload });
+        let fate = match packet {
+            Some(Packet::Ack(number)) => transfer.acknowledge(now, *number, &mut send),
+            Some(Packet::Error) => Fate::Ended,
+            _ => {
+                send(error(
+                    ErrorCode::IllegalOperation,
+                    "only acknowledgements now",
+                ));
+                Fate::Ended
+            }
+        };
+        if fate == Fate::Ended {
+            self.transfers.remove(&port);
+        }
+    }
+
+    /// There are many more ports than transfers.
+    fn free_port(&mut self) -> u16 {
+        loop {
+            let port = FIRST_PORT | self.random.u16() >> 2;
+            if !self.transfers.contains_key(&port) {
+                return port;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "server_test.rs"]
+mod tests;
