@@ -19,6 +19,7 @@ pub mod device_queue;
 pub mod e1000;
 mod input;
 mod message;
+mod nic;
 pub mod offload;
 mod ring;
 mod session;

@@ -10,6 +10,9 @@ fn nets_are_read_and_mistakes_explained() {
         (net.mac, net.queues, net.mtu),
         (Some([0x52, 0x54, 0, 0, 0, 2]), 2, Some(9000))
     );
+    assert!(net.link);
+    let net: NetConfig = "socket=/s,model=e1000-82545em,link=down".parse().unwrap();
+    assert_eq!((net.model, net.link), (NetModel::E1000Server, false));
     for (text, expected) in [
         ("", "give network=NAME or socket=PATH"),
         ("network=", "`network` needs a value"),
@@ -21,6 +24,7 @@ fn nets_are_read_and_mistakes_explained() {
         ("network=a,model=rtl8139", "not in this version yet"),
         ("network=a,model=e1000,queues=2", "only model=virtio"),
         ("network=a,model=foo", "unknown model"),
+        ("network=a,link=maybe", "link=up or link=down"),
         ("network=a,colour=red", "unknown key `colour`"),
     ] {
         let error = text.parse::<NetConfig>().unwrap_err();

@@ -1,4 +1,4 @@
-//! `--net network=NAME|socket=PATH[,mac=…][,queues=N][,mtu=N][,model=MODEL]`
+//! `--net network=NAME|socket=PATH[,mac=…][,queues=N][,mtu=N][,model=MODEL][,link=down]`
 
 use std::{path::PathBuf, str::FromStr};
 
@@ -6,6 +6,12 @@ use super::{pairs, value};
 
 /// Queue pairs of a NIC at most.
 const MAX_QUEUE_PAIRS: u16 = 8;
+/// Names of the models.
+const MODELS: [(&str, NetModel); 3] = [
+    ("virtio", NetModel::Virtio),
+    ("e1000", NetModel::E1000),
+    ("e1000-82545em", NetModel::E1000Server),
+];
 /// Models that later versions have.
 const FUTURE_MODELS: [&str; 3] = ["rtl8139", "ne2k_pci", "pcnet"];
 
@@ -17,6 +23,8 @@ pub enum NetModel {
     Virtio,
     /// Intel 82540EM.
     E1000,
+    /// Intel 82545EM.
+    E1000Server,
 }
 
 /// How a NIC reaches its network.
@@ -41,6 +49,8 @@ pub struct NetConfig {
     pub queues: u16,
     /// MTU told to the guest; the back-end's own when missing.
     pub mtu: Option<u16>,
+    /// Its cable is plugged in.
+    pub link: bool,
 }
 
 impl FromStr for NetConfig {
@@ -49,7 +59,7 @@ impl FromStr for NetConfig {
     fn from_str(text: &str) -> Result<Self, String> {
         let mut source = None;
         let mut model = NetModel::default();
-        let (mut mac, mut queues, mut mtu) = (None, 1, None);
+        let (mut mac, mut queues, mut mtu, mut link) = (None, 1, None, true);
         for (key, given) in pairs(text) {
             let new_source = match key {
                 "network" => Some(NetSource::Network(value(key, given)?.to_owned())),
@@ -70,9 +80,13 @@ impl FromStr for NetConfig {
                     model = parse_model(value(key, given)?)?;
                     None
                 }
+                "link" => {
+                    link = parse_link(value(key, given)?)?;
+                    None
+                }
                 other => {
                     return Err(format!(
-                        "unknown key `{other}`: --net knows network, socket, mac, queues, mtu and model"
+                        "unknown key `{other}`: --net knows network, socket, mac, queues, mtu, model and link"
                     ));
                 }
             };
@@ -93,6 +107,7 @@ impl FromStr for NetConfig {
             mac,
             queues,
             mtu,
+            link,
         })
     }
 }
@@ -104,16 +119,22 @@ fn parse_number(key: &str, text: &str, min: u16, max: u16) -> Result<u16, String
         .ok_or_else(|| format!("`{key}={text}`: give a number from {min} to {max}"))
 }
 
-fn parse_model(model: &str) -> Result<NetModel, String> {
-    match model {
-        "virtio" => Ok(NetModel::Virtio),
-        "e1000" => Ok(NetModel::E1000),
-        future if FUTURE_MODELS.contains(&future) => Err(format!(
-            "model {model} is not in this version yet: use model=virtio or model=e1000"
-        )),
-        _ => Err(format!(
-            "unknown model `{model}`: use model=virtio or model=e1000"
-        )),
+fn parse_model(name: &str) -> Result<NetModel, String> {
+    let known = MODELS.iter().find(|(known, _)| *known == name);
+    known.map(|(_, model)| *model).ok_or_else(|| {
+        let names = MODELS.map(|(known, _)| known).join(", ");
+        if FUTURE_MODELS.contains(&name) {
+            return format!("model {name} is not in this version yet: use one of {names}");
+        }
+        format!("unknown model `{name}`: use one of {names}")
+    })
+}
+
+fn parse_link(text: &str) -> Result<bool, String> {
+    match text {
+        "up" => Ok(true),
+        "down" => Ok(false),
+        _ => Err(format!("`link={text}`: use link=up or link=down")),
     }
 }
 

@@ -16,8 +16,8 @@ use crate::{
     layout,
     memory::GuestRam,
     net::{
-        Attachment, MacAddress, SessionError, SourceError,
-        e1000::{self, NicError},
+        Attachment, MacAddress, SessionError, SourceError, e1000,
+        nic::{NicError, Plug},
     },
     pci::{CONFIG_PORTS, CONFIG_PORTS_LEN, ConfigPorts, ECAM_LEN, Ecam, PciBus, Windows},
     virtio::{
@@ -138,13 +138,26 @@ pub(super) fn plug_in(
         virtio::attach(bus, Box::new(disk), ram, interrupts)?;
     }
     for ((attachment, mac), net) in host.nets.iter().zip(&config.nets) {
+        let plug = Plug {
+            attachment,
+            mac: *mac,
+            ram,
+            controller: interrupts,
+        };
         match net.model {
             NetModel::Virtio => {
                 let nic = Net::connect(attachment, *mac, net.queues, ram)?;
                 virtio::attach(bus, Box::new(nic), ram, interrupts)?;
             }
             NetModel::E1000 => {
-                e1000::attach(bus, attachment, *mac, ram, interrupts)?;
+                plug.attach(bus, |parts| {
+                    e1000::Device::new(e1000::spec::I82540EM, parts)
+                })?;
+            }
+            NetModel::E1000Server => {
+                plug.attach(bus, |parts| {
+                    e1000::Device::new(e1000::spec::I82545EM, parts)
+                })?;
             }
         }
     }

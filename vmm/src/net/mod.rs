@@ -1,9 +1,9 @@
 //! How a NIC reaches its network: a vhost-user back-end behind a socket, asked of netbackend or
 //! given by path.
 pub mod e1000;
-pub mod eeprom;
 mod link;
 mod mac;
+pub mod nic;
 mod record;
 mod session;
 mod source;

@@ -46,6 +46,8 @@ pub struct Attachment {
     pub socket: PathBuf,
     /// MTU of the network, if we could learn it.
     pub mtu: Option<u16>,
+    /// The NIC's cable is plugged in.
+    pub cable: bool,
     /// Gives the port back when dropped.
     pub lease: Option<Lease>,
 }
@@ -61,6 +63,7 @@ impl Attachment {
             NetSource::Socket(socket) => Ok(Self {
                 socket: socket.clone(),
                 mtu: config.mtu,
+                cable: config.link,
                 lease: None,
             }),
             NetSource::Network(network) => lease(network, config, mac, control),
@@ -102,6 +105,7 @@ fn lease(
     Ok(Attachment {
         socket,
         mtu: Some(mtu),
+        cable: config.link,
         lease: Some(lease),
     })
 }

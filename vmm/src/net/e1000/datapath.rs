@@ -5,7 +5,10 @@ use super::{
     spec,
     transmit::{Settings, Step},
 };
-use crate::net::wire::{Wire, replace_partial};
+use crate::net::{
+    nic::Burst,
+    wire::{Wire, replace_partial},
+};
 use std::{sync::atomic::Ordering, time::Instant};
 use virtqueue::NetHeader;
 
@@ -14,20 +17,9 @@ const TRANSMIT_BUDGET: usize = 64;
 /// Frames received for one event at most.
 const RECEIVE_BUDGET: usize = 32;
 
-/// How a burst ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Burst {
-    /// Something moved: there may be more.
-    pub busy: bool,
-    /// The wire must be restarted, and [`Device::restarted`] said, before the next burst.
-    pub restart: bool,
-    /// An interrupt is due then.
-    pub deadline: Option<Instant>,
-}
-
 impl Device {
     /// Does what can be done now, within the budget.
-    pub fn burst(&mut self, wire: &mut dyn Wire, now: Instant) -> Burst {
+    pub(super) fn move_frames(&mut self, wire: &mut dyn Wire, now: Instant) -> Burst {
         let mut busy = false;
         if !self.stale {
             busy |= self.reap(wire, now);

@@ -1,8 +1,10 @@
 //! Transmit descriptors: legacy, context and data (SDM 3.3.3, 3.3.6, 3.3.7).
 use super::spec;
+use crate::net::nic::{Range, Request, Segmentation};
+use serde::{Deserialize, Serialize};
 
 /// A context: what data descriptors after it ask for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Context {
     /// First byte of the IP header.
     pub ipcss: u8,
@@ -24,6 +26,36 @@ pub struct Context {
     pub ipv4: bool,
     /// The packet is TCP.
     pub tcp: bool,
+}
+
+impl Context {
+    fn ip_checksum(&self) -> Range {
+        Range {
+            start: self.ipcss.into(),
+            field: self.ipcso.into(),
+            end: Some(usize::from(self.ipcse) + 1),
+        }
+    }
+
+    fn transport_checksum(&self) -> Range {
+        Range {
+            start: self.tucss.into(),
+            field: self.tucso.into(),
+            end: (self.tucse != 0).then(|| usize::from(self.tucse) + 1),
+        }
+    }
+
+    /// `None`: it is for UDP, which is not segmented.
+    fn segmentation(&self) -> Option<Segmentation> {
+        self.tcp.then(|| Segmentation {
+            ip: self.ipcss.into(),
+            ipv4: self.ipv4,
+            tcp: self.tucss.into(),
+            field: self.tucso.into(),
+            header: self.hdrlen.into(),
+            mss: self.mss,
+        })
+    }
 }
 
 /// What a descriptor says.
@@ -59,6 +91,34 @@ pub struct Data {
     pub txsm: bool,
     /// Legacy checksum insertion: start and offset.
     pub legacy: Option<(u8, u8)>,
+}
+
+impl Data {
+    /// What is asked for the packet that begins here, by the contexts for checksums and for segmentation. `None`: nonsense.
+    pub fn request(&self, contexts: &[Context; 2], ethertype: Option<u16>) -> Option<Request> {
+        let [plain, segmenting] = contexts;
+        let tag = self.vlan.zip(ethertype);
+        if self.tse {
+            return Some(Request {
+                ip: Some(segmenting.ip_checksum()),
+                transport: None,
+                segmentation: Some(segmenting.segmentation()?),
+                tag,
+            });
+        }
+        let legacy = self.legacy.map(|(start, field)| Range {
+            start: start.into(),
+            field: field.into(),
+            end: None,
+        });
+        let transport = self.txsm.then(|| plain.transport_checksum());
+        Some(Request {
+            ip: self.ixsm.then(|| plain.ip_checksum()),
+            transport: transport.or(legacy),
+            segmentation: None,
+            tag,
+        })
+    }
 }
 
 /// A descriptor as read once from guest memory.

@@ -1,12 +1,12 @@
 //! The registers as a driver sees them, with their side effects.
 use super::{
     interrupts::Interrupts,
-    spec,
-    state::State,
+    spec::{self, Chip},
+    state::{Saved, State},
     transmit::{Ring, Transmitter},
 };
 use crate::{
-    net::{MacAddress, eeprom::Pins},
+    net::nic::{self, Access, Parts, Width, eeprom::Pins},
     pci::Intx,
 };
 use std::{
@@ -38,7 +38,18 @@ impl Doorbells {
     }
 }
 
-/// An 82540EM behind its bus interface.
+impl nic::Doorbells for Doorbells {
+    fn ring(&self, at: Access, value: u32) -> bool {
+        let whole = at.bar == spec::MEMORY_BAR && at.width == Width::Dword;
+        let Some(doorbell) = self.at(at.offset).filter(|_| whole) else {
+            return false;
+        };
+        doorbell.store(value & 0xffff, Ordering::SeqCst);
+        true
+    }
+}
+
+/// The chip behind its bus interface.
 #[derive(Debug)]
 pub struct Device {
     // Runtime glue
@@ -47,6 +58,8 @@ pub struct Device {
     intx: Arc<Intx>,
     // Volatile state
     pub(super) state: State,
+    /// IOADDR.
+    pub(super) io_address: u32,
     pub(super) interrupts: Interrupts,
     pub(super) transmitter: Transmitter,
     /// A frame from the wire that has no room in the ring, and whether its checksum is right.
@@ -60,46 +73,81 @@ pub struct Device {
 }
 
 impl Device {
-    /// After power-on. DMA goes to `memory` only.
-    pub fn new(mac: MacAddress, link: bool, memory: Arc<MemoryMap>, intx: Arc<Intx>) -> Self {
+    /// After power-on.
+    pub fn new(chip: Chip, parts: Parts) -> Self {
         Self {
-            memory,
+            memory: parts.memory,
             doorbells: Arc::default(),
-            intx,
-            state: State::new(mac, link),
+            intx: parts.intx,
+            state: State::new(chip, parts.mac, parts.link),
+            io_address: 0,
             interrupts: Interrupts::default(),
             transmitter: Transmitter::default(),
             held: None,
             frame: Vec::new(),
             bus_master: false,
             stale: false,
-            link,
+            link: parts.link,
         }
     }
 
-    /// TDT and RDT.
-    pub fn doorbells(&self) -> Arc<Doorbells> {
-        Arc::clone(&self.doorbells)
-    }
-
-    /// The registers, as a snapshot must carry them.
-    pub fn state(&self) -> &State {
-        &self.state
-    }
-
-    /// The command register's Bus Master bit.
-    pub fn set_bus_master(&mut self, on: bool) {
-        self.bus_master = on;
-    }
-
     /// The cable was plugged in or pulled.
-    pub fn set_link(&mut self, link: bool, now: Instant) {
+    pub(super) fn change_link(&mut self, link: bool, now: Instant) {
         if link != self.link {
             self.link = link;
             self.state.set_link(link);
             self.interrupts.raise(spec::ICR_LSC);
             self.update_pin(now);
         }
+    }
+
+    /// What a snapshot must carry.
+    pub(super) fn snapshot(&self, now: Instant) -> Saved {
+        Saved {
+            state: self.state.clone(),
+            io_address: self.io_address,
+            transmit_tail: self.doorbells.transmit.load(Ordering::SeqCst),
+            receive_tail: self.doorbells.receive.load(Ordering::SeqCst),
+            interrupts: self.interrupts.save(now),
+            transmitter: self.transmitter.save(),
+            held: self.held.map(|checked| (checked, self.frame.clone())),
+            bus_master: self.bus_master,
+            link: self.link,
+        }
+    }
+
+    /// Goes on from a snapshot.
+    pub(super) fn resume(&mut self, saved: Saved, now: Instant) {
+        let Saved {
+            state,
+            io_address,
+            transmit_tail,
+            receive_tail,
+            interrupts,
+            transmitter,
+            held,
+            bus_master,
+            link,
+        } = saved;
+        self.state = state;
+        self.io_address = io_address;
+        let tails = [
+            (&self.doorbells.transmit, transmit_tail),
+            (&self.doorbells.receive, receive_tail),
+        ];
+        for (doorbell, tail) in tails {
+            doorbell.store(tail & 0xffff, Ordering::SeqCst);
+        }
+        self.interrupts.restore(&interrupts, now);
+        self.stale |= self.transmitter.restore(transmitter);
+        self.held = held.as_ref().map(|(checked, _)| *checked);
+        self.frame = held.map(|(_, frame)| frame).unwrap_or_default();
+        self.bus_master = bus_master;
+        self.link = link;
+        if !self.stale {
+            self.let_go();
+        }
+        self.update_pin(now);
     }
 
     pub(super) fn update_pin(&mut self, now: Instant) {
@@ -123,7 +171,7 @@ impl Device {
     }
 
     /// The wire was restarted.
-    pub fn restarted(&mut self) {
+    pub(super) fn let_go(&mut self) {
         self.stale = false;
         let ctrl = self.state.get(spec::CTRL);
         self.state.set(spec::CTRL, ctrl & !spec::CTRL_RST);
@@ -145,7 +193,7 @@ impl Device {
     }
 
     /// Reads the register at `offset`, a multiple of four.
-    pub fn read(&mut self, offset: u32, now: Instant) -> u32 {
+    pub(super) fn read_register(&mut self, offset: u32, now: Instant) -> u32 {
         if let Some(doorbell) = self.doorbells.at(offset) {
             return doorbell.load(Ordering::SeqCst);
         }
@@ -165,7 +213,7 @@ impl Device {
     }
 
     /// Writes the register at `offset`, a multiple of four.
-    pub fn write(&mut self, offset: u32, value: u32, now: Instant) {
+    pub(super) fn write_register(&mut self, offset: u32, value: u32, now: Instant) {
         if let Some(doorbell) = self.doorbells.at(offset) {
             doorbell.store(value & 0xffff, Ordering::SeqCst);
             return;
@@ -196,7 +244,7 @@ impl Device {
 
     /// Whether the thread has to act on a write to `offset`. Every interrupt of the driver masks and unmasks: that must not
     /// cost a wake-up each time.
-    pub fn needs_thread(&self, offset: u32) -> bool {
+    pub(super) fn needs_thread(&self, offset: u32) -> bool {
         !matches!(offset, spec::ICR | spec::IMS | spec::IMC) || self.interrupts.deadline().is_some()
     }
 

@@ -1,11 +1,15 @@
 //! Interrupt causes, their mask, and the timers that hold interrupts back (SDM 13.4.17 to 13.4.21).
 use super::spec;
+use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
 /// Unit of ITR.
 const ITR_UNIT: Duration = Duration::from_nanos(256);
 /// Unit of RDTR, RADV, TIDV and TADV.
 const DELAY_UNIT: Duration = Duration::from_nanos(1024);
+
+/// No timer is longer.
+const LONGEST: Duration = Duration::from_millis(100);
 
 /// A packet timer that each event restarts, and an absolute one that it does not (13.4.30).
 #[derive(Debug, Clone, Copy, Default)]
@@ -43,6 +47,18 @@ impl Delay {
     }
 }
 
+/// The interrupt block in a snapshot; times are from then on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) struct SavedInterrupts {
+    cause: u32,
+    mask: u32,
+    asserted: bool,
+    earliest: Option<Duration>,
+    /// Packet and absolute timer.
+    receive: [Option<Duration>; 2],
+    transmit: [Option<Duration>; 2],
+}
+
 /// The interrupt block.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Interrupts {
@@ -56,6 +72,37 @@ pub(super) struct Interrupts {
 }
 
 impl Interrupts {
+    /// For a snapshot.
+    pub(super) fn save(&self, now: Instant) -> SavedInterrupts {
+        let left = |at: Instant| at.saturating_duration_since(now);
+        let delay = |delay: Delay| [delay.packet.map(left), delay.absolute.map(left)];
+        SavedInterrupts {
+            cause: self.cause,
+            mask: self.mask,
+            asserted: self.asserted,
+            earliest: self.earliest.map(left),
+            receive: delay(self.receive),
+            transmit: delay(self.transmit),
+        }
+    }
+
+    /// Goes on from a snapshot.
+    pub(super) fn restore(&mut self, saved: &SavedInterrupts, now: Instant) {
+        let at = |left: Duration| now + left.min(LONGEST);
+        let delay = |[packet, absolute]: [Option<Duration>; 2]| Delay {
+            packet: packet.map(at),
+            absolute: absolute.map(at),
+        };
+        *self = Self {
+            cause: saved.cause & spec::ICR_MASK,
+            mask: saved.mask & spec::ICR_MASK,
+            asserted: saved.asserted,
+            earliest: saved.earliest.map(at),
+            receive: delay(saved.receive),
+            transmit: delay(saved.transmit),
+        };
+    }
+
     /// Sets causes.
     pub(super) fn raise(&mut self, cause: u32) {
         self.cause |= cause & spec::ICR_MASK;

@@ -5,11 +5,12 @@ use super::spec::{
     PHY_CTRL, PHY_CTRL_LOOPBACK, PHY_CTRL_RESET, PHY_CTRL_RESTART, PHY_EXT_STATUS, PHY_ID1,
     PHY_ID2, PHY_LP_ABILITY, PHY_STATUS, PHY_STATUS_COMPLETE, PHY_STATUS_LINK,
 };
+use serde::{Deserialize, Serialize};
 
 const REGISTERS: usize = 32;
 
 /// The PHY's registers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Phy {
     registers: [u16; REGISTERS],
     link: bool,

@@ -4,7 +4,7 @@ use super::{
     state::{State, address_registers},
     transmit::Ring,
 };
-use crate::net::wire::Sum;
+use crate::net::{nic::fcs, wire::Sum};
 use std::sync::atomic::{Ordering, fence};
 use virtqueue::MemoryMap;
 
@@ -197,28 +197,24 @@ pub(super) fn store(
     let size = buffer_size(rctl);
     let strip = tag_of(frame, state).filter(|_| state.has(spec::CTRL, spec::CTRL_VME));
     let removed = if strip.is_some() { TAG_LEN } else { 0 };
-    let fcs = if rctl & spec::RCTL_SECRC == 0 {
-        spec::FCS_LEN
-    } else {
-        0
-    };
-    let len = frame.len().max(spec::MIN_FRAME) - removed + fcs;
+    let keep_fcs = rctl & spec::RCTL_SECRC == 0;
+    let fcs_len = if keep_fcs { spec::FCS_LEN } else { 0 };
+    let len = frame.len().max(spec::MIN_FRAME) - removed + fcs_len;
     let free = at.free();
     let needed = u32::try_from(len.div_ceil(size)).unwrap_or(u32::MAX);
     if needed > free {
         return Outcome::NoRoom;
     }
-    count(
-        state,
-        frame,
-        frame.len().max(spec::MIN_FRAME) + spec::FCS_LEN,
-    );
+    frame.resize(frame.len().max(spec::MIN_FRAME), 0);
+    count(state, frame, frame.len() + spec::FCS_LEN);
+    if keep_fcs {
+        let fcs = fcs::of(frame);
+        frame.extend_from_slice(&fcs);
+    }
     if strip.is_some() {
         frame.drain(ADDRESSES_LEN..ADDRESSES_LEN + TAG_LEN);
     }
     let (status, errors) = checksum_status(state, frame, checked);
-    // Padding and FCS. Nobody looks at its value: a frame whose FCS is wrong never gets here.
-    frame.resize(len, 0);
     let mut parts = frame.chunks(size).peekable();
     while let Some(part) = parts.next() {
         let mut done = Done {

@@ -1,17 +1,40 @@
-//! Registers, bits and descriptors of the 82540EM.
+//! Registers, bits and descriptors of the 82540EM and 82545EM.
 //!
 //! Names and sections: Intel "PCI/PCI-X Family of Gigabit Ethernet Controllers Software Developer's
 //! Manual" (317453), "SDM" in comments.
+use serde::{Deserialize, Serialize};
 
 /// Intel.
 pub const VENDOR: u16 = 0x8086;
-/// 82540EM (SDM 5.1, table 5-1).
-pub const DEVICE_82540EM: u16 = 0x100e;
+
+/// One of the chips of this family (SDM 5.1, table 5-1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chip {
+    pub device: u16,
+    pub revision: u8,
+    pub subsystem: u16,
+}
+
 /// PRO/1000 MT Desktop Adapter.
-pub const SUBSYSTEM: u16 = 0x001e;
+pub const I82540EM: Chip = Chip {
+    device: 0x100e,
+    revision: 2,
+    subsystem: 0x001e,
+};
+/// PRO/1000 MT Server Adapter.
+pub const I82545EM: Chip = Chip {
+    device: 0x100f,
+    revision: 1,
+    subsystem: 0x1001,
+};
+
 /// Ethernet controller.
 pub const CLASS: u32 = 0x02_00_00;
 
+/// The BAR with all registers.
+pub const MEMORY_BAR: u8 = 0;
+/// The BAR with IOADDR and IODATA.
+pub const IO_BAR: u8 = 1;
 /// Bytes of the memory BAR (4.1).
 pub const MEMORY_LEN: u64 = 0x2_0000;
 /// Bytes of the I/O BAR.
@@ -19,9 +42,9 @@ pub const IO_LEN: u64 = 0x40;
 /// Bytes of register space that has registers.
 pub const REGISTERS_LEN: u32 = 0x6000;
 /// I/O BAR: address of the register that `IODATA` means (13.2.2.1).
-pub const IOADDR: u64 = 0;
+pub const IOADDR: u32 = 0;
 /// I/O BAR: its value.
-pub const IODATA: u64 = 4;
+pub const IODATA: u32 = 4;
 
 // Registers (13.3, table 13-2).
 pub const CTRL: u32 = 0x0000;

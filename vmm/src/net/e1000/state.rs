@@ -1,30 +1,53 @@
 //! Registers as a snapshot must carry them, and what a reset makes of them.
-use super::{phy::Phy, spec};
+use super::{
+    interrupts::SavedInterrupts,
+    phy::Phy,
+    spec::{self, Chip},
+    transmit::SavedTransmitter,
+};
 use crate::net::{
     MacAddress,
-    eeprom::{self, Eeprom},
+    nic::eeprom::{self, Eeprom},
 };
+use serde::{Deserialize, Serialize};
+
+/// A snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saved {
+    pub(super) state: State,
+    pub(super) io_address: u32,
+    /// TDT.
+    pub(super) transmit_tail: u32,
+    /// RDT.
+    pub(super) receive_tail: u32,
+    pub(super) interrupts: SavedInterrupts,
+    pub(super) transmitter: SavedTransmitter,
+    /// A frame from the wire that has no room in the ring, and whether its checksum is right.
+    pub(super) held: Option<(bool, Vec<u8>)>,
+    pub(super) bus_master: bool,
+    pub(super) link: bool,
+}
 
 /// All registers, EEPROM and PHY.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
+    pub(super) chip: Chip,
     registers: Box<[u32]>,
     /// The EEPROM.
     pub eeprom: Eeprom,
     /// The PHY.
     pub phy: Phy,
-    mac: MacAddress,
 }
 
 impl State {
     /// After power-on.
-    pub fn new(mac: MacAddress, link: bool) -> Self {
+    pub fn new(chip: Chip, mac: MacAddress, link: bool) -> Self {
         let count = usize::try_from(spec::REGISTERS_LEN / 4).unwrap_or(0);
         let mut state = Self {
+            chip,
             registers: vec![0; count].into_boxed_slice(),
-            eeprom: Eeprom::new(content(mac)),
+            eeprom: Eeprom::new(content(chip, mac)),
             phy: Phy::new(link),
-            mac,
         };
         state.reset(link);
         state
@@ -53,7 +76,7 @@ impl State {
 
     /// The address that a reset loads (SDM 5.6.1).
     fn mac_in_eeprom(&self) -> [u8; 6] {
-        let mut mac = self.mac.0;
+        let mut mac = [0; 6];
         for (bytes, index) in mac.chunks_exact_mut(2).zip(0..) {
             bytes.copy_from_slice(&self.eeprom.word(index).to_le_bytes());
         }
@@ -139,8 +162,8 @@ fn words_of(mac: [u8; 6]) -> [u16; 3] {
     words
 }
 
-/// The EEPROM of a desktop adapter (SDM 5.6, table 5-2).
-fn content(mac: MacAddress) -> [u16; eeprom::WORDS] {
+/// The EEPROM of an adapter (SDM 5.6, table 5-2).
+fn content(chip: Chip, mac: MacAddress) -> [u16; eeprom::WORDS] {
     let [first, second, third] = words_of(mac.0);
     let mut words = [0xffff; eeprom::WORDS];
     let known = [
@@ -150,9 +173,9 @@ fn content(mac: MacAddress) -> [u16; eeprom::WORDS] {
         (0x03, 0),
         // Initialization control 1.
         (0x0a, 0x3000),
-        (0x0b, spec::SUBSYSTEM),
+        (0x0b, chip.subsystem),
         (0x0c, spec::VENDOR),
-        (0x0d, spec::DEVICE_82540EM),
+        (0x0d, chip.device),
         (0x0e, spec::VENDOR),
         // Initialization control 2: pause as the partner wants it.
         (0x0f, 0x3040),

@@ -1,12 +1,13 @@
 //! The transmit ring: descriptors in, packets out, descriptors reported in order (SDM 3.3, 3.4).
 use super::{
-    descriptor::{Context, Descriptor, Kind},
-    packet::Packet,
-    segment::Segmenter,
+    descriptor::{Context, Data, Descriptor, Kind},
     spec,
 };
-use crate::net::wire::{Offloads, Outgoing, Wire};
-use std::collections::VecDeque;
+use crate::net::{
+    nic::{Flights, Packet, Sender},
+    wire::{Offloads, Wire},
+};
+use serde::{Deserialize, Serialize};
 use virtqueue::MemoryMap;
 
 /// Descriptors fetched for one event at most.
@@ -48,8 +49,17 @@ struct Flight {
     last_reports: bool,
     /// Their interrupt may be delayed.
     delayed: bool,
-    /// Frames of it that the wire still reads.
-    outstanding: u32,
+    /// The contexts before them: from there they can be read again.
+    contexts: [Context; 2],
+}
+
+/// The transmit side as a snapshot carries it: where descriptors are not reported yet, all is read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) struct SavedTransmitter {
+    head: u32,
+    contexts: [Context; 2],
+    /// Segments of the first packet that are sent.
+    sent: u16,
 }
 
 /// What reporting brought about.
@@ -105,33 +115,46 @@ pub(super) struct Transmitter {
     head: u32,
     contexts: [Context; 2],
     packet: Packet,
-    segmenter: Segmenter,
+    /// What its first data descriptor asks for.
+    options: Option<Data>,
+    sender: Sender,
     /// Descriptors of the packet so far.
     flight: Option<Flight>,
     /// The packet is prepared and waits for room in the wire.
     waiting: bool,
-    flights: VecDeque<Flight>,
-    /// Number of the first of `flights`.
-    first: u32,
-    /// Tokens of past lives are recognized by it.
-    epoch: u32,
+    flights: Flights<Flight>,
     spent: u32,
 }
 
 impl Transmitter {
     /// Forgets everything; `head`: where to go on. True: the wire still reads packets of the past life.
     pub(super) fn restart(&mut self, head: u32) -> bool {
-        let mut flights = self.flights.iter().chain(&self.flight);
-        let flying = flights.any(|flight| flight.outstanding > 0);
         self.packet.clear();
-        self.segmenter.restart();
+        self.options = None;
+        self.sender.restart();
         self.flight = None;
         self.waiting = false;
-        self.flights.clear();
-        self.first = 0;
-        self.epoch = self.epoch.wrapping_add(1);
         self.fetch = head;
         self.head = head;
+        self.flights.clear()
+    }
+
+    /// For a snapshot.
+    pub(super) fn save(&self) -> SavedTransmitter {
+        let oldest = self.flights.iter().next().or(self.flight.as_ref());
+        SavedTransmitter {
+            head: self.head,
+            contexts: oldest.map_or(self.contexts, |flight| flight.contexts),
+            sent: self.flights.returned(),
+        }
+    }
+
+    /// Goes on from a snapshot.
+    pub(super) fn restore(&mut self, saved: SavedTransmitter) -> bool {
+        let flying = self.restart(saved.head);
+        self.contexts = saved.contexts;
+        self.sender.resume(saved.sent);
+        self.flights.resume(saved.sent);
         flying
     }
 
@@ -148,26 +171,9 @@ impl Transmitter {
 
     /// Takes back what the wire has sent and reports it in order.
     pub(super) fn reap(&mut self, wire: &mut dyn Wire, ring: Ring, memory: &MemoryMap) -> Reported {
-        while let Some(token) = wire.sent() {
-            let number = u32::try_from(token & 0xffff_ffff).unwrap_or(0);
-            let index = usize::try_from(number.wrapping_sub(self.first)).unwrap_or(usize::MAX);
-            let ours = token >> 32 == u64::from(self.epoch);
-            // A packet whose segments did not all find room comes after the others.
-            let flight = match self.flights.len() {
-                count if count == index => self.flight.as_mut(),
-                _ => self.flights.get_mut(index),
-            };
-            if let Some(flight) = flight.filter(|_| ours) {
-                flight.outstanding = flight.outstanding.saturating_sub(1);
-            }
-        }
-        self.report(ring, memory)
-    }
-
-    fn report(&mut self, ring: Ring, memory: &MemoryMap) -> Reported {
+        self.flights.reap(wire);
         let mut reported = Reported::default();
-        while let Some(flight) = self.flights.pop_front_if(|flight| flight.outstanding == 0) {
-            self.first = self.first.wrapping_add(1);
+        while let Some(flight) = self.flights.pop() {
             for index in 0..flight.count {
                 let last = index + 1 == flight.count;
                 if flight.reports > 0 && (last || flight.reports > 1 || !flight.last_reports) {
@@ -193,16 +199,12 @@ impl Transmitter {
             if !self.fetch_packet(settings, memory) {
                 return Step::Idle;
             }
-            let [plain, segmenting] = &self.contexts;
             let mut offloads = wire.offloads();
             if settings.loopback {
                 // What loops never meets a back-end.
                 offloads = Offloads::default();
             }
-            if !self
-                .packet
-                .prepare([plain, segmenting], offloads, settings.tags, memory)
-            {
+            if !self.prepare(settings.tags, offloads, memory) {
                 self.finish();
                 return Step::Dropped;
             }
@@ -211,54 +213,34 @@ impl Transmitter {
             self.finish();
             return Step::Loop(&self.packet);
         }
-        let sent = self.send(wire, memory);
+        let sent = self
+            .sender
+            .send(&self.packet, &mut self.flights, wire, memory);
         self.waiting = !sent;
         if !sent {
             return Step::Full;
         }
         let sent = Step::Sent {
             len: self.packet.len(),
-            segmented: self.packet.segmented(),
+            segmented: self.packet.is_segmented(),
         };
         self.finish();
         sent
     }
 
-    /// Gives the packet to the wire, whole or in segments; false: the wire is full.
-    fn send(&mut self, wire: &mut dyn Wire, memory: &MemoryMap) -> bool {
-        let number = u32::try_from(self.flights.len())
-            .map_or(self.first, |count| self.first.wrapping_add(count));
-        let token = u64::from(self.epoch) << 32 | u64::from(number);
-        let Some(flight) = &mut self.flight else {
-            return true;
-        };
-        if let Some(cut) = self.packet.cut() {
-            loop {
-                let step = self.segmenter.step(&self.packet, &cut, token, wire, memory);
-                let Some(last) = step else {
-                    return false;
-                };
-                flight.outstanding += 1;
-                if last {
-                    return true;
-                }
-            }
-        }
-        let outgoing = Outgoing {
-            header: &self.packet.header,
-            head: self.packet.head(),
-            body: &self.packet.buffers,
-            token,
-        };
-        let sent = wire.send(&outgoing);
-        flight.outstanding += u32::from(sent);
-        sent
+    /// Applies what the descriptors ask for; false: the packet must not be sent.
+    fn prepare(&mut self, tags: Option<u16>, offloads: Offloads, memory: &MemoryMap) -> bool {
+        let options = self.options.unwrap_or_default();
+        let request = options.request(&self.contexts, tags);
+        request.is_some_and(|request| self.packet.apply(&request, offloads, memory))
     }
 
     fn finish(&mut self) {
-        self.flights.extend(self.flight.take());
+        if let Some(flight) = self.flight.take() {
+            self.flights.close(flight);
+        }
         self.waiting = false;
-        self.segmenter.restart();
+        self.sender.restart();
     }
 
     /// Fetches until a packet is complete; false: it is not.
@@ -269,6 +251,7 @@ impl Transmitter {
         }
         if self.flight.is_none() {
             self.packet.clear();
+            self.options = None;
         }
         while self.fetch != settings.tail
             && self.spent < DESCRIPTOR_BUDGET
@@ -295,7 +278,7 @@ impl Transmitter {
             reports: 0,
             last_reports: false,
             delayed: false,
-            outstanding: 0,
+            contexts: self.contexts,
         });
         flight.count += 1;
         flight.reports += u32::from(reports);
@@ -309,8 +292,10 @@ impl Transmitter {
                 endless
             }
             Kind::Data(data) => {
-                let mapped = |addr, len| is_mapped(memory, addr, len);
-                self.packet.push(data, &mapped);
+                let options = self.options.get_or_insert(*data);
+                options.vlan = data.vlan.or(options.vlan);
+                options.legacy = data.legacy.or(options.legacy);
+                self.packet.push(data.addr, data.len, memory);
                 if endless && !data.eop {
                     self.packet.spoil();
                 }
@@ -323,11 +308,6 @@ impl Transmitter {
     pub(super) fn has_more(&self) -> bool {
         self.spent >= DESCRIPTOR_BUDGET
     }
-}
-
-/// All of a buffer is guest RAM: device registers and our rings are not in this map.
-fn is_mapped(memory: &MemoryMap, addr: u64, len: u64) -> bool {
-    memory.contains(addr, len)
 }
 
 fn write_back(at: u64, memory: &MemoryMap) {

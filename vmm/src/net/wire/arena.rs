@@ -1,5 +1,5 @@
 //! The memory that an emulated NIC shares with its back-end beside guest RAM: rings, headers, receive buffers.
-use super::MAX_RECEIVED;
+use super::{MAX_HEAD, MAX_RECEIVED};
 use crate::{
     layout::NIC_RINGS_START,
     memory::{GuestRam, MemoryError, extend},
@@ -13,7 +13,7 @@ pub(super) const TX_SIZE: u16 = 1024;
 /// Frames on their way out at most.
 pub(super) const TX_SLOTS: u16 = 256;
 /// Header and head of a frame on its way out.
-pub(super) const TX_SLOT_LEN: u64 = 256;
+pub(super) const TX_SLOT_LEN: u64 = (NET_HEADER_LEN + MAX_HEAD) as u64;
 /// Header and frame coming in; a multiple of the page, so that short frames touch one page each.
 const RX_SLOT_LEN: u32 = 20 << 10;
 /// Bytes of an incoming frame and its header.

@@ -6,10 +6,10 @@ mod rings;
 pub use checksum::{Sum, replace_partial};
 pub use rings::{RingWire, WireError};
 
-use virtqueue::{DriverBuffer, NetHeader};
+use virtqueue::{DriverBuffer, NET_HEADER_LEN, NetHeader};
 
-/// Bytes of a frame that may be given as a private copy in front of the buffers in guest memory.
-pub const MAX_HEAD: usize = 244;
+/// Bytes of a frame that may be given as a private copy in front of the buffers in guest memory: a whole standard frame.
+pub const MAX_HEAD: usize = (2 << 10) - NET_HEADER_LEN;
 /// Buffers of one frame at most.
 pub const MAX_BUFFERS: usize = 128;
 /// The longest frame that is received: 16 KiB, more than any of our NICs takes.

@@ -96,6 +96,8 @@ pub struct RingWire {
     /// The back-end broke the rules: nothing moves until the NIC is reset.
     broken: bool,
     chain: Vec<DriverBuffer>,
+    /// Header and head of the frame that is being sent.
+    slot: Vec<u8>,
 }
 
 impl RingWire {
@@ -133,6 +135,7 @@ impl RingWire {
             returned: 0,
             broken: false,
             chain: Vec::with_capacity(MAX_BUFFERS + 1),
+            slot: Vec::with_capacity(NET_HEADER_LEN + MAX_HEAD),
         };
         wire.start()?;
         Ok(wire)
@@ -253,16 +256,11 @@ impl Wire for RingWire {
             return false;
         };
         let addr = self.arena.tx_slot(slot);
-        let mut bytes = [0; NET_HEADER_LEN + MAX_HEAD];
-        let len = NET_HEADER_LEN + frame.head.len();
-        let (header, head) = bytes.split_at_mut(NET_HEADER_LEN);
-        header.copy_from_slice(&frame.header.encode());
-        for (to, from) in head.iter_mut().zip(frame.head) {
-            *to = *from;
-        }
-        let written = bytes
-            .get(..len)
-            .is_some_and(|bytes| self.memory.map.write(addr, bytes));
+        self.slot.clear();
+        self.slot.extend_from_slice(&frame.header.encode());
+        self.slot.extend_from_slice(frame.head);
+        let len = self.slot.len();
+        let written = self.memory.map.write(addr, &self.slot);
         self.chain.clear();
         self.chain.push(DriverBuffer {
             addr,

@@ -8,6 +8,7 @@ fn connect(backend_path: &std::path::Path, ram: &GuestRam) -> RingWire {
     let attachment = Attachment {
         socket: backend_path.into(),
         mtu: None,
+        cable: true,
         lease: None,
     };
     RingWire::connect(&attachment, ram).unwrap()

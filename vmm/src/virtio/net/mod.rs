@@ -35,6 +35,7 @@ pub struct Net {
     // What the guest is told
     mac: MacAddress,
     mtu: Option<u16>,
+    cable: bool,
     max_pairs: u16,
 }
 
@@ -52,13 +53,15 @@ impl Net {
             control: None,
             mac,
             mtu: attachment.mtu,
+            cable: attachment.cable,
             max_pairs: queue_pairs,
         })
     }
 
     /// `struct virtio_net_config` (5.1.4) up to `mtu`.
     fn config(&self) -> [u8; 12] {
-        let status = if self.link.is_up() { LINK_UP } else { 0 };
+        let up = self.cable && self.link.is_up();
+        let status = if up { LINK_UP } else { 0 };
         let mut config = [0; 12];
         config[..6].copy_from_slice(&self.mac.0);
         config[6..8].copy_from_slice(&status.to_le_bytes());

@@ -37,6 +37,7 @@ impl Lab {
         let attachment = Attachment {
             socket: path.clone(),
             mtu: Some(9000),
+            cable: true,
             lease: None,
         };
         let net = Net::connect(&attachment, MAC, pairs, &machine.ram).unwrap();

@@ -7,79 +7,25 @@
 mod bad_inputs;
 mod receive;
 mod registers;
+mod snapshot;
 mod transmit;
 
 use super::*;
-use crate::{
-    interrupt::IntxLine,
-    net::{
-        e1000::datapath::Burst,
-        wire::{Offloads, Outgoing, Wire},
+use crate::net::{
+    e1000::Device,
+    nic::{
+        Burst, Model,
+        testing::{FakeWire, Line, MAC, RAM, frame, parts, tcp_header},
     },
+    wire::{Offloads, Wire},
 };
-use std::{collections::VecDeque, sync::atomic::AtomicBool};
-use virtqueue::{DriverBuffer, NetHeader};
-use vm_memory::{GuestAddress, GuestMemoryMmap};
+use virtqueue::NetHeader;
 
-const MAC: MacAddress = MacAddress([0x52, 0x54, 0, 1, 2, 3]);
-const RAM: u64 = 1 << 20;
 const TX_RING: u64 = 0x1000;
 const RX_RING: u64 = 0x2000;
 const BUFFERS: u64 = 0x1_0000;
 /// Descriptors of each ring.
 const COUNT: u32 = 16;
-
-#[derive(Default)]
-struct Line(AtomicBool);
-
-impl IntxLine for Line {
-    fn set(&self, level: bool) {
-        self.0.store(level, Ordering::SeqCst);
-    }
-}
-
-/// What was sent: header, head, buffers.
-type Frame = (NetHeader, Vec<u8>, Vec<DriverBuffer>);
-
-#[derive(Default)]
-struct FakeWire {
-    offloads: Offloads,
-    sent: Vec<Frame>,
-    flying: VecDeque<u64>,
-    /// Tokens go to `flying` and stay there until this is set.
-    done: bool,
-    full: bool,
-    incoming: VecDeque<(NetHeader, Vec<u8>)>,
-    restarts: usize,
-}
-
-impl Wire for FakeWire {
-    fn offloads(&self) -> Offloads {
-        self.offloads
-    }
-    fn send(&mut self, frame: &Outgoing<'_>) -> bool {
-        if self.full {
-            return false;
-        }
-        self.sent
-            .push((*frame.header, frame.head.to_vec(), frame.body.to_vec()));
-        self.flying.push_back(frame.token);
-        true
-    }
-    fn flush(&mut self) {}
-    fn sent(&mut self) -> Option<u64> {
-        self.flying.pop_front_if(|_| self.done)
-    }
-    fn receive(&mut self, frame: &mut Vec<u8>) -> Option<NetHeader> {
-        let (header, bytes) = self.incoming.pop_front()?;
-        frame.clone_from(&bytes);
-        Some(header)
-    }
-    fn restart(&mut self) {
-        self.restarts += 1;
-        self.flying.clear();
-    }
-}
 
 struct Bench {
     device: Device,
@@ -92,23 +38,13 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let ram = GuestMemoryMmap::<()>::from_ranges(&[(GuestAddress(0), 1 << 20)]).unwrap();
-        let memory = MemoryMap::from_guest_memory(1, &ram).unwrap();
-        let line = Arc::new(Line::default());
-        let intx = Arc::new(Intx::new(Arc::clone(&line) as _));
-        let mut device = Device::new(MAC, true, Arc::clone(&memory), intx);
+        let (parts, line) = parts();
+        let memory = Arc::clone(&parts.memory);
+        let mut device = Device::new(spec::I82540EM, parts);
         device.set_bus_master(true);
         Self {
             device,
-            wire: FakeWire {
-                done: true,
-                offloads: Offloads {
-                    checksum: true,
-                    tso4: true,
-                    tso6: true,
-                },
-                ..FakeWire::default()
-            },
+            wire: FakeWire::able(),
             memory,
             line,
             now: Instant::now(),
@@ -151,11 +87,11 @@ impl Bench {
     }
 
     fn read(&mut self, register: u32) -> u32 {
-        self.device.read(register, self.now)
+        self.device.read_register(register, self.now)
     }
 
     fn write(&mut self, register: u32, value: u32) {
-        self.device.write(register, value, self.now);
+        self.device.write_register(register, value, self.now);
     }
 
     fn burst(&mut self) -> Burst {
@@ -220,13 +156,6 @@ impl Bench {
     }
 }
 
-fn frame(len: usize) -> Vec<u8> {
-    let mut frame: Vec<u8> = (0..len).map(|i| (i % 251) as u8).collect();
-    frame[..6].copy_from_slice(&MAC.0);
-    frame[12..14].copy_from_slice(&[0x88, 0xb5]);
-    frame
-}
-
 /// Context descriptor for a TCP/IPv4 packet with 54 bytes of headers.
 fn push_context(bench: &mut Bench, mss: u64, hdrlen: u64) {
     let low = 14 | 24 << 8 | 33 << 16 | 34 << 32 | 50 << 40;
@@ -241,19 +170,4 @@ fn push_tso_data(bench: &mut Bench, addr: u64, len: u64) {
         addr,
         len | 1 << 20 | u64::from(command) << 24 | options << 40,
     );
-}
-
-/// A TCP/IPv4 header as a driver leaves it for segmentation.
-fn tcp_header() -> Vec<u8> {
-    let mut header = vec![0; 54];
-    header[12..14].copy_from_slice(&[8, 0]);
-    header[14] = 0x45;
-    header[23] = 6;
-    header[26..34].copy_from_slice(&[10, 0, 0, 1, 10, 0, 0, 2]);
-    header[46] = 0x50;
-    let mut sum = crate::net::wire::Sum::default();
-    sum.add(&header[26..34]);
-    sum.add(&[0, 6]);
-    header[50..52].copy_from_slice(&sum.fold().to_be_bytes());
-    header
 }

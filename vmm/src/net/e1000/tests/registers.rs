@@ -49,9 +49,9 @@ fn the_phy_shows_the_link_and_its_changes() {
     bench.device.set_link(false, now);
     assert_eq!(bench.mdic(spec::MDIC_OP_READ, 1, 0) & 0x24, 0);
     assert_eq!(bench.read(spec::STATUS) & spec::STATUS_LU, 0);
-    assert!(bench.line.0.load(Ordering::SeqCst));
+    assert!(bench.line.is_high());
     assert_eq!(bench.read(spec::ICR), spec::ICR_LSC);
-    assert!(!bench.line.0.load(Ordering::SeqCst));
+    assert!(!bench.line.is_high());
     // Any register, any address: an answer, and an error where nobody is.
     for register in 0..32 {
         bench.mdic(spec::MDIC_OP_WRITE, register, 0x7fff);

@@ -19,7 +19,7 @@ fn a_packet_leaves_uncopied_and_is_reported() {
     bench.settle();
     assert_eq!((bench.tx_status(0), bench.tx_status(1)), (0, spec::TXD_DD));
     assert_eq!(bench.read(spec::TDH), 2);
-    assert!(bench.line.0.load(Ordering::SeqCst));
+    assert!(bench.line.is_high());
     assert_eq!(bench.read(spec::ICR), spec::ICR_TXDW | spec::ICR_TXQE);
     assert_eq!(bench.read(spec::GPTC), 1);
     assert_eq!(bench.read(spec::GPTC), 0, "reading clears");

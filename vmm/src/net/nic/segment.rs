@@ -1,7 +1,11 @@
-//! Segmentation for a back-end that has none: one packet as many frames (SDM 3.5).
+//! Segmentation for a back-end that has none: one packet as many frames.
 //!
 //! Our own daemon takes segmentation off our hands; other switches may not.
-use super::packet::{Cut, Packet, sum_buffers};
+use super::{
+    Flights,
+    offload::Cut,
+    packet::{Packet, sum_buffers},
+};
 use crate::net::wire::{Outgoing, Sum, Wire};
 use virtqueue::{DriverBuffer, GsoType, MemoryMap, NetHeader};
 
@@ -10,26 +14,62 @@ const LAST_ONLY: u8 = 0x01 | 0x08;
 /// TCP flag that only the first segment has: CWR.
 const FIRST_ONLY: u8 = 0x80;
 
-/// Makes segments of one packet at a time; remembers how far it got.
-#[derive(Debug, Default)]
-pub(super) struct Segmenter {
-    /// Payload that has left.
+/// Which part of the payload a segment has.
+#[derive(Debug, Clone, Copy)]
+struct Span {
     offset: usize,
+    len: usize,
+    /// There is no other after it.
+    last: bool,
+}
+
+/// Gives packets to the wire, in segments if it has to; remembers how far it got.
+#[derive(Debug, Default)]
+pub struct Sender {
     /// Segments that have left.
     count: u16,
     head: Vec<u8>,
     body: Vec<DriverBuffer>,
 }
 
-impl Segmenter {
+impl Sender {
     /// Starts with another packet.
-    pub(super) fn restart(&mut self) {
-        self.offset = 0;
+    pub fn restart(&mut self) {
         self.count = 0;
     }
 
+    /// Goes on with a packet of which this many segments have left.
+    pub fn resume(&mut self, count: u16) {
+        self.count = count;
+    }
+
+    /// Gives `packet` to the wire, whole or in segments; false: the wire is full, go on later.
+    pub fn send<T>(
+        &mut self,
+        packet: &Packet,
+        flights: &mut Flights<T>,
+        wire: &mut dyn Wire,
+        memory: &MemoryMap,
+    ) -> bool {
+        let token = flights.token();
+        let Some(cut) = packet.cut() else {
+            let sent = wire.send(&packet.outgoing(token));
+            if sent {
+                flights.launched();
+            }
+            return sent;
+        };
+        while let Some(last) = self.step(packet, &cut, token, wire, memory) {
+            flights.launched();
+            if last {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Sends the next segment of `packet`. `None`: the wire is full; true: that was the last one.
-    pub(super) fn step(
+    fn step(
         &mut self,
         packet: &Packet,
         cut: &Cut,
@@ -38,10 +78,12 @@ impl Segmenter {
         memory: &MemoryMap,
     ) -> Option<bool> {
         let total = packet.len() - packet.head().len();
-        let len = usize::from(cut.mss).min(total - self.offset.min(total));
-        let last = self.offset + len >= total;
-        self.take_body(&packet.buffers, len);
-        let header = self.make_head(packet, cut, len, last, wire.offloads().checksum, memory);
+        let offset = (usize::from(self.count) * usize::from(cut.mss)).min(total);
+        let len = usize::from(cut.mss).min(total - offset);
+        let last = offset + len >= total;
+        self.take_body(&packet.buffers, offset, len);
+        let span = Span { offset, len, last };
+        let header = self.make_head(packet, cut, span, wire.offloads().checksum, memory);
         let outgoing = Outgoing {
             header: &header,
             head: &self.head,
@@ -51,15 +93,14 @@ impl Segmenter {
         if !wire.send(&outgoing) {
             return None;
         }
-        self.offset += len;
-        self.count = self.count.wrapping_add(1);
+        self.count = self.count.saturating_add(1);
         Some(last)
     }
 
     /// The buffers of the next `len` bytes.
-    fn take_body(&mut self, buffers: &[DriverBuffer], len: usize) {
+    fn take_body(&mut self, buffers: &[DriverBuffer], offset: usize, len: usize) {
         self.body.clear();
-        let (mut skip, mut left) = (self.offset, len);
+        let (mut skip, mut left) = (offset, len);
         for buffer in buffers {
             let here = usize::try_from(buffer.len).unwrap_or(0);
             let start = skip.min(here);
@@ -97,11 +138,11 @@ impl Segmenter {
         &mut self,
         packet: &Packet,
         cut: &Cut,
-        len: usize,
-        last: bool,
+        span: Span,
         offload: bool,
         memory: &MemoryMap,
     ) -> NetHeader {
+        let Span { offset, len, last } = span;
         self.head.clear();
         self.head.extend_from_slice(packet.head());
         let tcp = usize::from(packet.header.csum_start);
@@ -121,7 +162,7 @@ impl Segmenter {
         if let Some(sequence) = self.head.get_mut(tcp + 4..tcp + 8)
             && let Ok(bytes) = <[u8; 4]>::try_from(&*sequence)
         {
-            let offset = u32::try_from(self.offset).unwrap_or(0);
+            let offset = u32::try_from(offset).unwrap_or(0);
             let next = u32::from_be_bytes(bytes).wrapping_add(offset);
             sequence.copy_from_slice(&next.to_be_bytes());
         }
@@ -129,7 +170,7 @@ impl Segmenter {
             if !last {
                 *flags &= !LAST_ONLY;
             }
-            if self.offset > 0 {
+            if offset > 0 {
                 *flags &= !FIRST_ONLY;
             }
         }

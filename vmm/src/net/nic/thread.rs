@@ -1,5 +1,5 @@
 //! The thread that moves frames, and how vCPUs wake it.
-use super::device::{Device, Doorbells};
+use super::Model;
 use crate::{
     net::wire::{RingWire, Wire},
     wait::wait,
@@ -23,9 +23,11 @@ const SPIN: Duration = Duration::from_micros(20);
 
 /// What vCPUs and the thread share.
 #[derive(Debug)]
-pub(super) struct Shared {
-    device: Mutex<Device>,
-    doorbells: Arc<Doorbells>,
+pub(super) struct Shared<M: Model> {
+    device: Mutex<M>,
+    doorbells: Arc<M::Doorbells>,
+    /// There is a cable; then its link is the wire's.
+    cable: bool,
     /// The thread sleeps, or is about to.
     asleep: AtomicBool,
     /// vCPUs that wait for the device.
@@ -35,12 +37,13 @@ pub(super) struct Shared {
     wake: EventFd,
 }
 
-impl Shared {
+impl<M: Model> Shared<M> {
     /// Around `device`.
-    pub(super) fn new(device: Device) -> io::Result<Self> {
+    pub(super) fn new(device: M, cable: bool) -> io::Result<Self> {
         Ok(Self {
             doorbells: device.doorbells(),
             device: Mutex::new(device),
+            cable,
             asleep: AtomicBool::new(false),
             waiting: AtomicU32::new(0),
             link_changed: AtomicBool::new(false),
@@ -49,20 +52,20 @@ impl Shared {
         })
     }
 
-    /// TDT and RDT, which need no lock.
-    pub(super) fn doorbells(&self) -> &Doorbells {
+    /// Registers that need no lock.
+    pub(super) fn doorbells(&self) -> &M::Doorbells {
         &self.doorbells
     }
 
     /// The device, for a vCPU: the thread lets it in between two bursts.
-    pub(super) fn lock(&self) -> MutexGuard<'_, Device> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, M> {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let device = self.lock_as_thread();
         self.waiting.fetch_sub(1, Ordering::SeqCst);
         device
     }
 
-    fn lock_as_thread(&self) -> MutexGuard<'_, Device> {
+    fn lock_as_thread(&self) -> MutexGuard<'_, M> {
         self.device.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -82,24 +85,24 @@ impl Shared {
 
 /// The running thread. Dropping it stops it.
 #[derive(Debug)]
-pub(super) struct Datapath {
-    shared: Arc<Shared>,
+pub(super) struct Datapath<M: Model> {
+    shared: Arc<Shared<M>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Datapath {
+impl<M: Model> Datapath<M> {
     /// Starts to move frames between the device and `wire`.
-    pub(super) fn start(shared: Arc<Shared>, wire: RingWire) -> io::Result<Self> {
+    pub(super) fn start(shared: Arc<Shared<M>>, wire: RingWire) -> io::Result<Self> {
         let mut worker = Worker {
             shared: Arc::clone(&shared),
             wire,
             timer: TimerFd::new()?,
         };
         let thread = std::thread::Builder::new()
-            .name("e1000".into())
+            .name(M::NAME.into())
             .spawn(move || {
                 if let Err(error) = worker.run() {
-                    tracing::error!(%error, "an e1000 stands still");
+                    tracing::error!(%error, model = M::NAME, "an emulated NIC stands still");
                 }
             })?;
         Ok(Self {
@@ -109,7 +112,7 @@ impl Datapath {
     }
 }
 
-impl Drop for Datapath {
+impl<M: Model> Drop for Datapath<M> {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::SeqCst);
         let _ = self.shared.wake.write(1);
@@ -119,20 +122,21 @@ impl Drop for Datapath {
     }
 }
 
-struct Worker {
-    shared: Arc<Shared>,
+struct Worker<M: Model> {
+    shared: Arc<Shared<M>>,
     wire: RingWire,
     timer: TimerFd,
 }
 
-impl Worker {
+impl<M: Model> Worker<M> {
     fn run(&mut self) -> io::Result<()> {
         let mut armed = false;
         while !self.shared.stop.load(Ordering::SeqCst) {
             let burst = {
                 let mut device = self.shared.lock_as_thread();
                 if self.shared.link_changed.swap(false, Ordering::SeqCst) {
-                    device.set_link(self.wire.link().is_up(), Instant::now());
+                    let up = self.shared.cable && self.wire.link().is_up();
+                    device.set_link(up, Instant::now());
                 }
                 device.burst(&mut self.wire, Instant::now())
             };

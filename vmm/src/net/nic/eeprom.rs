@@ -2,6 +2,7 @@
 //!
 //! Commands are a start bit, two opcode bits and six address bits, most significant bit first,
 //! taken at the rising edge of the clock (Atmel AT93C46 datasheet, "Functional Description").
+use serde::{Deserialize, Serialize};
 
 /// Words in the EEPROM.
 pub const WORDS: usize = 64;
@@ -10,7 +11,7 @@ const COMMAND_BITS: u32 = 9;
 const START: u32 = 1 << 8;
 
 /// Levels of the pins that the host drives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Pins {
     /// Chip select.
     pub select: bool,
@@ -20,7 +21,7 @@ pub struct Pins {
     pub data: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Phase {
     /// Bits of the command so far, after the start bit.
     Command { bits: u32, count: u32 },
@@ -33,9 +34,9 @@ enum Phase {
 }
 
 /// The chip. All of it is state.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Eeprom {
-    words: [u16; WORDS],
+    words: Box<[u16]>,
     pins: Pins,
     phase: Phase,
     output: bool,
@@ -46,7 +47,7 @@ impl Eeprom {
     /// A chip with this content.
     pub fn new(words: [u16; WORDS]) -> Self {
         Self {
-            words,
+            words: words.into(),
             pins: Pins::default(),
             phase: Phase::Command { bits: 0, count: 0 },
             output: true,
@@ -86,16 +87,16 @@ impl Eeprom {
                 }
                 let bits = bits << 1 | u32::from(data);
                 let count = count + 1;
-                self.phase = if count == COMMAND_BITS {
+                self.phase = if count >= COMMAND_BITS {
                     self.command(bits & !START)
                 } else {
                     Phase::Command { bits, count }
                 };
             }
             Phase::Read { word, bit } => {
-                self.output = self.word(word) >> (15 - bit) & 1 != 0;
+                self.output = self.word(word) >> (15 - bit.min(15)) & 1 != 0;
                 self.phase = match bit {
-                    15 => Phase::Read {
+                    15.. => Phase::Read {
                         word: (word + 1) % WORDS,
                         bit: 0,
                     },
@@ -109,7 +110,7 @@ impl Eeprom {
                     bits,
                     count: count + 1,
                 };
-                if count == 15 {
+                if count >= 15 {
                     self.write(word, bits);
                     self.phase = Phase::Done;
                 }
