@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::dns::{Limits, Name, StaticRecord};
 use super::hosts::Reservation;
-use crate::{Ipv4Config, Ipv6Config, MacAddr};
+use crate::{Ipv4Config, Ipv6Config};
 
 /// The first address of a pool, counted from the subnet's, that is given out by default: as QEMU's user network has it.
 const POOL_START: u32 = 15;
@@ -162,13 +162,6 @@ impl ServicesConfig {
         };
         Ipv6Addr::from_bits(first | 0x1000)..=Ipv6Addr::from_bits(first | 0xffff)
     }
-}
-
-/// The link-local address that is made from a MAC address (RFC 4291, appendix A).
-pub fn link_local(mac: MacAddr) -> Ipv6Addr {
-    let [first, b1, b2, b3, b4, b5] = mac.0;
-    let interface = u64::from_be_bytes([first ^ 2, b1, b2, 0xff, 0xfe, b3, b4, b5]);
-    Ipv6Addr::from_bits(0xfe80 << 112 | u128::from(interface))
 }
 
 #[cfg(test)]

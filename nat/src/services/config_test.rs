@@ -26,15 +26,6 @@ fn small_subnets_have_a_pool_too() {
 }
 
 #[test]
-fn the_link_local_address_has_the_modified_eui_64() {
-    let mac = MacAddr([0x52, 0x54, 0x00, 0x12, 0x34, 0x56]);
-    assert_eq!(
-        link_local(mac),
-        "fe80::5054:ff:fe12:3456".parse::<Ipv6Addr>().unwrap()
-    );
-}
-
-#[test]
 fn without_the_forwarder_guests_are_told_the_upstream_servers_of_the_family() {
     let mut config = ServicesConfig::default();
     let own = IpAddr::from([10, 0, 2, 3]);

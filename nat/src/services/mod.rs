@@ -22,13 +22,13 @@ use crate::frame::{
     Arp, Datagram, ETHERTYPE_ARP, IpHeader, Link, Ndp, Pseudo, emit_ethernet, emit_ip, emit_udp,
     protocol,
 };
-use crate::{Host, Ipv4Config, Ipv6Config, MacAddr, Output, Readiness, Token};
+use crate::{Host, Ipv4Config, Ipv6Config, MacAddr, Output, Readiness, Token, link_local};
 use random::Random;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-pub use config::{BootConfig, Dhcp6, DnsConfig, ServicesConfig, link_local};
+pub use config::{BootConfig, Dhcp6, DnsConfig, ServicesConfig};
 pub use hosts::{MAX_HOSTNAME, Reservation, hostname};
 pub use leases::{Client, Lease, LeaseRecord, LeaseTable, PER_STATION, State};
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::services::config::link_local;
+use crate::link_local;
 
 const GATEWAY: MacAddr = MacAddr([0x52, 0x55, 10, 0, 2, 2]);
 const GUEST: MacAddr = MacAddr([0x52, 0x54, 0, 0, 0, 1]);

@@ -57,6 +57,8 @@ impl Lab {
 
     pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::new(GATEWAY_MAC);
+        // They come unasked, between what a test looks at.
+        config.services.router_advertisements = false;
         change(&mut config);
         Self {
             gateway: Gateway::new(config, FakeHost::default(), 1),

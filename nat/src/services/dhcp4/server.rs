@@ -423,4 +423,4 @@ fn broadcast(config: &Config) -> Ipv4Addr {
 
 #[cfg(test)]
 #[path = "server_test.rs"]
-mod tests;
+pub(crate) mod tests;

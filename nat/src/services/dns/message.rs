@@ -363,4 +363,4 @@ impl Answer {
 
 #[cfg(test)]
 #[path = "message_test.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -165,4 +165,4 @@ impl Transfer {
 
 #[cfg(test)]
 #[path = "transfer_test.rs"]
-mod tests;
+pub(crate) mod tests;
