@@ -67,7 +67,7 @@ fn command_lines() {
         (&["run", "--kernel", "k", "--cpus", "65"], "--cpus"),
         (&["run", "--kernel", "k", "--memory", "much"], "much"),
         (
-            &["run", "--kernel", "k", "--net", "network=a,model=rtl8139"],
+            &["run", "--kernel", "k", "--net", "network=a,model=pcnet"],
             "model",
         ),
         (&["run", "--kernel", "k", "--net", "speed=9"], "speed"),

@@ -22,6 +22,7 @@ mod message;
 mod nic;
 pub mod offload;
 mod ring;
+pub mod rtl8139;
 mod session;
 pub mod switch;
 pub mod vhost_session;
@@ -35,6 +36,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("device_queue", device_queue::run),
     ("e1000", e1000::run),
     ("offload", offload::run),
+    ("rtl8139", rtl8139::run),
     ("switch", switch::run),
     ("vhost_session", vhost_session::run),
 ];

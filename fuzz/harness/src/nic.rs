@@ -136,7 +136,7 @@ impl<M: Model> Bench<'_, M> {
     }
 
     fn write(&mut self, at: Access, value: u32) {
-        if !self.doorbells.ring(at, value) {
+        if self.doorbells.ring(at, value).is_none() {
             self.model.write(at, value, self.now);
         }
     }

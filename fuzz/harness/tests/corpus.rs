@@ -45,6 +45,11 @@ fn offload() {
 }
 
 #[test]
+fn rtl8139() {
+    replay("rtl8139");
+}
+
+#[test]
 fn switch() {
     replay("switch");
 }

@@ -7,13 +7,15 @@ use super::{pairs, value};
 /// Queue pairs of a NIC at most.
 const MAX_QUEUE_PAIRS: u16 = 8;
 /// Names of the models.
-const MODELS: [(&str, NetModel); 3] = [
+const MODELS: [(&str, NetModel); 5] = [
     ("virtio", NetModel::Virtio),
     ("e1000", NetModel::E1000),
     ("e1000-82545em", NetModel::E1000Server),
+    ("rtl8139", NetModel::Rtl8139),
+    ("rtl8139c", NetModel::Rtl8139C),
 ];
 /// Models that later versions have.
-const FUTURE_MODELS: [&str; 3] = ["rtl8139", "ne2k_pci", "pcnet"];
+const FUTURE_MODELS: [&str; 2] = ["ne2k_pci", "pcnet"];
 
 /// What the guest sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,6 +27,10 @@ pub enum NetModel {
     E1000,
     /// Intel 82545EM.
     E1000Server,
+    /// Realtek RTL8139C+.
+    Rtl8139,
+    /// Realtek RTL8139C, for drivers that leave the C+ alone.
+    Rtl8139C,
 }
 
 /// How a NIC reaches its network.

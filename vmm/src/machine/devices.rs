@@ -4,6 +4,7 @@ use std::{
     io,
     path::Path,
     sync::{Arc, Mutex},
+    time::Instant,
 };
 
 use thiserror::Error;
@@ -18,6 +19,7 @@ use crate::{
     net::{
         Attachment, MacAddress, SessionError, SourceError, e1000,
         nic::{NicError, Plug},
+        rtl8139,
     },
     pci::{CONFIG_PORTS, CONFIG_PORTS_LEN, ConfigPorts, ECAM_LEN, Ecam, PciBus, Windows},
     virtio::{
@@ -152,6 +154,16 @@ pub(super) fn plug_in(
             NetModel::E1000 => {
                 plug.attach(bus, |parts| {
                     e1000::Device::new(e1000::spec::I82540EM, parts)
+                })?;
+            }
+            NetModel::Rtl8139 | NetModel::Rtl8139C => {
+                let chip = if net.model == NetModel::Rtl8139 {
+                    rtl8139::spec::C_PLUS
+                } else {
+                    rtl8139::spec::C
+                };
+                plug.attach(bus, |parts| {
+                    rtl8139::Device::new(chip, parts, Instant::now())
                 })?;
             }
             NetModel::E1000Server => {

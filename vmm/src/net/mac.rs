@@ -27,6 +27,15 @@ impl MacAddress {
         let [a, b, c, ..] = mixed.to_be_bytes();
         Self([0x52, 0x54, 0x00, a, b, c])
     }
+
+    /// As a NIC's EEPROM holds it: words, low byte first.
+    pub fn words(self) -> [u16; 3] {
+        let mut words = [0; 3];
+        for (word, bytes) in words.iter_mut().zip(self.0.chunks_exact(2)) {
+            *word = bytes.try_into().map_or(0, u16::from_le_bytes);
+        }
+        words
+    }
 }
 
 impl fmt::Display for MacAddress {

@@ -5,6 +5,7 @@ mod link;
 mod mac;
 pub mod nic;
 mod record;
+pub mod rtl8139;
 mod session;
 mod source;
 #[cfg(test)]

@@ -16,6 +16,7 @@ const TARGETS: &[(&str, u32)] = &[
     ("device_queue", 1024),
     ("e1000", 2048),
     ("offload", 1024),
+    ("rtl8139", 2048),
     ("switch", 1024),
     ("vhost_session", 2048),
 ];
@@ -31,7 +32,7 @@ const TAIL: usize = 40;
 /// Arguments of `fuzz`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// One of config, device_queue, e1000, offload, switch, vhost_session; all of them without
+    /// One of config, device_queue, e1000, offload, rtl8139, switch, vhost_session; all of them without
     target: Option<String>,
     /// How long each target runs
     #[arg(long, default_value_t = 60)]

@@ -15,6 +15,10 @@ const MODULES: &[&str] = &[
     // Of legacy NICs; the cloud kernel does not have them.
     "e1000",
     "pcnet32",
+    "8139cp",
+    "8139too",
+    // VLAN interfaces on them.
+    "8021q",
 ];
 const PROGRAMS: &[&str] = &["iperf3", "openssl", "ethtool"];
 

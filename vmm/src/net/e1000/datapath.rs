@@ -7,10 +7,9 @@ use super::{
 };
 use crate::net::{
     nic::Burst,
-    wire::{Wire, replace_partial},
+    wire::{Wire, complete},
 };
 use std::{sync::atomic::Ordering, time::Instant};
-use virtqueue::NetHeader;
 
 /// Packets sent for one event at most.
 const TRANSMIT_BUDGET: usize = 64;
@@ -185,13 +184,4 @@ impl Device {
         }
         outcome
     }
-}
-
-/// Makes a frame from a guest what it would be on a cable: a partial checksum is completed. Returns whether its checksum is right;
-/// `None`: the frame makes no sense.
-fn complete(header: &NetHeader, frame: &mut [u8]) -> Option<bool> {
-    if !header.needs_csum {
-        return Some(header.data_valid);
-    }
-    replace_partial(frame, header.csum_start.into(), header.csum_offset.into()).then_some(true)
 }

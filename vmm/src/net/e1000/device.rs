@@ -39,13 +39,11 @@ impl Doorbells {
 }
 
 impl nic::Doorbells for Doorbells {
-    fn ring(&self, at: Access, value: u32) -> bool {
+    fn ring(&self, at: Access, value: u32) -> Option<bool> {
         let whole = at.bar == spec::MEMORY_BAR && at.width == Width::Dword;
-        let Some(doorbell) = self.at(at.offset).filter(|_| whole) else {
-            return false;
-        };
+        let doorbell = self.at(at.offset).filter(|_| whole)?;
         doorbell.store(value & 0xffff, Ordering::SeqCst);
-        true
+        Some(true)
     }
 }
 

@@ -150,21 +150,13 @@ impl State {
 
 /// RAL and RAH of a valid address (SDM 13.5.2, 13.5.3).
 pub fn address_registers(mac: [u8; 6]) -> (u32, u32) {
-    let [first, second, third] = words_of(mac).map(u32::from);
+    let [first, second, third] = MacAddress(mac).words().map(u32::from);
     (first | second << 16, third | spec::RAH_AV)
-}
-
-fn words_of(mac: [u8; 6]) -> [u16; 3] {
-    let mut words = [0; 3];
-    for (word, bytes) in words.iter_mut().zip(mac.chunks_exact(2)) {
-        *word = bytes.try_into().map_or(0, u16::from_le_bytes);
-    }
-    words
 }
 
 /// The EEPROM of an adapter (SDM 5.6, table 5-2).
 fn content(chip: Chip, mac: MacAddress) -> [u16; eeprom::WORDS] {
-    let [first, second, third] = words_of(mac.0);
+    let [first, second, third] = mac.words();
     let mut words = [0xffff; eeprom::WORDS];
     let known = [
         (0x00, first),

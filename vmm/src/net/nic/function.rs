@@ -85,9 +85,10 @@ impl<M: Model> PciDevice for Nic<M> {
             }
             rest = later;
             let value = u32::from_le_bytes(bytes);
-            if self.shared.doorbells().ring(access, value)
-                || self.shared.lock().write(access, value, Instant::now())
-            {
+            let rung = self.shared.doorbells().ring(access, value);
+            let needs_thread =
+                rung.unwrap_or_else(|| self.shared.lock().write(access, value, Instant::now()));
+            if needs_thread {
                 self.shared.wake();
             }
         }

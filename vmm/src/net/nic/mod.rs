@@ -108,8 +108,8 @@ pub struct Burst {
 
 /// Registers that take writes without the model's lock.
 pub trait Doorbells: Debug + Send + Sync {
-    /// Stores `value` if a doorbell is there; false: it is another register.
-    fn ring(&self, at: Access, value: u32) -> bool;
+    /// Stores `value` if a doorbell is there, and says whether the thread has to act on it; `None`: it is another register.
+    fn ring(&self, at: Access, value: u32) -> Option<bool>;
 }
 
 /// For models without.
@@ -117,8 +117,8 @@ pub trait Doorbells: Debug + Send + Sync {
 pub struct NoDoorbells;
 
 impl Doorbells for NoDoorbells {
-    fn ring(&self, _at: Access, _value: u32) -> bool {
-        false
+    fn ring(&self, _at: Access, _value: u32) -> Option<bool> {
+        None
     }
 }
 
@@ -203,3 +203,7 @@ impl Plug<'_> {
         Ok(slot)
     }
 }
+
+#[cfg(test)]
+#[path = "nic_test.rs"]
+mod tests;

@@ -130,8 +130,8 @@ pub const TSD_OWN: u32 = 1 << 13;
 pub const TSD_TUN: u32 = 1 << 14;
 pub const TSD_TOK: u32 = 1 << 15;
 pub const TSD_TABT: u32 = 1 << 30;
-/// What a driver sets: size and early threshold.
-pub const TSD_WRITABLE: u32 = 0x003f_1fff;
+/// What a driver sets: size, OWN, early threshold.
+pub const TSD_STARTABLE: u32 = 0x003f_3fff;
 
 // Transmit configuration (C 5.9).
 pub const TCR_CLRABT: u32 = 1 << 0;

@@ -35,7 +35,7 @@ pub struct Saved {
 
 /// All registers, EEPROM and PHY.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct State {
+pub(super) struct State {
     pub(super) chip: Chip,
     pub(super) eeprom: Eeprom,
     pub(super) mii: Mii,
@@ -178,7 +178,7 @@ impl State {
 /// The EEPROM (C 6, "EEPROM (93C46) Contents").
 fn content(mac: MacAddress) -> [u16; eeprom::WORDS] {
     let mut words = [0; eeprom::WORDS];
-    let [a, b, c, d, e, f] = mac.0;
+    let [first, second, third] = mac.words();
     let known = [
         // The chip's own mark.
         0x8129,
@@ -189,9 +189,9 @@ fn content(mac: MacAddress) -> [u16; eeprom::WORDS] {
         // MAX_LAT and MIN_GNT, CONFIG3 and MSR.
         0x4020,
         0xe512,
-        u16::from_le_bytes([a, b]),
-        u16::from_le_bytes([c, d]),
-        u16::from_le_bytes([e, f]),
+        first,
+        second,
+        third,
     ];
     for (word, value) in words.iter_mut().zip(known) {
         *word = value;

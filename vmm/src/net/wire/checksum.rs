@@ -1,4 +1,5 @@
 //! The Internet checksum (RFC 1071), in pieces of any length.
+use virtqueue::NetHeader;
 
 /// A running ones' complement sum.
 ///
@@ -76,6 +77,15 @@ pub fn replace_partial(frame: &mut [u8], start: usize, offset: usize) -> bool {
         field.copy_from_slice(&sum.complement().to_be_bytes());
     }
     true
+}
+
+/// Makes a frame from a guest what it would be on a cable: a partial checksum is completed. Returns whether its checksum is right;
+/// `None`: the frame makes no sense.
+pub fn complete(header: &NetHeader, frame: &mut [u8]) -> Option<bool> {
+    if !header.needs_csum {
+        return Some(header.data_valid);
+    }
+    replace_partial(frame, header.csum_start.into(), header.csum_offset.into()).then_some(true)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@ mod arena;
 mod checksum;
 mod rings;
 
-pub use checksum::{Sum, replace_partial};
+pub use checksum::{Sum, complete, replace_partial};
 pub use rings::{RingWire, WireError};
 
 use virtqueue::{DriverBuffer, NET_HEADER_LEN, NetHeader};

@@ -1,0 +1,36 @@
+#!/bin/sh
+# title: a guest with an RTL8139C+ (8139cp) and an RTL8139C (8139too), and a virtio guest: ping, iperf3, files, VLANs, multicast, reloads
+# timeout: 900
+# kernel: generic
+#
+# The full sizes of a long run: --set file_mib=100 --set cycles=50 --set iperf_s=10
+. "$LAB/lib.sh"
+file_mib=${file_mib:-1} iperf_s=${iperf_s:-2} cycles=${cycles:-2}
+
+cat >/run/netbackend.toml <<TOML
+[networks.plus]
+mode = "bridge"
+
+[networks.c]
+mode = "bridge"
+TOML
+
+step "start netbackend"
+start_daemon --config /run/netbackend.toml
+
+step "boot a virtio guest and a guest with both chips"
+start_guest agent "job=agent addr0=10.1.0.1/24 addr1=10.2.0.1/24 file_mib=$file_mib" \
+    --memory 384M --net network=plus --net network=c
+agent=$pid
+start_guest driver "job=checks addr0=10.1.0.2/24 addr1=10.2.0.2/24 file_mib=$file_mib want_driver=8139cp,8139too \
+iperf_s=$iperf_s offloads=eth0 cycles=$cycles peers=10.1.0.1/1500,10.2.0.1/1500 self=10.1.0.2,10.2.0.2" \
+    --memory 384M --net model=rtl8139,network=plus --net model=rtl8139c,network=c
+driver=$pid
+await_result agent "$agent" 240 "agent ready"
+
+step "guest checks: ping, iperf3, files, VLANs, multicast, reloads"
+await_result driver "$driver" 500 "checks passed"
+netbackend status >"$LAB_LOGS/status.log" 2>&1
+report driver 25
+wait "$driver" || fail "the driver's vmm ended with $?" "$LAB_LOGS/driver.log"
+wait "$agent" || fail "the agent's vmm ended with $?" "$LAB_LOGS/agent.log"

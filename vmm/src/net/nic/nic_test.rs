@@ -1,0 +1,130 @@
+//! A model on the bus, with its thread, in front of a back-end.
+use super::{
+    testing::{MAC, frame},
+    *,
+};
+use crate::{
+    net::{
+        rtl8139::{Device, spec},
+        testing::{EchoBackend, Traits},
+    },
+    virtio::testing::{TestMachine, eventually},
+};
+
+/// An RTL8139C in a machine, and where its BARs are: ports and memory.
+struct Bench {
+    machine: TestMachine,
+    slot: u8,
+    ports: u64,
+    registers: u64,
+    _backend: EchoBackend,
+    _dir: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new(cable: bool) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let backend = EchoBackend::start(&path, Traits::default());
+        let machine = TestMachine::new();
+        let attachment = Attachment {
+            socket: path,
+            mtu: None,
+            cable,
+            lease: None,
+        };
+        let controller: Arc<dyn InterruptController> = Arc::clone(&machine.controller) as _;
+        let plug = Plug {
+            attachment: &attachment,
+            mac: MAC,
+            ram: &machine.ram,
+            controller: &controller,
+        };
+        let slot = plug
+            .attach(&machine.pci, |parts| {
+                Device::new(spec::C, parts, Instant::now())
+            })
+            .unwrap();
+        let bar = |register| u64::from(machine.config(slot, register) & !0xf);
+        Self {
+            slot,
+            ports: bar(0x10),
+            registers: bar(0x14),
+            machine,
+            _backend: backend,
+            _dir: dir,
+        }
+    }
+
+    fn master(&self, on: bool) {
+        let command = self.machine.config(self.slot, 4) & !4;
+        let bit = if on { 4 } else { 0 };
+        self.machine.set_config(self.slot, 4, command | bit);
+    }
+
+    fn port_write(&self, register: u32, data: &[u8]) {
+        let port = self.ports + u64::from(register);
+        assert!(self.machine.pio.write(port, data));
+    }
+
+    fn isr(&self) -> u16 {
+        let isr = self.registers + u64::from(spec::ISR);
+        u16::from_le_bytes(self.machine.read(isr))
+    }
+}
+
+#[test]
+fn frames_go_round_by_way_of_the_back_end_through_both_bars() {
+    let bench = Bench::new(true);
+    let ram = &bench.machine.ram.map;
+    bench.master(true);
+    for (register, value) in [
+        (spec::RBSTART, 0x4_0000u32),
+        (spec::RCR, spec::RCR_APM | spec::RCR_WRAP),
+        (spec::TSAD0, 0x8000),
+    ] {
+        bench.port_write(register, &value.to_le_bytes());
+    }
+    bench.port_write(spec::CR, &[spec::CR_TE | spec::CR_RE]);
+    let wanted = spec::ISR_ROK | spec::ISR_TOK;
+    bench.port_write(spec::IMR, &wanted.to_le_bytes());
+    let mut at = 0;
+    for round in 0..200u16 {
+        let len = 60 + usize::from(round);
+        assert!(ram.write(0x8000, &frame(len)));
+        let status = bench.registers + u64::from(spec::TSD0 + 4 * u32::from(round % 4));
+        let address = u32::from(round % 4) * 4 + spec::TSAD0;
+        bench.port_write(address, &0x8000u32.to_le_bytes());
+        let size = u32::from(round) + 60;
+        bench.machine.write(status, &size.to_le_bytes());
+        eventually("a frame came back", || bench.isr() == wanted);
+        assert!(bench.machine.intx_level(bench.slot));
+        let mut bytes = vec![0; len];
+        assert!(ram.read(0x4_0000 + at + 4, &mut bytes));
+        assert_eq!(bytes, frame(len));
+        at = (at + (4 + len as u64 + 4).next_multiple_of(4)) % 8192;
+        let [low, high, ..] = at.wrapping_sub(16).to_le_bytes();
+        bench.port_write(spec::CAPR, &[low, high]);
+        bench.port_write(spec::ISR, &wanted.to_le_bytes());
+        assert!(!bench.machine.intx_level(bench.slot));
+    }
+}
+
+#[test]
+fn a_nic_without_cable_shows_it_and_the_bus_master_bit_stops_one() {
+    let bench = Bench::new(false);
+    let media = bench.registers + u64::from(spec::MSR);
+    let [status] = bench.machine.read(media);
+    assert_ne!(status & spec::MSR_LINKB, 0);
+    bench.master(false);
+    bench.port_write(spec::CR, &[spec::CR_TE]);
+    bench.machine.write(
+        bench.registers + u64::from(spec::TSD0),
+        &60u32.to_le_bytes(),
+    );
+    // An unmapped address would be an error, were it looked at.
+    let read = || u32::from_le_bytes(bench.machine.read(bench.registers + u64::from(spec::TSD0)));
+    assert_eq!(read() & spec::TSD_OWN, 0);
+    bench.master(true);
+    eventually("the frame is sent", || read() & spec::TSD_OWN != 0);
+}

@@ -1,0 +1,236 @@
+//! One burst of work: reports, transmits, receives, timer; each within its budget.
+use super::{device::Device, receive::Outcome, ring::Step, spec};
+use crate::net::{
+    nic::Burst,
+    wire::{Outgoing, Wire, complete},
+};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
+use virtqueue::NetHeader;
+
+/// Packets sent for one event at most.
+const TRANSMIT_BUDGET: usize = 64;
+/// Frames received for one event at most.
+const RECEIVE_BUDGET: usize = 32;
+
+/// What became of a frame of C mode.
+enum Sent {
+    Good,
+    Bad,
+    Full,
+}
+
+impl Device {
+    /// Does what can be done now, within the budget.
+    pub(super) fn move_frames(&mut self, wire: &mut dyn Wire, now: Instant) -> Burst {
+        let mut busy = false;
+        if !self.stale {
+            busy |= self.reap(wire);
+            if self.bus_master && self.state.cr & spec::CR_TE != 0 {
+                busy |= if self.state.plus_transmits() {
+                    self.transmit_plus(wire)
+                } else {
+                    self.transmit_c(wire)
+                };
+            }
+            busy |= self.receive(wire, now);
+            wire.flush();
+        }
+        if self.timer.expire(now) {
+            self.raise(spec::ISR_TIMEOUT);
+        }
+        self.update_pin();
+        let deadlines = [self.timer.deadline(), self.held.deadline()];
+        Burst {
+            busy,
+            restart: self.stale,
+            deadline: deadlines.into_iter().flatten().min(),
+        }
+    }
+
+    fn reap(&mut self, wire: &mut dyn Wire) -> bool {
+        let reported = self.transmitter.reap(wire, self.state.tnpds, &self.memory);
+        for _ in 0..reported.bad {
+            self.state.tally.aborted();
+        }
+        self.state.tally.tx_ok += u64::from(reported.good);
+        if reported.good > 0 {
+            self.raise(spec::ISR_TOK);
+        }
+        if reported.bad > 0 {
+            self.raise(spec::ISR_TER);
+        }
+        let any = reported.good + reported.bad > 0;
+        if any && !self.transmitter.has_flights() {
+            self.raise(spec::ISR_TDU);
+        }
+        any
+    }
+
+    fn transmit_plus(&mut self, wire: &mut dyn Wire) -> bool {
+        // Before looking: who rings from now on is heard in the next burst.
+        let polled = self.doorbells.poll.swap(false, Ordering::SeqCst);
+        if !polled && !self.transmitter.is_waiting() {
+            return false;
+        }
+        self.transmitter.refill();
+        let loopback = self.state.loopback();
+        let mut looped = std::mem::take(&mut self.scratch);
+        let mut busy = false;
+        let mut again = true;
+        for _ in 0..TRANSMIT_BUDGET {
+            let step = self
+                .transmitter
+                .step(self.state.tnpds, loopback, wire, &self.memory);
+            match step {
+                Step::Idle => {
+                    again = false;
+                    break;
+                }
+                Step::Spent | Step::Full => break,
+                Step::Done => {}
+                Step::Loop(packet) => {
+                    if packet.gather(&self.memory, &mut looped) {
+                        self.loop_back(&mut looped);
+                    }
+                }
+            }
+            busy = true;
+        }
+        self.scratch = looped;
+        if again {
+            self.doorbells.poll.store(true, Ordering::SeqCst);
+        }
+        // A full wire wakes us when it has sent something.
+        busy || again && !self.transmitter.is_waiting()
+    }
+
+    /// C mode: four descriptors in turn. Their frames are short and are copied, so that each descriptor is the driver's again at once.
+    fn transmit_c(&mut self, wire: &mut dyn Wire) -> bool {
+        let doorbells = Arc::clone(&self.doorbells);
+        let mut busy = false;
+        for _ in 0..TRANSMIT_BUDGET {
+            let index = usize::from(self.state.transmit_next & 3);
+            let Some(register) = doorbells.status.get(index) else {
+                break;
+            };
+            let status = register.load(Ordering::SeqCst);
+            if status & spec::TSD_OWN != 0 {
+                break;
+            }
+            let address = self.state.transmit_addresses.get(index).copied();
+            let size = usize::try_from(status & spec::TSD_SIZE).unwrap_or(0);
+            let done = match self.send_frame(address.unwrap_or(0), size, wire) {
+                Sent::Full => break,
+                Sent::Good => {
+                    self.state.tally.tx_ok += 1;
+                    self.raise(spec::ISR_TOK);
+                    spec::TSD_OWN | spec::TSD_TOK
+                }
+                Sent::Bad => {
+                    self.state.tally.aborted();
+                    self.raise(spec::ISR_TER);
+                    spec::TSD_OWN | spec::TSD_TABT
+                }
+            };
+            // A driver that has written it again meanwhile has its way.
+            let _ = register.compare_exchange(
+                status,
+                status | done,
+                Ordering::SeqCst,
+                Ordering::SeqCst,
+            );
+            self.state.transmit_next = (self.state.transmit_next + 1) & 3;
+            busy = true;
+        }
+        busy
+    }
+
+    fn send_frame(&mut self, address: u32, size: usize, wire: &mut dyn Wire) -> Sent {
+        if !(14..=spec::MAX_TRANSMIT).contains(&size) {
+            return Sent::Bad;
+        }
+        let mut frame = std::mem::take(&mut self.scratch);
+        frame.resize(size, 0);
+        let sent = if !self.memory.read(address.into(), &mut frame) {
+            Sent::Bad
+        } else if self.state.loopback() {
+            self.loop_back(&mut frame);
+            Sent::Good
+        } else {
+            let outgoing = Outgoing {
+                header: &NetHeader::default(),
+                head: &frame,
+                body: &[],
+                // Nothing of the driver's is read any more: nobody waits for it.
+                token: u64::MAX,
+            };
+            if wire.send(&outgoing) {
+                Sent::Good
+            } else {
+                Sent::Full
+            }
+        };
+        self.scratch = frame;
+        sent
+    }
+
+    fn receiving(&self) -> bool {
+        self.bus_master && self.state.cr & spec::CR_RE != 0
+    }
+
+    /// What was sent in loopback mode; without room it is lost, as on a wire.
+    fn loop_back(&mut self, frame: &mut Vec<u8>) {
+        if self.receiving() && !self.held.is_some() && self.store(frame, false) == Outcome::NoRoom {
+            self.miss();
+        }
+    }
+
+    fn miss(&mut self) {
+        self.state.tally.missed();
+        self.state.mpc = (self.state.mpc + 1) & 0x00ff_ffff;
+        self.raise(spec::ISR_RXOVW);
+    }
+
+    /// Frames wait while the driver has no room for them: the packet buffer is on the wire.
+    fn receive(&mut self, wire: &mut dyn Wire, now: Instant) -> bool {
+        let mut frame = std::mem::take(&mut self.frame);
+        let mut busy = false;
+        for _ in 0..RECEIVE_BUDGET {
+            let held = self.held.take();
+            let checked = if let Some(checked) = held {
+                checked
+            } else {
+                let Some(header) = wire.receive(&mut frame) else {
+                    break;
+                };
+                busy = true;
+                match complete(&header, &mut frame) {
+                    Some(checked) if self.receiving() && !self.state.loopback() => checked,
+                    _ => continue,
+                }
+            };
+            if !self.receiving() {
+                // It was for a driver that has gone.
+                continue;
+            }
+            if self.store(&mut frame, checked) == Outcome::NoRoom {
+                self.held.keep(checked, now);
+                if held.is_none() {
+                    // Said once, however often it is tried.
+                    self.raise(spec::ISR_RXOVW);
+                }
+                break;
+            }
+            self.held.relieved();
+            busy = true;
+        }
+        self.frame = frame;
+        // CAPR wakes us only if somebody waits for it.
+        let waiting = self.held.is_some();
+        self.doorbells.waiting.store(waiting, Ordering::SeqCst);
+        busy
+    }
+}

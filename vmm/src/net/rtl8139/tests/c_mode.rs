@@ -1,0 +1,163 @@
+//! Four transmit buffers and a ring of bytes.
+use super::*;
+use crate::net::nic::fcs;
+
+#[test]
+fn four_buffers_leave_in_turn_and_are_the_drivers_at_once() {
+    let mut bench = Bench::c();
+    for round in 0..3 {
+        for index in 0..4u32 {
+            let bytes = frame(60 + 4 * index as usize + round);
+            let at = 0x8000 + 0x800 * u64::from(index);
+            assert!(bench.memory.write(at, &bytes));
+            bench.write32(spec::TSD0 + 4 * index, bytes.len() as u32);
+        }
+        assert_eq!(bench.read32(spec::TSD0) & spec::TSD_OWN, 0);
+        bench.settle();
+    }
+    let sent = bench.sent();
+    assert_eq!(sent.len(), 12);
+    for (index, bytes) in sent.iter().enumerate() {
+        assert_eq!(*bytes, frame(60 + 4 * (index % 4) + index / 4));
+        assert_eq!(bench.wire.sent[index].0, NetHeader::default());
+    }
+    for index in 0..4 {
+        let status = bench.read32(spec::TSD0 + 4 * index);
+        assert_ne!(status & spec::TSD_OWN, 0);
+        assert_ne!(status & spec::TSD_TOK, 0);
+    }
+    assert_eq!(bench.read16(spec::TSAD_ALL), 0xf00f);
+    assert!(bench.line.is_high());
+    assert_eq!(bench.read16(spec::ISR), spec::ISR_TOK);
+    bench.write16(spec::ISR, spec::ISR_TOK);
+    assert!(!bench.line.is_high());
+}
+
+#[test]
+fn a_full_wire_delays_and_loses_nothing() {
+    let mut bench = Bench::c();
+    bench.wire.full = true;
+    bench.send(0, 60);
+    assert_eq!(bench.read32(spec::TSD0) & spec::TSD_OWN, 0);
+    bench.wire.full = false;
+    bench.settle();
+    assert_ne!(bench.read32(spec::TSD0) & spec::TSD_TOK, 0);
+    assert_eq!(bench.wire.sent.len(), 1);
+}
+
+/// What the driver reads at `at`: status and frame, without FCS.
+fn stored(bench: &Bench, at: u64) -> (u16, Vec<u8>) {
+    let header = bench.dword(RX_BYTES + at);
+    let len = (header >> 16) as usize;
+    let mut bytes = bench.bytes(RX_BYTES + at + 4, len);
+    let sequence = bytes.split_off(len - 4);
+    assert_eq!(sequence, fcs::of(&bytes));
+    (header as u16, bytes)
+}
+
+#[test]
+fn frames_follow_each_other_and_run_over_the_end_where_wrap_says_so() {
+    let mut bench = Bench::c();
+    assert_ne!(bench.read8(spec::CR) & spec::CR_BUFE, 0);
+    let mut at = 0;
+    for count in 0..100 {
+        bench.wire.bring(frame(1500));
+        bench.settle();
+        assert_eq!(bench.read8(spec::CR) & spec::CR_BUFE, 0);
+        let (status, bytes) = stored(&bench, at);
+        assert_eq!(status, spec::RX_ROK | spec::RX_PAM, "frame {count}");
+        assert_eq!(bytes, frame(1500));
+        at = (at + 4 + 1504) % 0x8000;
+        assert_eq!(u64::from(bench.read16(spec::CBR)), at);
+        bench.write16(spec::CAPR, (at as u16).wrapping_sub(16));
+        assert_ne!(bench.read8(spec::CR) & spec::CR_BUFE, 0);
+    }
+}
+
+#[test]
+fn without_wrap_a_frame_goes_on_at_the_start() {
+    // 8 KiB; 64 KiB never runs over, whatever WRAP says.
+    for (length, rcr) in [(0x2000u32, 0), (0x1_0000, 3 << 11 | spec::RCR_WRAP)] {
+        let mut bench = Bench::c();
+        bench.write32(spec::RCR, spec::RCR_APM | rcr);
+        let marker = [0xee; 64];
+        let end = RX_BYTES + u64::from(length);
+        assert!(bench.memory.write(end, &marker));
+        let mut at = 0u32;
+        for _ in 0..100 {
+            bench.wire.bring(frame(1001));
+            bench.settle();
+            let mut bytes = bench.bytes(RX_BYTES, length as usize);
+            bytes.rotate_left(at as usize);
+            assert_eq!(bytes[4..1005], frame(1001));
+            at = (at + 1012) % length;
+            bench.write16(spec::CAPR, (at as u16).wrapping_sub(16));
+        }
+        assert_eq!(bench.bytes(end, 64), marker);
+    }
+}
+
+#[test]
+fn a_frame_without_room_waits_until_the_driver_has_read() {
+    let mut bench = Bench::c();
+    bench.write32(spec::RCR, spec::RCR_APM);
+    for _ in 0..6 {
+        bench.wire.bring(frame(1500));
+    }
+    bench.settle();
+    assert_eq!(bench.read16(spec::CBR), 5 * 1508);
+    assert_ne!(bench.read16(spec::ISR) & spec::ISR_RXOVW, 0);
+    let doorbells = bench.device.doorbells();
+    let capr = Access {
+        bar: spec::MEMORY_BAR,
+        offset: spec::CAPR,
+        width: Width::Word,
+    };
+    assert_eq!(doorbells.ring(capr, 1508 - 16), Some(true), "awaited");
+    bench.settle();
+    assert_eq!(bench.read16(spec::CBR), 6 * 1508 % 0x2000);
+    assert_eq!(doorbells.ring(capr, 2 * 1508 - 16), Some(false));
+}
+
+#[test]
+fn short_frames_are_padded_and_filters_choose() {
+    let mut bench = Bench::c();
+    bench.wire.bring(frame(20));
+    let group = [0x01, 0x00, 0x5e, 0, 0, 1];
+    let mut multicast = frame(60);
+    multicast[..6].copy_from_slice(&group);
+    let mut broadcast = frame(60);
+    broadcast[..6].fill(0xff);
+    let mut stranger = frame(60);
+    stranger[5] ^= 1;
+    for other in [&multicast, &stranger, &broadcast] {
+        bench.wire.bring(other.clone());
+    }
+    bench.settle();
+    let (_, bytes) = stored(&bench, 0);
+    assert_eq!((bytes.len(), &bytes[..20]), (60, &frame(20)[..]));
+    assert_eq!(stored(&bench, 68).0, spec::RX_ROK | spec::RX_BAR);
+    assert_eq!(bench.read16(spec::CBR), 2 * 68);
+    let hash = fcs::hash_msb_first(group);
+    bench.write32(spec::MAR0 + 4 * (hash >> 5), 1 << (hash & 31));
+    let rcr = bench.read32(spec::RCR);
+    bench.write32(spec::RCR, rcr | spec::RCR_AM | spec::RCR_AAP);
+    for other in [multicast, stranger] {
+        bench.wire.bring(other);
+    }
+    bench.settle();
+    assert_eq!(stored(&bench, 2 * 68).0, spec::RX_ROK | spec::RX_MAR);
+    assert_eq!(stored(&bench, 3 * 68).0, spec::RX_ROK | spec::RX_PAM);
+}
+
+#[test]
+fn loopback_returns_what_was_sent_and_nothing_else() {
+    let mut bench = Bench::c();
+    bench.write32(spec::TCR, spec::TCR_LBK);
+    assert!(bench.memory.write(0x8000, &frame(100)));
+    bench.wire.bring(frame(60));
+    bench.send(0, 100);
+    assert!(bench.wire.sent.is_empty());
+    assert_eq!(stored(&bench, 0).1, frame(100));
+    assert_eq!(bench.read16(spec::CBR), 108);
+}
