@@ -5,10 +5,7 @@ use std::{fmt, str::FromStr};
 use anyhow::{bail, ensure};
 use virtqueue::{GsoType, NET_HEADER_LEN, NetHeader};
 
-/// Address of the sender.
-pub(crate) const SENDER: [u8; 6] = [0x52, 0x54, 0, 0, 0, 0x0A];
-/// Address of the receiver.
-pub(crate) const RECEIVER: [u8; 6] = [0x52, 0x54, 0, 0, 0, 0x0B];
+use crate::stations::Parties;
 
 const ETHERNET: usize = 14;
 const IPV4: usize = 20;
@@ -22,6 +19,14 @@ const SEGMENT: u16 = 1448;
 const SEGMENTS: u16 = 45;
 /// Where TCP and UDP have their checksums (RFC 9293, 3.1; RFC 768).
 const TCP_CHECKSUM: u16 = 16;
+/// Where `struct virtio_net_hdr` has `num_buffers` (virtio 1.2, 5.1.6).
+pub(crate) const NUM_BUFFERS: usize = 10;
+/// Where frames have their addresses, the virtio-net header counted.
+pub(crate) const ADDRESSES: usize = NET_HEADER_LEN;
+/// Where UDP and TCP have their source port.
+pub(crate) const SOURCE_PORT: usize = NET_HEADER_LEN + ETHERNET + IPV4;
+/// First source port: the dynamic ones (RFC 6335, 6).
+const FIRST_PORT: u16 = 0xC000;
 /// Headers, number and one byte: less is no frame of ours.
 const SMALLEST: u32 = 60;
 /// Jumbo frames.
@@ -69,25 +74,21 @@ impl fmt::Display for FrameKind {
 pub struct Content {
     /// virtio-net header and protocol headers, the same for each frame.
     start: Vec<u8>,
-    header: NetHeader,
     /// Bytes of a frame, virtio-net header not counted.
     frame: usize,
     /// All payloads are windows of it.
     table: Vec<u8>,
+    parties: Parties,
 }
 
 impl Content {
-    /// Frames of `kind` from the sender to the receiver.
+    /// Frames of `kind` from one station to another.
     pub fn new(kind: FrameKind) -> anyhow::Result<Self> {
-        Self::between(kind, SENDER, RECEIVER)
+        Self::between(kind, Parties::default())
     }
 
-    /// Frames of `kind` between two stations.
-    pub(crate) fn between(
-        kind: FrameKind,
-        source: [u8; 6],
-        target: [u8; 6],
-    ) -> anyhow::Result<Self> {
+    /// Frames of `kind` from the stations of one side to those of the other.
+    pub(crate) fn between(kind: FrameKind, parties: Parties) -> anyhow::Result<Self> {
         let (header, protocol, frame) = match kind {
             FrameKind::Plain(len) => (NetHeader::default(), PROTOCOL_UDP, usize::try_from(len)?),
             FrameKind::Gso => (
@@ -97,8 +98,8 @@ impl Content {
             ),
         };
         let mut start = header.encode().to_vec();
-        start.extend(target);
-        start.extend(source);
+        start.extend(parties.target.address(0));
+        start.extend(parties.source.address(0));
         start.extend([0x08, 0x00]);
         start.extend(ipv4(protocol, frame - ETHERNET)?);
         match kind {
@@ -110,10 +111,31 @@ impl Content {
         let table = noise(room - start.len() - NUMBER + usize::try_from(WINDOWS)?);
         Ok(Self {
             start,
-            header,
             frame,
             table,
+            parties,
         })
+    }
+
+    /// Who sends to whom.
+    pub(crate) fn parties(&self) -> &Parties {
+        &self.parties
+    }
+
+    /// Destination and source address of frame `number`, at [`ADDRESSES`].
+    pub(crate) fn addresses(&self, number: u64) -> [u8; 12] {
+        let mut both = [0; 12];
+        let (target, source) = both.split_at_mut(6);
+        target.copy_from_slice(&self.parties.target.address(number));
+        source.copy_from_slice(&self.parties.source.address(number));
+        both
+    }
+
+    /// Source port of frame `number`, at [`SOURCE_PORT`].
+    pub(crate) fn source_port(&self, number: u64) -> [u8; 2] {
+        // Less than `flows`, which has 16 bits.
+        let flow = u16::try_from(number % u64::from(self.parties.flows.max(1))).unwrap_or(0);
+        FIRST_PORT.wrapping_add(flow).to_be_bytes()
     }
 
     /// Bytes of a frame, FCS and virtio-net header not counted.
@@ -121,14 +143,22 @@ impl Content {
         self.frame
     }
 
-    /// The virtio-net header of every frame.
-    pub(crate) fn header(&self) -> &NetHeader {
-        &self.header
-    }
-
     /// virtio-net header and headers of the frame.
     pub(crate) fn start(&self) -> &[u8] {
         &self.start
+    }
+
+    /// Frame `number` as it is on a wire, without virtio-net header.
+    pub(crate) fn frame(&self, number: u64) -> Vec<u8> {
+        let headers = self.start.get(NET_HEADER_LEN..).unwrap_or_default();
+        [headers, &number.to_le_bytes(), self.payload(number)].concat()
+    }
+
+    /// The number of a frame as it is on a wire; `None`: it is none of ours.
+    pub(crate) fn number_of(&self, frame: &[u8]) -> Option<u64> {
+        let headers = self.start.get(NET_HEADER_LEN..)?;
+        let number = frame.strip_prefix(headers)?.first_chunk()?;
+        Some(u64::from_le_bytes(*number))
     }
 
     /// The payload behind the number of frame `number`.

@@ -12,13 +12,16 @@ use virtqueue::NET_HEADER_LEN;
 use crate::{
     Endpoint, FrameKind, Role,
     memory::{Memory, Pages, USER_BASE},
-    ring::{Ring, stride},
+    ring::{Ring, Shape},
 };
 
 const VERSION_1: u64 = 1 << 32;
 const PROTOCOL_FEATURES: u64 = VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits();
 /// VIRTIO_NET_F_CSUM, GUEST_CSUM, GUEST_TSO4, HOST_TSO4 (virtio 1.2, 5.1.3): what GSO frames need.
 const GSO: u64 = 1 << 0 | 1 << 1 | 1 << 7 | 1 << 11;
+
+/// VIRTIO_NET_F_MRG_RXBUF.
+const MERGEABLE: u64 = 1 << 15;
 
 /// Rings and memory of a front-end.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +32,30 @@ pub struct Options {
     pub frame: FrameKind,
     /// Guest memory.
     pub pages: Pages,
+    /// Buffers have 2 KiB and a frame takes as many as it needs, in both directions. Otherwise each frame has one of its size.
+    pub mergeable: bool,
+}
+
+impl Options {
+    /// Usual rings for frames of kind `frame`.
+    pub fn new(frame: FrameKind) -> Self {
+        Self {
+            queue_size: 256,
+            frame,
+            pages: Pages::Normal,
+            mergeable: false,
+        }
+    }
+
+    /// As few as the frames need: neither side pays for what is not measured.
+    fn features(&self) -> u64 {
+        let offloads = match self.frame {
+            FrameKind::Plain(_) => 0,
+            FrameKind::Gso => GSO,
+        };
+        let mergeable = if self.mergeable { MERGEABLE } else { 0 };
+        VERSION_1 | offloads | mergeable
+    }
 }
 
 /// A front-end that is attached and running.
@@ -39,7 +66,10 @@ pub struct FrontEnd {
     pub tx: Ring,
     /// Shared with the back-end.
     pub memory: Memory,
-    _session: Frontend,
+    /// Whether a frame that comes may take several buffers.
+    pub(crate) mergeable: bool,
+    /// Rings are served as long as it is there.
+    session: Option<Frontend>,
 }
 
 impl std::fmt::Debug for FrontEnd {
@@ -56,8 +86,7 @@ impl FrontEnd {
     pub fn attach(socket: &Path, size: u16, frame: u32) -> anyhow::Result<Self> {
         let options = Options {
             queue_size: size,
-            frame: FrameKind::Plain(frame),
-            pages: Pages::Normal,
+            ..Options::new(FrameKind::Plain(frame))
         };
         Self::meet(&Endpoint::open(socket, Role::Connect)?, options)
     }
@@ -73,17 +102,32 @@ impl FrontEnd {
         self.rx.fill();
     }
 
-    fn set_up(endpoint: &Endpoint, options: Options) -> anyhow::Result<Self> {
+    /// One whose rings nobody serves yet.
+    pub(crate) fn new(options: Options) -> anyhow::Result<Self> {
         let size = options.queue_size;
         let room = crate::Content::new(options.frame)?.frame_len() + NET_HEADER_LEN;
-        let stride = stride(room as u64);
-        let memory = Memory::new(2 * u64::from(size) * stride, options.pages)?;
+        let whole = Shape::whole(room as u64);
+        let (received, sent) = if options.mergeable {
+            (Shape::in_pieces(1), Shape::in_pieces(room as u64))
+        } else {
+            (whole, whole)
+        };
+        let memory = Memory::new(received.extent(size) + sent.extent(size), options.pages)?;
+        Ok(Self {
+            rx: Ring::new(&memory, 0, size, received)?,
+            tx: Ring::new(&memory, 1, size, sent)?,
+            memory,
+            mergeable: options.mergeable,
+            session: None,
+        })
+    }
+
+    fn set_up(endpoint: &Endpoint, options: Options) -> anyhow::Result<Self> {
+        let mut end = Self::new(options)?;
         let mut session = Frontend::from_stream(endpoint.meet()?, 2);
-        let has_protocol_features = negotiate(&mut session, options.frame)?;
-        session.set_mem_table(&[memory.region()])?;
-        let rx = Ring::new(&memory, 0, size, stride)?;
-        let tx = Ring::new(&memory, 1, size, stride)?;
-        for (index, ring) in [&rx, &tx].into_iter().enumerate() {
+        let has_protocol_features = negotiate(&mut session, options.features())?;
+        session.set_mem_table(&[end.memory.region()])?;
+        for (index, ring) in [&end.rx, &end.tx].into_iter().enumerate() {
             start(&mut session, index, ring)?;
         }
         if has_protocol_features {
@@ -91,24 +135,15 @@ impl FrontEnd {
                 session.set_vring_enable(index, true)?;
             }
         }
-        Ok(Self {
-            rx,
-            tx,
-            memory,
-            _session: session,
-        })
+        end.session = Some(session);
+        Ok(end)
     }
 }
 
-/// As few features as the frames need: neither side pays for what is not measured. Returns whether the back-end knows protocol
-/// features.
-fn negotiate(session: &mut Frontend, frame: FrameKind) -> anyhow::Result<bool> {
+/// Agrees on the features that are needed and no more. Returns whether the back-end knows protocol features.
+fn negotiate(session: &mut Frontend, needed: u64) -> anyhow::Result<bool> {
     session.set_owner()?;
     let offered = session.get_features()?;
-    let needed = match frame {
-        FrameKind::Plain(_) => VERSION_1,
-        FrameKind::Gso => VERSION_1 | GSO,
-    };
     ensure!(
         offered & needed == needed,
         "the back-end lacks features: it offers {offered:#x}, {needed:#x} are needed"

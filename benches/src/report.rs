@@ -1,13 +1,14 @@
 //! Figures for people and for programs.
 
-use crate::{FrameKind, Measured};
+use crate::{FrameKind, Measured, Times};
 
 /// How figures are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// A table for people.
     Table,
-    /// One line per size, fields separated by tabs: size, frames, bytes, seconds, busy seconds, sent, dropped.
+    /// One line per size, fields separated by tabs: size, frames, bytes, seconds, busy seconds, sent, dropped. Or of latencies:
+    /// size, how many, least, median, 99th percentile, 99.9th, most, in nanoseconds.
     Tsv,
 }
 
@@ -49,6 +50,45 @@ impl Report {
                 "{frame}\t{}\t{}\t{seconds:.6}\t{busy:.6}\t{}\t{}",
                 measured.received, measured.bytes, measured.sent, measured.dropped
             ),
+        }
+    }
+}
+
+/// How long frames of one size took.
+#[derive(Debug)]
+pub struct LatencyReport {
+    /// What was sent.
+    pub frame: FrameKind,
+    /// How long it took.
+    pub times: Times,
+}
+
+impl LatencyReport {
+    /// The line above all others, if there is one.
+    pub fn heading(format: Format) -> Option<String> {
+        (format == Format::Table).then(|| {
+            format!(
+                "{:>6}  {:>9}  {:>9}  {:>9}  {:>9}  {:>9}  {:>9}",
+                "bytes", "times", "least us", "p50 us", "p99 us", "p99.9 us", "most us"
+            )
+        })
+    }
+
+    /// One line.
+    pub fn line(&self, format: Format) -> String {
+        let Self { frame, times } = self;
+        let at = |quantile| times.value_at_quantile(quantile);
+        let figures = [times.min(), at(0.5), at(0.99), at(0.999), times.max()];
+        let count = times.len();
+        match format {
+            Format::Table => {
+                let figures = figures.map(|time| format!("{:>9.2}", as_float(time) / 1e3));
+                format!("{frame:>6}  {count:>9}  {}", figures.join("  "))
+            }
+            Format::Tsv => {
+                let figures = figures.map(|time| time.to_string());
+                format!("{frame}\t{count}\t{}", figures.join("\t"))
+            }
         }
     }
 }

@@ -1,15 +1,20 @@
 //! A ring on the driver's side, with one buffer for each entry.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, os::fd::AsRawFd, sync::Arc, time::Duration};
 
 use virtqueue::{DriverBuffer, DriverQueue, MemoryMap, QueueConfig};
-use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+use vmm_sys_util::{
+    epoll::{ControlOperation, Epoll, EpollEvent, EventSet},
+    eventfd::{EFD_NONBLOCK, EventFd},
+};
 
 use crate::memory::{BUFFERS, Memory, RING_AREA};
 
 /// Distance of two buffers, as that of a DPDK driver's mbufs: 2 KiB of room and what precedes it.
 const USUAL_STRIDE: u64 = 2368;
 const CACHE_LINE: u64 = 64;
+/// Bytes of a buffer when a frame may take several: what a driver with mergeable buffers posts.
+const MERGEABLE_ROOM: u32 = 2048;
 
 /// A ring and its buffers, slot by slot.
 #[derive(Debug)]
@@ -19,20 +24,66 @@ pub struct Ring {
     pub(crate) kick: EventFd,
     pub(crate) call: EventFd,
     buffers: u64,
-    stride: u64,
+    shape: Shape,
+    /// A chain being built.
+    chain: Vec<DriverBuffer>,
     /// Slots that nobody uses, the one that has rested longest first.
     free: VecDeque<u64>,
+    /// Made by the first that sleeps.
+    sleeper: Option<Epoll>,
+}
+
+/// How frames lie in buffers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shape {
+    /// Distance of two buffers.
+    stride: u64,
+    /// Bytes of a buffer.
+    room: u32,
+    /// Buffers of one frame that is sent: a slot is as many.
+    pieces: u16,
+}
+
+impl Shape {
+    /// Frames of up to `frame` bytes, header included, in one buffer each.
+    pub(crate) fn whole(frame: u64) -> Self {
+        let stride = stride(frame);
+        Self {
+            stride,
+            room: u32::try_from(stride).unwrap_or(u32::MAX),
+            pieces: 1,
+        }
+    }
+
+    /// The same in as many buffers of 2 KiB as it takes.
+    pub(crate) fn in_pieces(frame: u64) -> Self {
+        Self {
+            stride: stride(MERGEABLE_ROOM.into()),
+            room: MERGEABLE_ROOM,
+            pieces: u16::try_from(frame.div_ceil(MERGEABLE_ROOM.into())).unwrap_or(u16::MAX),
+        }
+    }
+
+    /// Bytes that `size` buffers take.
+    pub(crate) fn extent(self, size: u16) -> u64 {
+        u64::from(size) * self.stride
+    }
 }
 
 /// Distance of two buffers for frames of `room` bytes, header included: an odd number of cache lines, or the starts of all
 /// buffers would meet in a few sets of the cache.
-pub(crate) fn stride(room: u64) -> u64 {
+fn stride(room: u64) -> u64 {
     room.max(USUAL_STRIDE).next_multiple_of(CACHE_LINE) | CACHE_LINE
 }
 
 impl Ring {
     /// Ring `index` of a device.
-    pub(crate) fn new(memory: &Memory, index: u16, size: u16, stride: u64) -> anyhow::Result<Self> {
+    pub(crate) fn new(
+        memory: &Memory,
+        index: u16,
+        size: u16,
+        shape: Shape,
+    ) -> anyhow::Result<Self> {
         let (desc, avail, _) = DriverQueue::layout(size);
         let start = u64::from(index) * RING_AREA;
         let avail_at = start + desc as u64;
@@ -51,23 +102,45 @@ impl Ring {
             config,
             kick: EventFd::new(EFD_NONBLOCK)?,
             call: EventFd::new(EFD_NONBLOCK)?,
-            buffers: BUFFERS + u64::from(index) * u64::from(size) * stride,
-            stride,
-            free: (0..u64::from(size)).collect(),
+            buffers: BUFFERS + u64::from(index) * shape.extent(size),
+            shape,
+            chain: Vec::with_capacity(shape.pieces.into()),
+            free: (0..slots(size, shape)).collect(),
+            sleeper: None,
         })
     }
 
-    /// Address of the buffer of `slot`; slots beyond the ring's size begin anew.
+    /// Address of the first buffer of `slot`; slots beyond the ring's size begin anew.
     #[inline]
     pub fn buffer(&self, slot: u64) -> u64 {
         // Sizes of split rings are powers of two.
-        let slot = slot & (u64::from(self.config.size) - 1);
-        self.buffers + slot * self.stride
+        let first = (slot * u64::from(self.shape.pieces)) & (u64::from(self.config.size) - 1);
+        self.buffers + first * self.shape.stride
     }
 
     /// All slots.
     pub(crate) fn slots(&self) -> std::ops::Range<u64> {
-        0..u64::from(self.config.size)
+        0..slots(self.config.size, self.shape)
+    }
+
+    /// Writes `bytes` into the frame in `slot`, from `at` on.
+    #[inline]
+    pub(crate) fn write(&self, map: &MemoryMap, slot: u64, at: usize, bytes: &[u8]) -> bool {
+        let first = self.buffer(slot);
+        let room = self.shape.room as usize;
+        if at + bytes.len() <= room {
+            return map.write(first + at as u64, bytes);
+        }
+        let (mut at, mut rest) = (at, bytes);
+        while !rest.is_empty() {
+            let (piece, inside) = ((at / room) as u64, at % room);
+            let (now, later) = rest.split_at(rest.len().min(room - inside));
+            if !map.write(first + piece * self.shape.stride + inside as u64, now) {
+                return false;
+            }
+            (at, rest) = (at + now.len(), later);
+        }
+        true
     }
 
     /// The slot that [`Self::send`] would use.
@@ -82,7 +155,10 @@ impl Ring {
         let Some(slot) = self.next_slot() else {
             return false;
         };
-        let added = self.add(slot, len, false);
+        let added = match self.shape.pieces {
+            1 => self.add(slot, len, false),
+            _ => self.add_pieces(slot, len),
+        };
         if added {
             self.free.pop_front();
         }
@@ -100,7 +176,7 @@ impl Ring {
     /// Gives one buffer back to the device to write into.
     #[inline]
     pub(crate) fn refill(&mut self, slot: u64) {
-        if !self.add(slot, u32::try_from(self.stride).unwrap_or(u32::MAX), true) {
+        if !self.add(slot, self.shape.room, true) {
             self.free.push_back(slot);
         }
     }
@@ -115,6 +191,22 @@ impl Ring {
             writable,
         };
         self.queue.add(&[buffer], slot)
+    }
+
+    fn add_pieces(&mut self, slot: u64, len: u32) -> bool {
+        let (mut addr, mut left) = (self.buffer(slot), len);
+        self.chain.clear();
+        while left > 0 {
+            let len = left.min(self.shape.room);
+            self.chain.push(DriverBuffer {
+                addr,
+                len,
+                writable: false,
+            });
+            addr += self.shape.stride;
+            left -= len;
+        }
+        self.queue.add(&self.chain, slot)
     }
 
     /// Publishes what was added, with a kick if the back-end wants one.
@@ -148,15 +240,44 @@ impl Ring {
 
     /// Buffers that the device has.
     pub(crate) fn is_drained(&self) -> bool {
-        self.free.len() == usize::from(self.config.size)
+        self.free.len() as u64 == self.slots().end
     }
 
-    /// Writes `bytes` into every buffer.
+    /// Writes `bytes` at the start of every slot.
     pub(crate) fn write_all(&self, map: &MemoryMap, bytes: &[u8]) -> anyhow::Result<()> {
         for slot in self.slots() {
-            let written = map.write(self.buffer(slot), bytes);
+            let written = self.write(map, slot, 0, bytes);
             anyhow::ensure!(written, "a buffer lies outside guest memory");
         }
         Ok(())
     }
+
+    /// Sleeps, as a guest does, until the back-end calls or has called; false: it has not within `patience`.
+    pub(crate) fn wait(&mut self, patience: Duration) -> anyhow::Result<bool> {
+        let sleeper = match &self.sleeper {
+            Some(sleeper) => sleeper,
+            None => self.sleeper.insert(watch(&self.call)?),
+        };
+        if self.queue.arm_calls() {
+            self.queue.suppress_calls();
+            return Ok(true);
+        }
+        let mut event = [EpollEvent::default()];
+        let called = sleeper.wait(i32::try_from(patience.as_millis())?, &mut event)?;
+        self.queue.suppress_calls();
+        Ok(called > 0)
+    }
+}
+
+/// Edge-triggered: each call wakes once and the counter need not be read.
+fn watch(call: &EventFd) -> anyhow::Result<Epoll> {
+    let sleeper = Epoll::new()?;
+    let event = EpollEvent::new(EventSet::IN | EventSet::EDGE_TRIGGERED, 0);
+    sleeper.ctl(ControlOperation::Add, call.as_raw_fd(), event)?;
+    Ok(sleeper)
+}
+
+/// Slots of a ring.
+fn slots(size: u16, shape: Shape) -> u64 {
+    u64::from(size) / u64::from(shape.pieces)
 }

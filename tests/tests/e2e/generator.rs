@@ -1,44 +1,97 @@
 //! The traffic generator of `benches` in verification mode, through the daemon.
-use benches::{Endpoint, FrameKind, FrontEnd, Load, Options, Pages, Role, one_way};
+use benches::{Endpoint, FrameKind, FrontEnd, Load, Measured, Options, Role, throughput};
 use std::time::Duration;
 use tests::{Daemon, say};
 
-const CONFIG: &str = "[networks.lan.ports.a]\n[networks.lan.ports.b]\n";
+const PORTS: [&str; 4] = ["a", "b", "c", "d"];
+
+/// Attaches pairs of ports anew and lets verified frames through.
+#[track_caller]
+fn verified(daemon: &Daemon, pairs: usize, options: Options, load: &Load) -> Measured {
+    let mut ends: Vec<FrontEnd> = PORTS[..2 * pairs]
+        .iter()
+        .map(|port| {
+            let socket = daemon.socket("lan", port);
+            let endpoint = Endpoint::open(&socket, Role::Connect).expect("nothing to open yet");
+            FrontEnd::meet(&endpoint, options).expect("the port is free")
+        })
+        .collect();
+    let load = Load {
+        warm_up: Duration::ZERO,
+        time: Duration::from_millis(500),
+        verify: true,
+        ..*load
+    };
+    let measured = throughput(&mut ends, &load)
+        .unwrap_or_else(|error| panic!("{options:?}, {load:?}: {error:#}"));
+    assert!(measured.received > 0, "no frame came: {load:?}");
+    say(&format!(
+        "{}, mergeable {}: {} frames verified, {} of {} lost to a full ring",
+        load.frame, options.mergeable, measured.received, measured.dropped, measured.sent
+    ));
+    let ports = daemon.network("lan").ports;
+    let faulty: Vec<_> = ports
+        .iter()
+        .filter(|port| port.last_fault.is_some())
+        .collect();
+    assert!(faulty.is_empty(), "{faulty:?}");
+    measured
+}
+
+fn daemon(settings: &str) -> Daemon {
+    let ports = PORTS.map(|port| format!("[networks.lan.ports.{port}]\n"));
+    Daemon::start(&format!("[networks.lan]\n{settings}\n{}", ports.concat()))
+}
 
 #[test]
 fn frames_of_every_size_come_through_in_order_once_and_unaltered() {
-    let daemon = Daemon::start(CONFIG);
-    let [from, to] = ["a", "b"].map(|port| {
-        Endpoint::open(&daemon.socket("lan", port), Role::Connect).expect("nothing to open yet")
-    });
+    let daemon = daemon("");
     let plain = [60, 64, 256, 512, 1518, 9018].map(FrameKind::Plain);
     for frame in plain.into_iter().chain([FrameKind::Gso]) {
-        let options = Options {
-            queue_size: 256,
-            frame,
-            pages: Pages::Normal,
-        };
-        let mut sender = FrontEnd::meet(&from, options).expect("the sender attaches");
-        let mut receiver = FrontEnd::meet(&to, options).expect("the receiver attaches");
+        for mergeable in [false, true] {
+            let options = Options {
+                mergeable,
+                ..Options::new(frame)
+            };
+            verified(&daemon, 1, options, &Load::new(frame));
+        }
+    }
+}
+
+#[test]
+fn two_pairs_both_ways_with_many_flows_keep_every_order() {
+    let daemon = daemon("");
+    let frame = FrameKind::Plain(256);
+    let load = Load {
+        both_ways: true,
+        flows: 500,
+        ..Load::new(frame)
+    };
+    verified(&daemon, 2, Options::new(frame), &load);
+}
+
+#[test]
+fn ten_thousand_stations_on_two_ports_are_told_apart() {
+    let daemon = daemon("fdb_capacity_per_port = 8192");
+    let frame = FrameKind::Plain(64);
+    let load = Load {
+        both_ways: true,
+        stations: 5000,
+        ..Load::new(frame)
+    };
+    verified(&daemon, 1, Options::new(frame), &load);
+}
+
+#[test]
+fn below_saturation_nothing_is_lost() {
+    let daemon = daemon("");
+    for frame in [64, 1518].map(FrameKind::Plain) {
+        // Fewer frames on their way than either ring holds: then none has a reason to be lost.
         let load = Load {
-            frame,
-            burst: 32,
-            warm_up: Duration::ZERO,
-            time: Duration::from_millis(500),
-            verify: true,
+            window: 128,
+            ..Load::new(frame)
         };
-        let measured = one_way(&mut sender, &mut receiver, &load)
-            .unwrap_or_else(|error| panic!("frames of {frame} bytes: {error:#}"));
-        assert!(measured.received > 0, "no frame of {frame} bytes came");
-        say(&format!(
-            "{frame}: {} frames verified, {} of {} lost to a full ring",
-            measured.received, measured.dropped, measured.sent
-        ));
-        let ports = daemon.network("lan").ports;
-        let faulty: Vec<_> = ports
-            .iter()
-            .filter(|port| port.last_fault.is_some())
-            .collect();
-        assert!(faulty.is_empty(), "{faulty:?}");
+        let measured = verified(&daemon, 1, Options::new(frame), &load);
+        assert_eq!(measured.dropped, 0, "of {} frames", measured.sent);
     }
 }

@@ -4,19 +4,17 @@ use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// How it sends.
+/// The generator and where it runs.
 #[derive(Debug, Clone)]
 pub(super) struct Generator {
     pub(super) program: PathBuf,
-    pub(super) cpu: usize,
-    pub(super) seconds: f64,
-    pub(super) burst: u16,
+    /// `None`: wherever the scheduler puts it.
+    pub(super) cpu: Option<usize>,
 }
 
-/// The figures of one size in one run.
+/// The figures of one throughput run.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Sample {
-    pub(super) size: String,
     pub(super) mpps: f64,
     /// Frame bytes, FCS and gaps not counted.
     pub(super) gbps: f64,
@@ -26,60 +24,106 @@ pub(super) struct Sample {
     pub(super) dropped: f64,
 }
 
+/// The figures of one latency run, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Times {
+    pub(super) p50: f64,
+    pub(super) p99: f64,
+    pub(super) p999: f64,
+}
+
 impl Generator {
-    /// Sends frames of each of `sizes` between the sockets. Sizes that fail are left out, with a note why.
-    pub(super) fn run(
+    /// Frames between the sockets, pair by pair, as `arguments` say.
+    pub(super) fn throughput<S: AsRef<Path>>(
         &self,
-        sockets: [&Path; 2],
+        sockets: &[S],
         listen: bool,
-        sizes: &[String],
-    ) -> Result<(Vec<Sample>, Option<String>)> {
+        arguments: &[String],
+    ) -> Result<Sample> {
+        let mut command = self.command("throughput", sockets, listen);
+        parse_throughput(&line(command.arg("--huge-pages").args(arguments))?)
+    }
+
+    /// Frames that wait for each other between two sockets.
+    pub(super) fn latency<S: AsRef<Path>>(
+        &self,
+        sockets: &[S],
+        listen: bool,
+        arguments: &[String],
+    ) -> Result<Times> {
+        let mut command = self.command("latency", sockets, listen);
+        parse_latency(&line(command.arg("--huge-pages").args(arguments))?)
+    }
+
+    /// The bytes of frames copied between two guests' memories on `cpu`.
+    pub(super) fn copying(&self, cpu: usize, arguments: &[String]) -> Result<Sample> {
         let mut command = Command::new(&self.program);
-        command.args(["one-way", "--format=tsv", "--huge-pages"]);
-        command.arg("--from").arg(sockets[0]);
-        command.arg("--to").arg(sockets[1]);
-        command.arg(format!("--cpu={}", self.cpu));
-        command.arg(format!("--seconds={}", self.seconds));
-        command.arg(format!("--burst={}", self.burst));
-        command.args(sizes.iter().map(|size| format!("--size={size}")));
+        command.args(["copying", "--format=tsv", "--huge-pages"]);
+        command.arg(format!("--cpu={cpu}"));
+        parse_throughput(&line(command.args(arguments))?)
+    }
+
+    fn command<S: AsRef<Path>>(&self, what: &str, sockets: &[S], listen: bool) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args([what, "--format=tsv"]);
+        for (socket, option) in sockets.iter().zip(["--from", "--to"].into_iter().cycle()) {
+            command.arg(option).arg(socket.as_ref());
+        }
+        if let Some(cpu) = self.cpu {
+            command.arg(format!("--cpu={cpu}"));
+        }
         if listen {
             command.arg("--listen");
         }
-        let output = command
-            .stdin(Stdio::null())
-            .output()
-            .with_context(|| format!("cannot start `{}`", exec::describe(&command)))?;
-        let errors = String::from_utf8_lossy(&output.stderr);
-        let lines = String::from_utf8_lossy(&output.stdout);
-        let samples: Vec<Sample> = lines.lines().map(parse).collect::<Result<_>>()?;
-        if samples.is_empty() {
-            bail!("vu-gen has no figures: {}", errors.trim());
-        }
-        let note = (!output.status.success()).then(|| errors.trim().to_owned());
-        Ok((samples, note))
+        command
     }
 }
 
-/// One line of `vu-gen --format tsv`.
-fn parse(line: &str) -> Result<Sample> {
-    let fields: Vec<&str> = line.split('\t').collect();
-    let [size, numbers @ ..] = fields.as_slice() else {
-        bail!("vu-gen printed an empty line");
-    };
-    let numbers: Vec<f64> = numbers
-        .iter()
-        .map(|number| number.parse())
-        .collect::<Result<_, _>>()
-        .with_context(|| format!("vu-gen printed {line:?}"))?;
-    let [frames, bytes, seconds, busy, sent, dropped] = numbers.as_slice() else {
-        bail!("vu-gen printed {line:?}: six numbers were expected");
-    };
+/// The one line that a run prints.
+fn line(command: &mut Command) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot start `{}`", exec::describe(command)))?;
+    if !output.status.success() {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let first = errors.lines().next().unwrap_or("no message");
+        bail!("{first}");
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// One line of `vu-gen throughput --format tsv`, or of `copying`.
+fn parse_throughput(line: &str) -> Result<Sample> {
+    let [frames, bytes, seconds, busy, sent, dropped] = numbers(line)?;
     Ok(Sample {
-        size: (*size).to_owned(),
         mpps: frames / seconds / 1e6,
         gbps: bytes * 8.0 / seconds / 1e9,
         busy: busy / seconds,
         dropped: dropped / sent.max(1.0),
+    })
+}
+
+/// One line of `vu-gen latency --format tsv`.
+pub(super) fn parse_latency(line: &str) -> Result<Times> {
+    let [_count, _least, p50, p99, p999, _most] = numbers(line)?;
+    Ok(Times {
+        p50: p50 / 1e3,
+        p99: p99 / 1e3,
+        p999: p999 / 1e3,
+    })
+}
+
+/// What follows the size.
+fn numbers(line: &str) -> Result<[f64; 6]> {
+    let fields = line.split('\t').skip(1);
+    let numbers: Vec<f64> = fields
+        .map(str::parse)
+        .collect::<Result<_, _>>()
+        .with_context(|| format!("vu-gen printed {line:?}"))?;
+    let count = numbers.len();
+    numbers.try_into().map_err(|_| {
+        anyhow::anyhow!("vu-gen printed {line:?}: six numbers were expected, not {count}")
     })
 }
 

@@ -1,6 +1,6 @@
 //! What the daemon costs when its guests are silent.
 use super::machine_report as report;
-use super::netbackend::Daemon;
+use super::netbackend::{Daemon, Setup};
 use super::process::Process;
 use super::table::markdown;
 use super::{Programs, build, results};
@@ -9,7 +9,7 @@ use crate::repo;
 use crate::ui::Ui;
 use anyhow::{Context, Result};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -21,7 +21,7 @@ const SETTLE: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, clap::Args)]
 pub struct IdleOptions {
     /// How many ports are attached, one daemon after the other. Repeatable
-    #[arg(long, value_name = "N", default_values_t = [1, 100])]
+    #[arg(long, value_name = "N", default_values_t = [1, 100, 1000])]
     ports: Vec<u32>,
     /// Seconds during which CPU time is counted
     #[arg(long, default_value_t = 10)]
@@ -80,15 +80,12 @@ fn measure(programs: &Programs, ports: u32, seconds: u64) -> Result<Cost> {
 
 fn measure_in(directory: &Path, programs: &Programs, ports: u32, seconds: u64) -> Result<Cost> {
     let names: Vec<String> = (0..ports).map(|port| format!("p{port}")).collect();
-    let daemon = Daemon::start(&programs.netbackend, directory, &names, None)?;
-    let sockets: Vec<PathBuf> = names.iter().map(|name| daemon.socket(name)).collect();
-    let mut attach = Command::new(&programs.generator);
-    attach.arg("attach").args(&sockets);
-    let mut guests = Process::start("vu-gen", directory, &mut attach)?;
-    let log = directory.join("vu-gen.log");
-    guests.wait_until("ports", || {
-        fs::read_to_string(&log).is_ok_and(|text| text.contains("ports attached"))
-    })?;
+    let setup = Setup {
+        settings: "",
+        ports: names.clone(),
+    };
+    let daemon = Daemon::start(&programs.netbackend, directory, &setup, None)?;
+    let _guests = attach_silent(&programs.generator, directory, &daemon, &names)?;
     thread::sleep(SETTLE);
     let pids = with_children(daemon.process.id());
     let before = ticks(&pids)?;
@@ -99,6 +96,24 @@ fn measure_in(directory: &Path, programs: &Programs, ports: u32, seconds: u64) -
         ticks,
         memory: memory(&pids)?,
     })
+}
+
+/// Guests that do nothing, in one process.
+pub(super) fn attach_silent(
+    generator: &Path,
+    directory: &Path,
+    daemon: &Daemon,
+    ports: &[String],
+) -> Result<Process> {
+    let sockets = ports.iter().map(|port| daemon.socket(port));
+    let mut attach = Command::new(generator);
+    attach.arg("attach").args(sockets);
+    let mut guests = Process::start("vu-gen", directory, &mut attach)?;
+    let log = directory.join("vu-gen.log");
+    guests.wait_until("ports", || {
+        fs::read_to_string(&log).is_ok_and(|text| text.contains("ports attached"))
+    })?;
+    Ok(guests)
 }
 
 /// A process and all that it started.

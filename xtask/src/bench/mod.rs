@@ -5,21 +5,33 @@
 //! its threads. Back-ends take turns, round after round, because the speed of a shared machine drifts by a third within minutes;
 //! the first round warms the machine up and is dropped. What counts are the medians, and more than these their ratios.
 
+mod backend;
+mod figures;
 mod generator;
+mod generators;
 mod hugepages;
 mod idle;
+mod instructions;
+mod latency;
 mod machine_report;
 mod netbackend;
 mod openvswitch;
 mod peers;
+mod plot;
 mod process;
 mod results;
+mod scale;
 mod statistics;
 mod table;
 mod testpmd;
+mod workload;
 
+pub use generators::{GeneratorOptions, generators};
 pub use idle::{IdleOptions, idle};
+pub use instructions::{InstructionOptions, check_instructions, instructions};
+pub use latency::{LatencyOptions, latency};
 pub use peers::{PeerOptions, peers};
+pub use scale::{ScaleOptions, scale};
 
 use crate::commands::build::cargo;
 use crate::exec;

@@ -1,10 +1,30 @@
 //! Our daemon, as something to measure.
+use super::PORTS;
 use super::process::Process;
 use crate::exec;
 use anyhow::Result;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+/// What the daemon is told.
+#[derive(Debug, Clone)]
+pub(super) struct Setup {
+    /// Lines of the network's section.
+    pub(super) settings: &'static str,
+    /// Names of its ports.
+    pub(super) ports: Vec<String>,
+}
+
+impl Default for Setup {
+    /// Two ports and no settings.
+    fn default() -> Self {
+        Self {
+            settings: "",
+            ports: PORTS.map(str::to_owned).to_vec(),
+        }
+    }
+}
 
 /// A running daemon with one bridge.
 #[derive(Debug)]
@@ -14,19 +34,23 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    /// Starts `program` with `ports` on one network; on one CPU only if `cpu` says so.
+    /// Starts `program` with one network; on one CPU only if `cpu` says so.
     pub(super) fn start(
         program: &Path,
         directory: &Path,
-        ports: &[String],
+        setup: &Setup,
         cpu: Option<usize>,
     ) -> Result<Self> {
         fs::create_dir_all(directory)?;
         let config = directory.join("netbackend.toml");
-        let sections = ports
-            .iter()
-            .map(|port| format!("[networks.bench.ports.{port}]\n"));
-        fs::write(&config, sections.collect::<String>())?;
+        let ports = setup.ports.iter();
+        let ports = ports.map(|port| format!("[networks.bench.ports.{port}]\n"));
+        let text = format!(
+            "[networks.bench]\n{}\n{}",
+            setup.settings,
+            ports.collect::<String>()
+        );
+        fs::write(&config, text)?;
         let runtime = directory.join("run");
         let mut command = match cpu {
             Some(cpu) => {

@@ -1,4 +1,5 @@
-//! Open vSwitch with its DPDK datapath: a learning switch (action NORMAL) with a packet buffer in between.
+//! Open vSwitch with its DPDK datapath: a learning switch (action NORMAL), or one told where frames go, with a packet buffer in
+//! between.
 //!
 //! It runs from the cache, without being installed, with a database, sockets and a network namespace of its own: the host's Open
 //! vSwitch, if there is one, never hears of it.
@@ -14,6 +15,15 @@ use std::process::Command;
 const TIMEOUT: &str = "--timeout=60";
 const BRIDGE: &str = "bench";
 
+/// Where its frames go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Forwarding {
+    /// To where their addresses were learned.
+    Normal,
+    /// From each port to the other one.
+    PortToPort,
+}
+
 /// A running switch. The daemon ends before its database.
 #[derive(Debug)]
 pub(super) struct Switch {
@@ -28,6 +38,7 @@ impl Switch {
         directory: &Path,
         sockets: &[PathBuf; 2],
         cpu: usize,
+        forwarding: Forwarding,
         gso: bool,
     ) -> Result<Self> {
         // A database of an earlier run has its settings and ports.
@@ -43,6 +54,9 @@ impl Switch {
         let ready = || daemon_is_ready(&instance);
         daemon.wait_until("DPDK datapath", ready)?;
         instance.add_ports(sockets)?;
+        if forwarding == Forwarding::PortToPort {
+            instance.add_flows()?;
+        }
         Ok(Self {
             _daemon: daemon,
             _database: database,
@@ -142,6 +156,18 @@ impl Instance<'_> {
             add.arg(format!("options:vhost-server-path={}", socket.display()));
         }
         exec::run(&mut add)?;
+        Ok(())
+    }
+
+    /// In place of NORMAL: each port's frames leave by the other one.
+    fn add_flows(&self) -> Result<()> {
+        exec::run(self.command("ovs-ofctl").args(["del-flows", BRIDGE]))?;
+        for flow in [
+            "in_port=port0,actions=output:port1",
+            "in_port=port1,actions=output:port0",
+        ] {
+            exec::run(self.command("ovs-ofctl").args(["add-flow", BRIDGE, flow]))?;
+        }
         Ok(())
     }
 }

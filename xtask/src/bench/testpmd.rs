@@ -1,13 +1,18 @@
-//! DPDK's testpmd with two vhost ports: frames go from one to the other unseen (`io` forwarding). It switches nothing: the least
-//! that a forwarder with a packet buffer in between can do.
+//! DPDK's testpmd with two vhost ports: frames go from one to the other unseen (`io`), or with their addresses swapped
+//! (`macswap`). It switches nothing: the least that a forwarder with a packet buffer in between can do.
 use super::process::Process;
 use anyhow::Result;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Starts it on `cpu`; it listens on both sockets.
-pub(super) fn start(directory: &Path, sockets: &[PathBuf; 2], cpu: usize) -> Result<Process> {
+/// Starts it on `cpu`, forwarding as `mode` says; it listens on both sockets.
+pub(super) fn start(
+    directory: &Path,
+    sockets: &[PathBuf; 2],
+    cpu: usize,
+    mode: &str,
+) -> Result<Process> {
     fs::create_dir_all(directory)?;
     let mut command = Command::new("dpdk-testpmd");
     // The main lcore sleeps while the other one forwards: both have the one CPU.
@@ -21,7 +26,8 @@ pub(super) fn start(directory: &Path, sockets: &[PathBuf; 2], cpu: usize) -> Res
             socket.display()
         ));
     }
-    command.args(["--", "--forward-mode=io", "--nb-cores=1"]);
+    command.arg("--").arg(format!("--forward-mode={mode}"));
+    command.arg("--nb-cores=1");
     // Enough for both rings full of GSO frames in pieces of 2 KiB.
     command.arg("--total-num-mbufs=40000");
     // Without a terminal it runs only as long as it prints.

@@ -1,10 +1,14 @@
 //! `cargo xtask bench`: our daemon beside its peers, its cost when idle, ring operations alone.
 use super::build::cargo;
-use crate::bench::{IdleOptions, PeerOptions, idle, peers};
+use crate::bench::{
+    GeneratorOptions, IdleOptions, InstructionOptions, LatencyOptions, PeerOptions, ScaleOptions,
+    generators, idle, instructions, latency, peers, scale,
+};
 use crate::exec;
 use crate::setup;
 use crate::ui::Ui;
 use anyhow::{Result, bail};
+use clap::Parser;
 use std::process::ExitCode;
 
 /// Arguments of `bench`.
@@ -18,28 +22,79 @@ pub struct Args {
 enum What {
     /// Throughput beside dpdk-testpmd and OVS-DPDK, in turns; needs root (huge pages) and two CPUs
     Peers(PeerOptions),
+    /// How long frames take, beside the same peers and the kernel's bridge; needs root and two CPUs
+    Latency(LatencyOptions),
+    /// Whether a frame costs the same among 1000 ports or 10 000 addresses; needs root and two CPUs
+    Scale(ScaleOptions),
+    /// Our traffic generator beside DPDK's; needs root and two CPUs
+    Generators(GeneratorOptions),
     /// CPU time and memory of the daemon with silent guests
     Idle(IdleOptions),
+    /// Instructions per frame (callgrind): fails when they become more than the baseline
+    Instructions(InstructionOptions),
     /// Ring operations alone (criterion)
     Rings {
         /// Passed on to criterion (a filter, `--save-baseline NAME`, …)
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         criterion: Vec<String>,
     },
+    /// All of these, one after the other
+    All,
 }
+
+/// A command line of `bench`, for its defaults.
+#[derive(Debug, clap::Parser)]
+struct Line {
+    #[command(flatten)]
+    args: Args,
+}
+
+const ALL: [&str; 7] = [
+    "peers",
+    "latency",
+    "scale",
+    "generators",
+    "idle",
+    "instructions",
+    "rings",
+];
 
 /// Measures; the figures are those of this machine now, and vary by a third from run to run.
 pub fn run(ui: Ui, args: &Args) -> Result<ExitCode> {
-    match &args.what {
+    measure(ui, &args.what)?;
+    ui.note("Between whole guests: `cargo xtask lab run two-guests --release`.");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn measure(ui: Ui, what: &What) -> Result<()> {
+    match what {
         What::Peers(options) => {
             setup::install_tools(ui)?;
             peers(ui, options)?;
         }
+        What::Latency(options) => {
+            setup::install_tools(ui)?;
+            latency(ui, options)?;
+        }
+        What::Scale(options) => scale(ui, options)?,
+        What::Generators(options) => {
+            setup::install_tools(ui)?;
+            generators(ui, options)?;
+        }
         What::Idle(options) => idle(ui, options)?,
+        What::Instructions(options) => {
+            setup::install_tools(ui)?;
+            instructions(ui, options)?;
+        }
         What::Rings { criterion } => rings(ui, criterion)?,
+        What::All => {
+            for group in ALL {
+                let line = Line::try_parse_from(["bench", group])?;
+                measure(ui, &line.args.what)?;
+            }
+        }
     }
-    ui.note("Between whole guests: `cargo xtask lab run two-guests --release`.");
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn rings(ui: Ui, criterion: &[String]) -> Result<()> {
@@ -51,3 +106,7 @@ fn rings(ui: Ui, criterion: &[String]) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "bench_test.rs"]
+mod tests;

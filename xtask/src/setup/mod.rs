@@ -40,6 +40,7 @@ pub const TOOLS: &[Tool] = &[
     tool("ldd", "libc-bin"),
     tool("tar", "tar"),
     tool("unshare", "util-linux"),
+    tool("valgrind", "valgrind"),
     // Its drivers are plugins in packages of their own, named after the version of their interface.
     tool(
         "dpdk-testpmd",
