@@ -20,6 +20,9 @@ const LONG: u32 = 150;
 /// Share by which a count may be off its baseline: threads meet a little differently in each run.
 const TOLERANCE: f64 = 0.1;
 
+/// What only the thread that forwards frames is in.
+const DATAPATH: &str = "datapath::worker::Worker::run";
+
 /// Functions of the counted program, one for each ring primitive, and what they are called in tables.
 const RINGS: [(&str, &str); 4] = [
     ("driver_add", "driver: add, publish"),
@@ -166,20 +169,15 @@ fn forwarding_total(
         bursts,
         &["--separate-threads=yes"],
     )?;
-    let mut totals = Vec::new();
     for entry in fs::read_dir(directory)?.flatten() {
         if entry.file_name().to_string_lossy().starts_with(&name) {
             let text = fs::read_to_string(entry.path())?;
-            if text.contains("datapath::worker::Worker") {
-                totals.extend(total(&text));
+            if text.contains(DATAPATH) {
+                return total(&text).context("callgrind wrote no totals");
             }
         }
     }
-    // The thread that starts the network knows the worker too, and does little else with it.
-    totals
-        .into_iter()
-        .max()
-        .with_context(|| format!("callgrind has not seen the datapath's thread ({name})"))
+    bail!("callgrind has not seen a thread in {DATAPATH}")
 }
 
 fn callgrind(
@@ -205,15 +203,19 @@ fn total(text: &str) -> Option<u64> {
     line.trim().parse().ok()
 }
 
-/// The cost of `function` in a report of callgrind_annotate: `1,234 (56.7%)  file:crate::function [object]`.
+/// The cost of `function` in a report of callgrind_annotate, lines like `1,234 (56.7%)  file:crate::function [object]`: one for each
+/// file that something inlined into it came from.
 fn inclusive(report: &str, function: &str) -> Option<u64> {
-    let end = format!("::{function}");
-    let line = report.lines().find(|line| {
-        line.split_whitespace()
-            .any(|word| word.ends_with(&end) || word.contains(&format!("{end}::")))
-    })?;
-    let digits = line.split_whitespace().next()?;
-    digits.replace(',', "").parse().ok()
+    let end = format!(":count::{function}");
+    let lines = report
+        .lines()
+        .filter(|line| line.split_whitespace().any(|word| word.ends_with(&end)));
+    let costs = lines.filter_map(|line| {
+        let digits = line.split_whitespace().next()?;
+        digits.replace(',', "").parse::<u64>().ok()
+    });
+    // Not there at all is no cost of zero.
+    costs.reduce(|sum, cost| sum + cost)
 }
 
 fn baselines(profile: Profile) -> PathBuf {
