@@ -20,7 +20,7 @@ Ir
     99,000 ( 6.36%)  ???:count::device_complete [/target/count]
      1,003 ( 0.06%)  /src/layout.rs:count::device_pop
 ";
-    assert_eq!(inclusive(report, "device_pop"), Some(1_235_570));
+    assert_eq!(inclusive(report, "device_pop"), Some(1_234_567));
     assert_eq!(inclusive(report, "device_complete"), Some(99_000));
     assert_eq!(inclusive(report, "device"), None);
 }

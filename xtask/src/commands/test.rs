@@ -1,6 +1,7 @@
 //! `cargo xtask test`: everything CI runs.
 use super::build::{self, cargo};
 use super::fuzz;
+use crate::bench::check_instructions;
 use crate::exec;
 use crate::machine;
 use crate::setup::{self, emulator, kernels};
@@ -48,6 +49,7 @@ pub fn run(ui: Ui, args: &Args) -> Result<ExitCode> {
     let mut passed = exec::run_visible(&mut test)?;
     // Whoever asks for certain tests wants those.
     if !args.quick && args.cargo.is_empty() {
+        passed &= check_instructions(ui)?;
         passed &= fuzz::run_all(ui, FUZZ_SECONDS)?;
     }
     let word = if passed { "passed" } else { "FAILED" };
