@@ -2,21 +2,25 @@
 //!
 //! Keys come from guests and from the wire, so the hash is seeded at random, and every port has a
 //! share of learned entries that it cannot exceed. An entry that is past its age is treated as
-//! absent wherever it is met; a bounded sweep, a few buckets at a time, returns its room to its
+//! absent wherever it is met; a bounded sweep, a few slots at a time, returns its room to its
 //! port.
-use std::hash::BuildHasher;
+//!
+//! Several switches may share one database, each on a thread of its own ([`Fdb::share`]). Look-ups, and sources that are where
+//! they were, take no lock. New and moved addresses take one, so does what the control path does.
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use foldhash::quality::RandomState;
-use hashbrown::HashTable;
-
 use crate::mac::Key;
+use crate::slots::{Place, Slot, Slots, Value};
 use crate::{MacAddr, PortId};
 
-/// Buckets visited by one step of the sweep.
-const SWEEP_BUCKETS: usize = 64;
+/// Slots visited by one step of the sweep.
+const SWEEP_SLOTS: usize = 64;
 /// The sweep goes round this many times in one ageing time.
-const SWEEPS_PER_AGEING: u32 = 4;
+const SWEEPS_PER_AGEING: u64 = 4;
+/// An entry is refreshed when this part of its life has passed, not with every frame: its cache line is shared by all workers.
+const REFRESHES_PER_AGEING: u64 = 256;
 
 /// Where an entry comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,9 +48,9 @@ pub struct FdbEntry {
     pub age: Duration,
 }
 
-/// A bucket where a key was last found. It may be stale: the key is compared before it is believed.
+/// A slot where a key was last found. It may be stale: the key is compared before it is believed.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Hint(usize);
+pub(crate) struct Hint(Place);
 
 /// What became of a source address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,86 +65,124 @@ pub(crate) enum Learning {
     Pinned,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    key: Key,
-    seen: Duration,
-    port: PortId,
-    kind: EntryKind,
-}
-
-impl Entry {
-    #[inline]
-    fn is_expired(&self, now: Duration, ageing: Duration) -> bool {
-        self.kind == EntryKind::Learned && now.saturating_sub(self.seen) >= ageing
-    }
-}
-
-/// The table of one switch.
+/// What the switches of one network share.
 #[derive(Debug)]
-pub(crate) struct Fdb {
-    table: HashTable<Entry>,
-    hasher: RandomState,
-    ageing: Duration,
+struct Shared {
+    ageing: u64,
     capacity_per_port: usize,
+    /// Counts the tables that there were.
+    generation: AtomicU64,
+    /// When the next step of the sweep is due, in milliseconds.
+    next_sweep: AtomicU64,
+    /// Held by whoever adds, moves or removes entries.
+    book: Mutex<Book>,
+}
+
+/// The table as its writers see it.
+#[derive(Debug)]
+struct Book {
+    slots: Arc<Slots>,
+    /// entries in all
+    used: usize,
     /// learned entries by port, expired ones included until they are swept
     learned: Vec<usize>,
-    sweep_bucket: usize,
-    next_sweep: Duration,
+    sweep_at: usize,
+}
+
+/// The database as one switch sees it.
+#[derive(Debug)]
+pub(crate) struct Fdb {
+    shared: Arc<Shared>,
+    /// The table of this generation.
+    slots: Arc<Slots>,
+    generation: u64,
+    ageing: u64,
+    /// A moment, and the same in milliseconds: it is asked for with every frame, and changes with every round.
+    moment: (Duration, u64),
 }
 
 impl Fdb {
     pub(crate) fn new(ageing: Duration, capacity_per_port: usize) -> Self {
+        let slots = Arc::new(Slots::new());
+        let ageing = millis(ageing);
         Self {
-            table: HashTable::new(),
-            hasher: RandomState::default(),
+            shared: Arc::new(Shared {
+                ageing,
+                capacity_per_port,
+                generation: AtomicU64::new(0),
+                next_sweep: AtomicU64::new(0),
+                book: Mutex::new(Book {
+                    slots: Arc::clone(&slots),
+                    used: 0,
+                    learned: Vec::new(),
+                    sweep_at: 0,
+                }),
+            }),
+            slots,
+            generation: 0,
             ageing,
-            capacity_per_port,
-            learned: Vec::new(),
-            sweep_bucket: 0,
-            next_sweep: Duration::ZERO,
+            moment: (Duration::ZERO, 0),
         }
+    }
+
+    /// The same database for another switch.
+    pub(crate) fn share(&self) -> Self {
+        let mut other = Self {
+            shared: Arc::clone(&self.shared),
+            slots: Arc::clone(&self.slots),
+            generation: self.generation,
+            ageing: self.ageing,
+            moment: self.moment,
+        };
+        other.follow();
+        other
     }
 
     /// Makes room for the port's counter.
     pub(crate) fn add_port(&mut self, port: PortId) {
         let needed = usize::from(port.0) + 1;
-        if self.learned.len() < needed {
-            self.learned.resize(needed, 0);
+        let mut book = self.shared.lock();
+        if book.learned.len() < needed {
+            book.learned.resize(needed, 0);
         }
     }
 
     /// Forgets all that is behind the port.
     pub(crate) fn flush(&mut self, port: PortId) {
-        self.table.retain(|entry| entry.port != port);
-        if let Some(learned) = self.learned.get_mut(usize::from(port.0)) {
+        let mut book = self.shared.lock();
+        let mut removed = 0;
+        let of_port = |slot: &&Slot| slot.entry().is_some_and(|(_, value)| value.port() == port);
+        for slot in book.slots.slots().filter(of_port) {
+            slot.clear();
+            removed += 1;
+        }
+        book.used = book.used.saturating_sub(removed);
+        if let Some(learned) = book.learned.get_mut(usize::from(port.0)) {
             *learned = 0;
         }
     }
 
     /// The port that has the address fixed or static.
     pub(crate) fn pinned(&self, key: Key) -> Option<PortId> {
-        let entry = self.table.find(self.hash(key), |entry| entry.key == key)?;
-        (entry.kind != EntryKind::Learned).then_some(entry.port)
+        pinned(&self.shared.lock().slots, key)
     }
 
     /// Enters an address that neither ages nor moves; a learned entry gives way.
     pub(crate) fn pin(&mut self, key: Key, port: PortId, kind: EntryKind) {
-        let pinned = Entry {
-            key,
-            seen: Duration::ZERO,
-            port,
-            kind,
-        };
-        let hash = self.hash(key);
-        if let Some(entry) = self.table.find_mut(hash, |entry| entry.key == key) {
-            let old = std::mem::replace(entry, pinned);
-            if old.kind == EntryKind::Learned {
-                self.release(old.port);
+        let pinned = Value::new(port, kind, 0);
+        let mut book = self.shared.lock();
+        if let Some((place, old)) = book.slots.find(key) {
+            if let Some(slot) = book.slots.get(place) {
+                slot.set(pinned);
+            }
+            if old.kind() == EntryKind::Learned {
+                book.release(old.port());
             }
         } else {
-            self.insert(hash, pinned);
+            self.shared.insert(&mut book, key, pinned);
         }
+        drop(book);
+        self.follow();
     }
 
     /// The port that has the address fixed or static, if it is asked for in a VLAN: such addresses are entered once for all.
@@ -149,17 +191,18 @@ impl Fdb {
         if key.vlan() == 0 {
             return None;
         }
-        self.pinned(key.plain())
+        pinned(&self.slots, key.plain())
     }
 
     /// The port that the address is behind.
     #[inline]
-    pub(crate) fn lookup(&self, key: Key, now: Duration, hint: &mut Hint) -> Option<PortId> {
+    pub(crate) fn lookup(&mut self, key: Key, now: Duration, hint: &mut Hint) -> Option<PortId> {
         if let Some(owner) = self.pinned_in_vlan(key) {
             return Some(owner);
         }
-        let entry = self.table.get_bucket(self.find(key, hint)?)?;
-        (!entry.is_expired(now, self.ageing)).then_some(entry.port)
+        let now = self.millis(now);
+        let (_, value) = self.find(key, hint)?;
+        (!is_expired(value, now, self.ageing)).then(|| value.port())
     }
 
     /// Notes that the address was a source at the port.
@@ -176,94 +219,200 @@ impl Fdb {
             Some(_) => return Learning::Pinned,
             None => {}
         }
-        let found = self.find(key, hint);
-        match found.and_then(|bucket| self.table.get_bucket_mut(bucket)) {
-            Some(entry) if entry.port == port => {
-                entry.seen = now;
+        let now = self.millis(now);
+        match self.find(key, hint) {
+            Some((place, value)) if value.port() == port => {
+                self.refresh(place, value, now);
                 Learning::Known
             }
-            Some(entry) if entry.kind != EntryKind::Learned => Learning::Pinned,
+            Some((_, value)) if value.kind() != EntryKind::Learned => Learning::Pinned,
             _ => self.learn_anew(key, port, now),
         }
     }
 
-    /// One bounded step of the sweep, if it is due.
+    /// Notes that a learned entry was seen again, if that was not noted lately.
+    #[inline]
+    fn refresh(&self, place: Place, value: Value, now: u64) {
+        if self.is_refresh_due(value, now)
+            && let Some(slot) = self.slots.get(place)
+        {
+            slot.replace(value, Value::new(value.port(), EntryKind::Learned, now));
+        }
+    }
+
+    /// To be called before frames are decided on: takes over a table that has grown, does one bounded step of the sweep if it is
+    /// due.
     #[inline]
     pub(crate) fn sweep(&mut self, now: Duration) {
-        if now >= self.next_sweep {
-            self.sweep_step(now);
+        if now != self.moment.0 {
+            self.begin_moment(now);
         }
+    }
+
+    fn begin_moment(&mut self, now: Duration) {
+        if self.shared.generation.load(Ordering::Acquire) != self.generation {
+            self.follow();
+        }
+        let now = self.millis(now);
+        if now >= self.shared.next_sweep.load(Ordering::Relaxed) {
+            self.shared.sweep_step(now);
+        }
+    }
+
+    /// Whether the address is behind the port, and that was noted lately: nothing needs to be learned. As of the moment of the last
+    /// [`sweep`](Self::sweep); not for addresses in a VLAN.
+    #[inline]
+    pub(crate) fn is_settled(&self, key: Key, port: PortId) -> bool {
+        self.slots.find(key).is_some_and(|(_, value)| {
+            value.port() == port && !self.is_refresh_due(value, self.moment.1)
+        })
+    }
+
+    /// The port that the address is behind. As of the moment of the last [`sweep`](Self::sweep); not for addresses in a VLAN.
+    #[inline]
+    pub(crate) fn owner(&self, key: Key) -> Option<PortId> {
+        let (_, value) = self.slots.find(key)?;
+        (!is_expired(value, self.moment.1, self.ageing)).then(|| value.port())
+    }
+
+    #[inline]
+    fn is_refresh_due(&self, value: Value, now: u64) -> bool {
+        let since = now.saturating_sub(value.seen());
+        since > self.ageing / REFRESHES_PER_AGEING && value.kind() == EntryKind::Learned
     }
 
     /// Entries that are not past their age, in no order.
     pub(crate) fn entries(&self, now: Duration) -> impl Iterator<Item = FdbEntry> + '_ {
-        self.table
-            .iter()
-            .filter(move |entry| !entry.is_expired(now, self.ageing))
-            .map(move |entry| {
-                let learned = entry.kind == EntryKind::Learned;
-                FdbEntry {
-                    mac: entry.key.mac(),
-                    vlan: entry.key.vlan(),
-                    port: entry.port,
-                    kind: entry.kind,
-                    age: if learned {
-                        now.saturating_sub(entry.seen)
-                    } else {
-                        Duration::ZERO
-                    },
-                }
-            })
+        let now = millis(now);
+        let entries = self.slots.entries();
+        let current = entries.filter(move |(_, value)| !is_expired(*value, now, self.ageing));
+        current.map(move |(key, value)| {
+            let learned = value.kind() == EntryKind::Learned;
+            let age = now.saturating_sub(value.seen());
+            FdbEntry {
+                mac: key.mac(),
+                vlan: key.vlan(),
+                port: value.port(),
+                kind: value.kind(),
+                age: Duration::from_millis(if learned { age } else { 0 }),
+            }
+        })
     }
 
     #[inline]
-    fn find(&self, key: Key, hint: &mut Hint) -> Option<usize> {
-        if self
-            .table
-            .get_bucket(hint.0)
-            .is_some_and(|entry| entry.key == key)
-        {
-            return Some(hint.0);
+    fn millis(&mut self, now: Duration) -> u64 {
+        if self.moment.0 != now {
+            self.moment = (now, millis(now));
         }
-        let bucket = self
-            .table
-            .find_bucket_index(self.hash(key), |entry| entry.key == key)?;
-        *hint = Hint(bucket);
-        Some(bucket)
+        self.moment.1
+    }
+
+    #[inline]
+    fn find(&self, key: Key, hint: &mut Hint) -> Option<(Place, Value)> {
+        if let Some(value) = self.slots.get(hint.0).and_then(|slot| slot.read(key)) {
+            return Some((hint.0, value));
+        }
+        let (place, value) = self.slots.find(key)?;
+        *hint = Hint(place);
+        Some((place, value))
+    }
+
+    /// Takes over the table that the others have by now.
+    #[cold]
+    fn follow(&mut self) {
+        let book = self.shared.lock();
+        self.generation = self.shared.generation.load(Ordering::Relaxed);
+        self.slots = Arc::clone(&book.slots);
     }
 
     #[cold]
-    fn learn_anew(&mut self, key: Key, port: PortId, now: Duration) -> Learning {
-        if !self.reserve(port) {
+    fn learn_anew(&mut self, key: Key, port: PortId, now: u64) -> Learning {
+        let learning = self.shared.learn(key, port, now);
+        self.follow();
+        learning
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Learns an address that is new, or behind another port.
+    fn learn(&self, key: Key, port: PortId, now: u64) -> Learning {
+        let mut book = self.lock();
+        let new = Value::new(port, EntryKind::Learned, now);
+        // Another switch may have been here meanwhile.
+        let old = book.slots.find(key);
+        match old {
+            Some((_, value)) if value.port() == port => return Learning::Known,
+            Some((_, value)) if value.kind() != EntryKind::Learned => return Learning::Pinned,
+            _ => {}
+        }
+        if !book.reserve(port, self.capacity_per_port) {
             return Learning::Full;
         }
-        let hash = self.hash(key);
-        let Some(entry) = self.table.find_mut(hash, |entry| entry.key == key) else {
-            self.insert(
-                hash,
-                Entry {
-                    key,
-                    seen: now,
-                    port,
-                    kind: EntryKind::Learned,
-                },
-            );
-            return Learning::Known;
+        let Some((place, value)) = old else {
+            if self.insert(&mut book, key, new) {
+                return Learning::Known;
+            }
+            book.release(port);
+            return Learning::Full;
         };
-        let moved = !entry.is_expired(now, self.ageing);
-        let old = std::mem::replace(&mut entry.port, port);
-        entry.seen = now;
-        self.release(old);
-        if moved {
-            Learning::Moved
-        } else {
+        if let Some(slot) = book.slots.get(place) {
+            slot.set(new);
+        }
+        book.release(value.port());
+        if is_expired(value, now, self.ageing) {
             Learning::Known
+        } else {
+            Learning::Moved
         }
     }
 
+    /// Enters an address that is not there; the table grows if it must. False: there is no room.
+    fn insert(&self, book: &mut Book, key: Key, value: Value) -> bool {
+        while !book.slots.insert(key, value) {
+            let Some(larger) = book.slots.grown(book.used) else {
+                return false;
+            };
+            book.slots = Arc::new(larger);
+            // Whoever sees it takes the lock before it takes the table.
+            self.generation.fetch_add(1, Ordering::Release);
+        }
+        book.used += 1;
+        true
+    }
+
+    #[cold]
+    fn sweep_step(&self, now: u64) {
+        let mut book = self.lock();
+        if now < self.next_sweep.load(Ordering::Relaxed) {
+            return;
+        }
+        let slots = Arc::clone(&book.slots);
+        for _ in 0..SWEEP_SLOTS.min(slots.len()) {
+            let at = book.sweep_at;
+            book.sweep_at = if at + 1 < slots.len() { at + 1 } else { 0 };
+            let Some(slot) = slots.at(at) else { continue };
+            if let Some((_, value)) = slot.entry()
+                && is_expired(value, now, self.ageing)
+            {
+                slot.clear();
+                book.used = book.used.saturating_sub(1);
+                book.release(value.port());
+            }
+        }
+        let steps = u64::try_from(slots.len() / SWEEP_SLOTS + 1).unwrap_or(u64::MAX);
+        let pause = self.ageing / steps.saturating_mul(SWEEPS_PER_AGEING);
+        let next = now.saturating_add(pause);
+        self.next_sweep.store(next, Ordering::Relaxed);
+    }
+}
+
+impl Book {
     /// Takes one learned entry from the port's share; false: none left.
-    fn reserve(&mut self, port: PortId) -> bool {
-        let capacity = self.capacity_per_port;
+    fn reserve(&mut self, port: PortId, capacity: usize) -> bool {
         match self.learned.get_mut(usize::from(port.0)) {
             Some(learned) if *learned < capacity => {
                 *learned += 1;
@@ -278,36 +427,22 @@ impl Fdb {
             *learned = learned.saturating_sub(1);
         }
     }
+}
 
-    fn insert(&mut self, hash: u64, entry: Entry) {
-        let hasher = &self.hasher;
-        self.table
-            .insert_unique(hash, entry, |entry| hasher.hash_one(entry.key));
-    }
+fn pinned(slots: &Slots, key: Key) -> Option<PortId> {
+    let (_, value) = slots.find(key)?;
+    (value.kind() != EntryKind::Learned).then(|| value.port())
+}
 
-    #[inline]
-    fn hash(&self, key: Key) -> u64 {
-        self.hasher.hash_one(key)
-    }
+#[inline]
+fn is_expired(value: Value, now: u64, ageing: u64) -> bool {
+    value.kind() == EntryKind::Learned && now.saturating_sub(value.seen()) >= ageing
+}
 
-    #[cold]
-    fn sweep_step(&mut self, now: Duration) {
-        let buckets = self.table.num_buckets();
-        for _ in 0..SWEEP_BUCKETS.min(buckets) {
-            let bucket = self.sweep_bucket;
-            self.sweep_bucket = if bucket + 1 < buckets { bucket + 1 } else { 0 };
-            let Ok(entry) = self.table.get_bucket_entry(bucket) else {
-                continue;
-            };
-            if entry.get().is_expired(now, self.ageing) {
-                let (entry, _) = entry.remove();
-                self.release(entry.port);
-            }
-        }
-        let steps = u32::try_from(buckets / SWEEP_BUCKETS + 1).unwrap_or(u32::MAX);
-        let pause = self.ageing / steps.saturating_mul(SWEEPS_PER_AGEING);
-        self.next_sweep = now.saturating_add(pause);
-    }
+/// A time in milliseconds, as entries keep it.
+fn millis(time: Duration) -> u64 {
+    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    millis.min(Value::LATEST)
 }
 
 #[cfg(test)]

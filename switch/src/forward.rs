@@ -5,6 +5,7 @@ use crate::egress::Scope;
 use crate::fdb::{EntryKind, Fdb, Learning};
 use crate::guard::Guard;
 use crate::header::Header;
+use crate::known;
 use crate::mac::Key;
 use crate::ports::Ports;
 use crate::repeat::Repeat;
@@ -49,6 +50,19 @@ impl Switch {
             mode,
             ports: Ports::default(),
             fdb: Fdb::new(ageing, fdb_capacity_per_port),
+            counters: Counters::default(),
+            repeat: None,
+        }
+    }
+
+    /// A switch without ports that has its addresses in common with this one, for another thread. What is fixed or learned is
+    /// seen by both; each must be told of every port, and of every port's removal.
+    #[must_use]
+    pub fn share(&self) -> Self {
+        Self {
+            mode: self.mode,
+            ports: Ports::default(),
+            fdb: self.fdb.share(),
             counters: Counters::default(),
             repeat: None,
         }
@@ -122,11 +136,27 @@ impl Switch {
         {
             return egress;
         }
+        if let Some(owner) = self.known(now, ingress, header) {
+            let egress = Egress::Port(owner);
+            self.repeat = Repeat::new(now, ingress, header, egress);
+            return egress;
+        }
         self.repeat = None;
         self.decide(now, ingress, header).unwrap_or_else(|reason| {
             self.counters.count_drop(reason);
             Egress::Drop(reason)
         })
+    }
+
+    /// The short way for known unicast in a plain bridge.
+    #[inline]
+    pub(crate) fn known(
+        &mut self,
+        now: Duration,
+        ingress: PortId,
+        header: &[u8],
+    ) -> Option<PortId> {
+        known::egress(self.mode, &self.ports, &mut self.fdb, now, ingress, header)
     }
 
     /// Ports of a flood, ingress excluded, each once, ascending.

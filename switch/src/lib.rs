@@ -15,6 +15,10 @@
 //! learned per VLAN; fixed and static addresses belong to their port in all of them. The switch decides, and tells with
 //! [`Switch::retag`] what its owner must do to a frame's tag.
 //!
+//! # Threads
+//! A switch belongs to one thread. Several of them are one bridge if they are told of the same ports and have their addresses in
+//! common ([`Switch::share`]): what one learns, the others find. Counters and storm limits are each one's own.
+//!
 //! # Example
 //! ```
 //! use std::time::Duration;
@@ -46,9 +50,11 @@ mod fdb;
 mod forward;
 mod guard;
 mod header;
+mod known;
 mod mac;
 mod ports;
 mod repeat;
+mod slots;
 mod vlan;
 
 pub use bucket::{Rate, TokenBucket};
