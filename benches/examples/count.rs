@@ -114,6 +114,8 @@ fn forward_in(
         fdb_capacity_per_port: 1024,
         // To sleep at once.
         poll_idle: Duration::ZERO,
+        workers: 1,
+        cpus: Vec::new(),
         require_sealed_memory: false,
     })?;
     let options = Options {

@@ -36,5 +36,5 @@ pub use paths::{default_runtime_dir, default_socket};
 pub use types::{
     ApiError, Direction, Fault, Health, Mode, NetworkRequest, NetworkState, NetworkStatus,
     PortCounters, PortDetail, PortKind, PortPolicy, PortRequest, PortState, PortStatus,
-    QueueCounters, QueueStatus, ReloadReport, SizeBins, Status,
+    QueueCounters, QueueStatus, ReloadReport, SizeBins, Status, WorkerStatus,
 };

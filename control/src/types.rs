@@ -87,8 +87,23 @@ pub struct NetworkStatus {
     /// The worker answered; otherwise states and counters of the ports are not known.
     #[serde(default = "yes")]
     pub responsive: bool,
+    /// Datapath threads.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub workers: Vec<WorkerStatus>,
     /// Ports, by name.
     pub ports: Vec<PortStatus>,
+}
+
+/// A datapath thread of a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerStatus {
+    /// Number, from 0.
+    pub worker: u16,
+    /// The CPU that it is pinned to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<u16>,
+    /// Thousandths of its time in which it carried frames, over the last 200 ms; 0 while it sleeps.
+    pub busy_permille: u16,
 }
 
 fn yes() -> bool {
@@ -291,6 +306,9 @@ pub struct QueueStatus {
     /// Latched as faulty.
     #[serde(default)]
     pub faulty: bool,
+    /// The datapath thread that serves it, if it is a queue that the guest transmits by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<u16>,
     /// Counters since the worker started.
     #[serde(flatten)]
     pub counters: QueueCounters,

@@ -7,7 +7,7 @@ use crate::{
     config::{NetworkConfig, PortConfig, TransportConfig},
     network::{NetworkSpec, PortSpec},
 };
-use control::{PortPolicy, PortStatus, QueueStatus};
+use control::{PortPolicy, PortStatus, QueueStatus, WorkerStatus};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use switch::{MacAddr, Role};
@@ -51,8 +51,12 @@ pub(crate) enum FromWorker {
     Done,
     /// It was not done, and this is why.
     Error(String),
-    /// Some ports; `more`: another answer to the same request follows.
-    Report { ports: Vec<PortStatus>, more: bool },
+    /// Some ports; `more`: another answer to the same request follows. The datapath threads come with the last.
+    Report {
+        ports: Vec<PortStatus>,
+        workers: Vec<WorkerStatus>,
+        more: bool,
+    },
     /// One port and some of its queues; `more`: another answer with more queues follows.
     Port {
         port: Option<Box<PortStatus>>,
@@ -70,6 +74,8 @@ pub(crate) struct NetworkSettings {
     pub(crate) ageing: Duration,
     pub(crate) fdb_capacity_per_port: usize,
     pub(crate) poll_idle: Duration,
+    pub(crate) workers: u16,
+    pub(crate) cpus: Vec<u16>,
     pub(crate) require_sealed_memory: bool,
 }
 
@@ -103,6 +109,8 @@ impl From<&NetworkConfig> for NetworkSettings {
             ageing: config.ageing,
             fdb_capacity_per_port: config.fdb_capacity_per_port,
             poll_idle: config.poll_idle,
+            workers: config.workers,
+            cpus: config.cpus.clone(),
             require_sealed_memory: config.require_sealed_memory,
         }
     }
@@ -125,6 +133,8 @@ impl TryFrom<NetworkSettings> for NetworkSpec {
             ageing: settings.ageing,
             fdb_capacity_per_port: settings.fdb_capacity_per_port,
             poll_idle: settings.poll_idle,
+            workers: settings.workers,
+            cpus: settings.cpus,
             require_sealed_memory: settings.require_sealed_memory,
         })
     }

@@ -93,6 +93,8 @@ impl World {
             ageing: Duration::from_mins(5),
             fdb_capacity_per_port: 64,
             poll_idle: Duration::from_micros(50),
+            workers: 2,
+            cpus: Vec::new(),
             require_sealed_memory: false,
         })
         .unwrap();

@@ -106,6 +106,12 @@ pub(super) enum NetworkCommand {
         /// MTU offered to guests [default: 1500]
         #[arg(long)]
         mtu: Option<u16>,
+        /// Datapath threads [default: 1, or as many as --cpus]
+        #[arg(long)]
+        workers: Option<u16>,
+        /// The CPU of each datapath thread, like 2,3
+        #[arg(long, value_name = "CPUS", value_delimiter = ',')]
+        cpus: Vec<u16>,
         /// Another key of the configuration, like ageing="60s" or
         /// ports.up='{kind="tap", interface="up0", uplink=true}'; can be repeated
         #[arg(long, value_name = "KEY=VALUE")]

@@ -24,13 +24,14 @@ pub(super) fn explain(out: &mut impl Write, file: &Path, config: &Config) -> io:
 fn explain_network(out: &mut impl Write, network: &NetworkConfig) -> io::Result<()> {
     writeln!(
         out,
-        "\nnetwork {}: {}, mtu {}, ageing {:?}, {} addresses per port, polls {:?} when idle{}",
+        "\nnetwork {}: {}, mtu {}, ageing {:?}, {} addresses per port, polls {:?} when idle, {}{}",
         network.name,
         network.mode,
         network.mtu,
         network.ageing,
         network.fdb_capacity_per_port,
         network.poll_idle,
+        workers(network),
         if network.require_sealed_memory {
             ", sealed memory only"
         } else {
@@ -45,6 +46,19 @@ fn explain_network(out: &mut impl Write, network: &NetworkConfig) -> io::Result<
         table.row(port_row(port));
     }
     table.print(out, "  ")
+}
+
+fn workers(network: &NetworkConfig) -> String {
+    let count = match network.workers {
+        1 => "1 worker".into(),
+        several => format!("{several} workers"),
+    };
+    let cpus: Vec<_> = network.cpus.iter().map(u16::to_string).collect();
+    match cpus.len() {
+        0 => count,
+        1 => format!("{count} on CPU {}", cpus.join(", ")),
+        _ => format!("{count} on CPUs {}", cpus.join(", ")),
+    }
 }
 
 fn port_row(port: &PortConfig) -> Vec<String> {

@@ -10,6 +10,8 @@ pub(super) fn run(client: &Client, command: NetworkCommand) -> Result<(), Failur
             network,
             mode,
             mtu,
+            workers,
+            cpus,
             set,
             json,
         } => {
@@ -19,6 +21,12 @@ pub(super) fn run(client: &Client, command: NetworkCommand) -> Result<(), Failur
             }
             if let Some(mtu) = mtu {
                 settings.insert("mtu".into(), mtu.into());
+            }
+            if let Some(workers) = workers {
+                settings.insert("workers".into(), workers.into());
+            }
+            if !cpus.is_empty() {
+                settings.insert("cpus".into(), cpus.into());
             }
             let request = NetworkRequest {
                 name: network,

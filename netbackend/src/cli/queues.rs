@@ -53,7 +53,9 @@ pub(super) fn show(out: &mut impl Write, network: &str, detail: &PortDetail) -> 
     }
     let headings = detail.queues.iter().map(|queue| {
         let faulty = if queue.faulty { " (faulty)" } else { "" };
-        format!("{}{}{faulty}", queue.direction, queue.queue_pair)
+        let worker = queue.worker.map(|worker| format!(" (worker {worker})"));
+        let worker = worker.unwrap_or_default();
+        format!("{}{}{worker}{faulty}", queue.direction, queue.queue_pair)
     });
     let headings: Vec<_> = ["counter".to_owned()].into_iter().chain(headings).collect();
     let headings: Vec<_> = headings.iter().map(String::as_str).collect();

@@ -1,7 +1,7 @@
 //! `netbackend status`: the daemon at a glance.
 use super::table::{Table, human, human_time};
 use crate::supervisor::examine;
-use control::{NetworkStatus, PortCounters, PortKind, PortStatus, Status};
+use control::{NetworkStatus, PortCounters, PortKind, PortStatus, Status, WorkerStatus};
 use std::io::{self, Write};
 
 const HEADINGS: &[&str] = &[
@@ -100,7 +100,28 @@ pub(super) fn show_network(out: &mut impl Write, network: &NetworkStatus) -> io:
         let ago = human_time(fault.seconds_ago);
         writeln!(out, "  last fault: {} ({ago} ago)", fault.message)?;
     }
+    show_workers(out, &network.workers)?;
     show_ports(out, &network.ports)
+}
+
+/// How busy the datapath is, and how evenly.
+fn show_workers(out: &mut impl Write, workers: &[WorkerStatus]) -> io::Result<()> {
+    let share = |worker: &WorkerStatus| {
+        let (whole, tenth) = (worker.busy_permille / 10, worker.busy_permille % 10);
+        format!("{whole}.{tenth} %")
+    };
+    match workers {
+        [] => Ok(()),
+        [only] => writeln!(out, "  busy {}", share(only)),
+        several => {
+            let each = several.iter().map(|worker| {
+                let cpu = worker.cpu.map(|cpu| format!(" (CPU {cpu})"));
+                let cpu = cpu.unwrap_or_default();
+                format!("worker {}{cpu} {}", worker.worker, share(worker))
+            });
+            writeln!(out, "  busy: {}", each.collect::<Vec<_>>().join(", "))
+        }
+    }
 }
 
 pub(super) fn show_ports(out: &mut impl Write, ports: &[PortStatus]) -> io::Result<()> {

@@ -1,5 +1,5 @@
 use super::*;
-use control::{Mode, NetworkState, PortCounters, PortState};
+use control::{Mode, NetworkState, PortCounters, PortState, WorkerStatus};
 
 fn network(ports: Vec<PortStatus>) -> Status {
     Status {
@@ -15,6 +15,7 @@ fn network(ports: Vec<PortStatus>) -> Status {
             restarts: 2,
             last_fault: None,
             responsive: true,
+            workers: Vec::new(),
             ports,
         }],
     }
@@ -34,6 +35,22 @@ fn network_without_ports() {
         health: ok; restarts of workers 2, faulty queues 0\n\n\
         network lan: bridge, mtu 9000, running, worker 8, restarts 2\n  no ports\n";
     assert_eq!(text, expected);
+}
+
+#[test]
+fn several_workers_show_how_the_load_is_spread() {
+    let mut status = network(Vec::new());
+    let worker = |worker, cpu, busy_permille| WorkerStatus {
+        worker,
+        cpu,
+        busy_permille,
+    };
+    let one = worker(0, None, 481);
+    status.networks[0].workers = vec![one.clone()];
+    assert!(shown(&status).contains("restarts 2\n  busy 48.1 %\n  no ports"));
+    status.networks[0].workers = vec![one, worker(1, Some(3), 0)];
+    let expected = "restarts 2\n  busy: worker 0 48.1 %, worker 1 (CPU 3) 0.0 %\n  no ports";
+    assert!(shown(&status).contains(expected), "{}", shown(&status));
 }
 
 #[test]

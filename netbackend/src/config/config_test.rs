@@ -45,6 +45,7 @@ fn all_keys_are_read() {
         ageing = "2m"
         fdb_capacity_per_port = 16
         poll_idle_us = 0
+        cpus = [1, 0]
         require_sealed_memory = true
         [networks.lan.ports.web]
         mac = "52:54:00:00:00:01"
@@ -85,6 +86,8 @@ fn all_keys_are_read() {
         ageing: Duration::from_mins(2),
         fdb_capacity_per_port: 16,
         poll_idle: Duration::ZERO,
+        workers: 2,
+        cpus: vec![1, 0],
         require_sealed_memory: true,
         socket_access: SocketAccess::DEFAULT,
         ports: vec![

@@ -67,6 +67,10 @@ pub struct NetworkConfig {
     pub fdb_capacity_per_port: usize,
     /// How long an idle datapath thread polls before it sleeps.
     pub poll_idle: Duration,
+    /// Datapath threads.
+    pub workers: u16,
+    /// The CPU of each of them; none: wherever the scheduler puts them.
+    pub cpus: Vec<u16>,
     /// Refuse guest memory that its owner could truncate.
     pub require_sealed_memory: bool,
     /// Who may connect to its ports' sockets, where a port says nothing else.
@@ -205,6 +209,8 @@ impl NetworkConfig {
             ageing: Duration::from_mins(5),
             fdb_capacity_per_port: 1024,
             poll_idle: Duration::from_micros(50),
+            workers: 1,
+            cpus: Vec::new(),
             require_sealed_memory: false,
             socket_access: SocketAccess::DEFAULT,
             ports: Vec::new(),

@@ -15,6 +15,8 @@ const KEYS: &[&str] = &[
     "ageing",
     "fdb_capacity_per_port",
     "poll_idle_us",
+    "workers",
+    "cpus",
     "require_sealed_memory",
     "socket_mode",
     "socket_owner",
@@ -36,6 +38,8 @@ const AGEING: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 const LARGEST_FDB: usize = 65536;
 /// A thread that polls longer than this is busy, not idle.
 const LONGEST_POLL_US: u32 = 10_000;
+/// More would only meet over the same rings.
+const MOST_WORKERS: u16 = 64;
 
 /// All networks of the file.
 pub(super) fn read_all(
@@ -84,9 +88,31 @@ fn read_settings(section: &mut Section<'_, '_, '_>, config: &mut NetworkConfig) 
     let poll = section.get("poll_idle_us", value::integer(0, LONGEST_POLL_US));
     let poll = poll.map(|us| Duration::from_micros(us.into()));
     set(&mut config.poll_idle, poll);
+    read_workers(section, config);
     let sealed = section.get("require_sealed_memory", value::boolean);
     set(&mut config.require_sealed_memory, sealed);
     config.socket_access = access::read(section, access::KEYS, config.socket_access);
+}
+
+/// As many workers as CPUs are named for them, or the other way round.
+fn read_workers(section: &mut Section<'_, '_, '_>, config: &mut NetworkConfig) {
+    let workers = section.get("workers", value::integer(1, MOST_WORKERS));
+    let cpus = section.get("cpus", value::cpus(usize::from(MOST_WORKERS)));
+    let named = cpus
+        .as_ref()
+        .and_then(|cpus| u16::try_from(cpus.len()).ok());
+    match (workers, named) {
+        (Some(workers), Some(named)) if workers != named => {
+            let wrong = Wrong::new(
+                format!("{named} CPUs for {workers} workers"),
+                "name one CPU for each worker, or leave out one of the two keys",
+            );
+            section.problem("cpus", wrong);
+        }
+        _ => {}
+    }
+    set(&mut config.workers, workers.or(named));
+    set(&mut config.cpus, cpus);
 }
 
 fn set<T>(setting: &mut T, value: Option<T>) {

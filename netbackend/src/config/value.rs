@@ -190,6 +190,30 @@ pub(super) fn addresses(reading: &Reading<'_, '_>) -> Result<Vec<IpAddr>, Wrong>
         .collect()
 }
 
+/// A list of numbers of CPUs, each once, `most` at most.
+pub(super) fn cpus(most: usize) -> impl FnOnce(&Reading<'_, '_>) -> Result<Vec<u16>, Wrong> {
+    move |reading| {
+        let wrong = || reading.expected("a list of CPU numbers", "[2, 3]");
+        let list = reading.value.as_array().ok_or_else(wrong)?;
+        let cpu = |value: &DeValue<'_>| {
+            let number = value.as_integer()?;
+            u16::from_str_radix(number.as_str(), number.radix()).ok()
+        };
+        let cpus = list.iter().map(|entry| cpu(entry.get_ref()));
+        let cpus: Vec<u16> = cpus.collect::<Option<_>>().ok_or_else(wrong)?;
+        let each_once = (1..)
+            .zip(&cpus)
+            .all(|(next, cpu)| !cpus[next..].contains(cpu));
+        if cpus.is_empty() || cpus.len() > most || !each_once {
+            return Err(Wrong::new(
+                format!("{} does not name 1 to {most} different CPUs", reading.text),
+                "name one CPU for each worker, like cpus = [2, 3], or remove the key",
+            ));
+        }
+        Ok(cpus)
+    }
+}
+
 /// A list of VLANs and of ranges of them, as first and last.
 pub(super) fn vlans(reading: &Reading<'_, '_>) -> Result<Vec<[u16; 2]>, Wrong> {
     let wrong = || reading.expected("a list of VLANs from 1 to 4094", "[20, \"100-199\"]");

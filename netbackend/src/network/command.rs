@@ -1,10 +1,13 @@
 //! Commands from control threads to the datapath, each acknowledged.
 //!
-//! A control thread posts a command, wakes the datapath and waits for the answer. The datapath takes
-//! commands only between bursts, when no burst holds guest memory: its answer says that nothing of
-//! what the command took away is in use any more (the quiesce that GET_VRING_BASE, SET_MEM_TABLE and
-//! REM_MEM_REG need before their reply).
-use super::counters::PortShared;
+//! A control thread posts a command, wakes a worker and waits for the answer. A worker takes
+//! commands only between bursts, when no burst holds guest memory: its answer says that it uses nothing of
+//! what the command took away any more (the quiesce that GET_VRING_BASE, SET_MEM_TABLE and
+//! REM_MEM_REG need before their reply). How a command reaches every worker that it concerns is in `mailbox`.
+use super::{
+    counters::PortShared,
+    datapath::{Limits, MovedSource, SharedRing},
+};
 use control::PortPolicy;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::{
@@ -30,16 +33,16 @@ pub(super) struct RingId {
 }
 
 /// How a front-end announces work.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Kick {
     /// It never does: the ring must be polled (VHOST_USER_VRING_NOFD_MASK).
     Polled,
     /// By this fd.
-    Fd(File),
+    Fd(Arc<File>),
 }
 
 /// Everything a ring needs to run.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct RingStart {
     pub(super) memory: Arc<MemoryMap>,
     pub(super) config: QueueConfig,
@@ -85,22 +88,27 @@ pub(super) struct PortOffloads {
 }
 
 /// What a new port is made of.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum NewCarrier {
     /// Rings come later; this many at most.
-    VhostUser { rings: u16 },
+    VhostUser {
+        rings: u16,
+        /// Where the workers meet over receive rings, by queue pair; empty: there is one worker only.
+        receive: Arc<[SharedRing]>,
+    },
     /// One non-blocking file per queue.
-    Tap(Vec<File>),
+    Tap(Vec<Arc<File>>),
 }
 
 /// What the datapath is asked to do.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Command {
     /// A new port.
     AddPort {
         port: PortId,
         config: PortConfig,
         policy: PortPolicy,
+        limits: Limits,
         carrier: NewCarrier,
         shared: Arc<PortShared>,
     },
@@ -170,10 +178,19 @@ pub(super) enum CommandError {
     Gone,
 }
 
+/// What a worker is sent.
+#[derive(Debug)]
+pub(super) enum Letter {
+    /// By a control thread.
+    Command(Envelope),
+    /// By another worker: a source to serve from now on.
+    Source(MovedSource),
+}
+
 /// A posted command and where its answer goes.
 #[derive(Debug)]
 pub(super) struct Envelope {
-    pub(super) command: Command,
+    command: Command,
     answer: mpsc::SyncSender<Result<Answer, CommandError>>,
 }
 
@@ -186,23 +203,34 @@ impl Envelope {
     }
 }
 
-/// The way from control threads to one datapath thread.
+/// An answer to come.
 #[derive(Debug)]
-pub(super) struct Mailbox {
+pub(super) struct Pending(mpsc::Receiver<Result<Answer, CommandError>>);
+
+impl Pending {
+    /// Waits for it.
+    pub(super) fn wait(self) -> Result<Answer, CommandError> {
+        self.0.recv().unwrap_or(Err(CommandError::Gone))
+    }
+}
+
+/// Where one worker finds what it is sent.
+#[derive(Debug)]
+pub(super) struct Inbox {
     posted: Mutex<Posted>,
-    /// Set while something is posted: what the datapath looks at between bursts.
+    /// Set while something is posted: what the worker looks at between bursts.
     pending: AtomicBool,
     wake: EventFd,
 }
 
 #[derive(Debug, Default)]
 struct Posted {
-    envelopes: VecDeque<Envelope>,
+    letters: VecDeque<Letter>,
     closed: bool,
 }
 
-impl Mailbox {
-    /// An empty mailbox.
+impl Inbox {
+    /// An empty inbox.
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
             posted: Mutex::default(),
@@ -211,23 +239,33 @@ impl Mailbox {
         })
     }
 
+    /// Posts a command.
+    pub(super) fn post(&self, command: Command) -> Result<Pending, CommandError> {
+        let (answer, answered) = mpsc::sync_channel(1);
+        let letter = Letter::Command(Envelope { command, answer });
+        self.send(letter).map_err(|_| CommandError::Gone)?;
+        Ok(Pending(answered))
+    }
+
     /// Posts a command and waits for the answer.
     pub(super) fn call(&self, command: Command) -> Result<Answer, CommandError> {
-        let (answer, answered) = mpsc::sync_channel(1);
-        {
-            let mut posted = self.lock();
-            if posted.closed {
-                return Err(CommandError::Gone);
-            }
-            posted.envelopes.push_back(Envelope { command, answer });
-            // Pairs with the acquire load in `is_pending`; the lock orders the rest. The wake-up is
-            // written under the lock as well: written later it could outlive the taking of what it
-            // announces, and keep the datapath awake for ever.
-            self.pending.store(true, Ordering::Release);
-            // Cannot fail short of 2^64 unread wake-ups.
-            let _ = self.wake.write(1);
+        self.post(command)?.wait()
+    }
+
+    /// Posts a letter; gives it back if nobody is there to read it.
+    pub(super) fn send(&self, letter: Letter) -> Result<(), Box<Letter>> {
+        let mut posted = self.lock();
+        if posted.closed {
+            return Err(Box::new(letter));
         }
-        answered.recv().unwrap_or(Err(CommandError::Gone))
+        posted.letters.push_back(letter);
+        // Pairs with the acquire load in `is_pending`; the lock orders the rest. The wake-up is
+        // written under the lock as well: written later it could outlive the taking of what it
+        // announces, and keep the worker awake for ever.
+        self.pending.store(true, Ordering::Release);
+        // Cannot fail short of 2^64 unread wake-ups.
+        let _ = self.wake.write(1);
+        Ok(())
     }
 
     /// Whether something is posted: one load.
@@ -236,12 +274,12 @@ impl Mailbox {
     }
 
     /// Takes everything posted so far.
-    pub(super) fn take(&self) -> VecDeque<Envelope> {
+    pub(super) fn take(&self) -> VecDeque<Letter> {
         let mut posted = self.lock();
         self.pending.store(false, Ordering::Release);
         // Not an error: several posts may have been taken with one wake-up.
         let _ = self.wake.read();
-        std::mem::take(&mut posted.envelopes)
+        std::mem::take(&mut posted.letters)
     }
 
     fn lock(&self) -> MutexGuard<'_, Posted> {
@@ -252,11 +290,11 @@ impl Mailbox {
     pub(super) fn close(&self) {
         let mut posted = self.lock();
         posted.closed = true;
-        posted.envelopes.clear();
+        posted.letters.clear();
     }
 }
 
-impl AsFd for Mailbox {
+impl AsFd for Inbox {
     /// Readable when something is posted.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()

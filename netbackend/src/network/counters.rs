@@ -26,6 +26,11 @@ impl Counter {
         self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
     }
 
+    /// Adds `n`, whoever else does so at the same time.
+    pub(super) fn add_among_others(&self, n: u64) {
+        self.0.fetch_add(n, Relaxed);
+    }
+
     /// The value, from any thread.
     pub(super) fn get(&self) -> u64 {
         self.0.load(Relaxed)
@@ -56,7 +61,7 @@ pub(super) struct PortShared {
     connected: AtomicBool,
     /// Negotiated virtio features.
     features: AtomicU64,
-    /// Queue pairs of which both rings run.
+    /// Queue pairs of a tap.
     queue_pairs: AtomicU16,
     /// First source address seen, in the low 48 bits; bit 63 says that there is one.
     first_mac: AtomicU64,
@@ -136,7 +141,10 @@ impl PortShared {
         let value = mac
             .iter()
             .fold(0, |bits, byte| bits << 8 | u64::from(*byte));
-        self.first_mac.store(MAC_KNOWN | value, Relaxed);
+        // Each worker that serves a queue of the port notes one.
+        let _ = self
+            .first_mac
+            .compare_exchange(0, MAC_KNOWN | value, Relaxed, Relaxed);
     }
 
     /// Latches a fault: counted, logged, its text shown until the port is set up again.
@@ -179,7 +187,7 @@ impl PortShared {
             .iter()
             .filter(|queue| queue.is_latched())
             .count();
-        let queue_pairs = self.queue_pairs.load(Relaxed);
+        let queue_pairs = self.queue_pairs();
         PortStatus {
             name: self.name.clone(),
             kind: match self.carrier {
@@ -223,6 +231,7 @@ impl PortShared {
             queue_pair: ring / 2,
             direction: direction(ring),
             faulty: stats.is_latched(),
+            worker: stats.worker(),
             counters: stats.snapshot(),
         });
         let unused = QueueCounters::default();
@@ -256,6 +265,16 @@ impl PortShared {
             sum.calls_suppressed += queue.calls_suppressed;
         }
         sum
+    }
+
+    /// Queue pairs of which both rings run.
+    fn queue_pairs(&self) -> u16 {
+        let running = self.queues.chunks_exact(2);
+        let running = running.filter(|pair| pair.iter().all(|queue| queue.is_carrying()));
+        match self.carrier {
+            Carrier::Tap => self.queue_pairs.load(Relaxed),
+            _ => u16::try_from(running.count()).unwrap_or(u16::MAX),
+        }
     }
 
     fn mac(&self) -> Option<MacAddr> {

@@ -1,11 +1,12 @@
 //! One network's data plane: ports, rings, the datapath thread. Runs inside the network's worker process.
 //!
 //! Three kinds of threads meet here. The caller adds and removes ports. Each vhost-user port has a
-//! control thread (`vhost_user`) that speaks the protocol with its front-end. One thread carries the
-//! frames (`datapath`). The first two post commands to the third (`command`) and wait for the answer.
+//! control thread (`vhost_user`) that speaks the protocol with its front-end. One or more workers carry the
+//! frames (`datapath`). The first two post commands (`command`) to the workers (`mailbox`) and wait for the answer.
 mod command;
 mod counters;
 mod datapath;
+mod mailbox;
 mod queue_stats;
 mod sys;
 #[cfg(test)]
@@ -13,16 +14,15 @@ mod tests;
 mod vhost_user;
 
 use anyhow::{Context, bail};
-use command::{Command, Mailbox, NewCarrier};
-use control::{PortPolicy, PortStatus, QueueStatus};
+use command::{Command, NewCarrier};
+use control::{PortPolicy, PortStatus, QueueStatus, WorkerStatus};
 use counters::{Carrier, PortShared};
-use datapath::{Worker, WorkerConfig};
+use datapath::{Crew, CrewConfig, Limits};
 use std::{
     collections::BTreeMap,
     fs::File,
     os::{fd::OwnedFd, unix::net::UnixListener},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    thread::{self, JoinHandle},
     time::Duration,
 };
 use switch::{MacAddr, Mode, PortConfig, PortId, Role, SwitchConfig};
@@ -48,6 +48,10 @@ pub struct NetworkSpec {
     pub fdb_capacity_per_port: usize,
     /// How long a datapath thread polls an empty network before it sleeps.
     pub poll_idle: Duration,
+    /// Datapath threads.
+    pub workers: u16,
+    /// The CPU of each of them; none: wherever the scheduler puts them.
+    pub cpus: Vec<u16>,
     /// Refuse guest memory that its owner could truncate.
     pub require_sealed_memory: bool,
 }
@@ -85,8 +89,7 @@ pub enum PortTransport {
 #[derive(Debug)]
 pub struct Network {
     spec: NetworkSpec,
-    mailbox: Arc<Mailbox>,
-    worker: Option<JoinHandle<()>>,
+    crew: Crew,
     ports: Mutex<BTreeMap<String, PortEntry>>,
 }
 
@@ -107,25 +110,20 @@ impl Network {
     /// The process has no fds or threads left.
     pub fn start(spec: NetworkSpec) -> anyhow::Result<Self> {
         virtqueue::survive_truncation().context("install the handler of SIGBUS")?;
-        let mailbox = Arc::new(Mailbox::new().context("create the datapath's mailbox")?);
-        let config = WorkerConfig {
+        let crew = Crew::start(&CrewConfig {
+            name: spec.name.clone(),
             switch: SwitchConfig {
                 mode: spec.mode,
                 ageing: spec.ageing,
                 fdb_capacity_per_port: spec.fdb_capacity_per_port,
             },
             poll_idle: spec.poll_idle,
-        };
-        let worker = Worker::new(&config, Arc::clone(&mailbox))
-            .context("create the datapath's epoll set")?;
-        let thread = thread::Builder::new()
-            .name(format!("dp-{}", spec.name))
-            .spawn(move || worker.run())
-            .context("start the datapath thread")?;
+            workers: spec.workers,
+            cpus: spec.cpus.clone(),
+        })?;
         Ok(Self {
             spec,
-            mailbox,
-            worker: Some(thread),
+            crew,
             ports: Mutex::default(),
         })
     }
@@ -160,18 +158,21 @@ impl Network {
             spec.mac,
             spec.queue_pairs,
         ));
-        let rings = spec.queue_pairs * 2;
-        let (carrier, source) = match transport {
-            PortTransport::VhostUser(socket) => (
-                NewCarrier::VhostUser { rings },
-                Some(Source::listening(socket)),
-            ),
-            PortTransport::VhostUserClient(feed) => {
-                (NewCarrier::VhostUser { rings }, Some(Source::handed(feed)))
-            }
-            PortTransport::Tap(files) => (NewCarrier::Tap(files), None),
+        let vhost_user = NewCarrier::VhostUser {
+            rings: spec.queue_pairs * 2,
+            receive: Arc::default(),
         };
-        self.mailbox
+        let limits = Limits::new(&spec.policy);
+        let (carrier, source) = match transport {
+            PortTransport::VhostUser(socket) => (vhost_user, Some(Source::listening(socket))),
+            PortTransport::VhostUserClient(feed) => (vhost_user, Some(Source::handed(feed))),
+            PortTransport::Tap(files) => {
+                let files = files.into_iter().map(Arc::new);
+                (NewCarrier::Tap(files.collect()), None)
+            }
+        };
+        self.crew
+            .mailbox()
             .call(Command::AddPort {
                 port: id,
                 config: PortConfig {
@@ -179,6 +180,7 @@ impl Network {
                     mac: spec.mac,
                 },
                 policy: spec.policy,
+                limits,
                 carrier,
                 shared: Arc::clone(&shared),
             })
@@ -189,7 +191,7 @@ impl Network {
         let listener = match listener {
             Ok(listener) => listener,
             Err(error) => {
-                self.mailbox.call(Command::RemovePort(id))?;
+                self.crew.mailbox().call(Command::RemovePort(id))?;
                 return Err(error);
             }
         };
@@ -218,7 +220,7 @@ impl Network {
             } else {
                 SealPolicy::AllowUnsealed
             },
-            mailbox: Arc::clone(&self.mailbox),
+            mailbox: Arc::clone(self.crew.mailbox()),
             shared: Arc::clone(shared),
         };
         Listener::start(source, config)
@@ -242,7 +244,7 @@ impl Network {
         if let Some(listener) = listener {
             listener.stop();
         }
-        let removed = self.mailbox.call(Command::RemovePort(id));
+        let removed = self.crew.mailbox().call(Command::RemovePort(id));
         self.lock_ports().remove(name);
         removed.with_context(|| format!("remove port {name}"))?;
         Ok(true)
@@ -254,6 +256,11 @@ impl Network {
             .values()
             .map(|entry| entry.shared.status())
             .collect()
+    }
+
+    /// The datapath threads and how busy they are.
+    pub fn workers(&self) -> Vec<WorkerStatus> {
+        self.crew.status()
     }
 
     /// One port with its queues, as in [`Network::report`]; `None`: there is no such port.
@@ -268,15 +275,11 @@ impl Network {
         self.end();
     }
 
+    /// Closes every port; the workers end when they are dropped.
     fn end(&mut self) {
         let ports = std::mem::take(&mut *self.lock_ports());
         for listener in ports.into_values().filter_map(|entry| entry.listener) {
             listener.stop();
-        }
-        if let Some(worker) = self.worker.take() {
-            // Fails only if the thread has ended already.
-            drop(self.mailbox.call(Command::Stop));
-            drop(worker.join());
         }
     }
 

@@ -1,12 +1,12 @@
 //! Counters of one queue, in the shape of DPDK's vhost library (`rte_vhost_vring_stats_get`).
 //!
-//! The datapath thread is their only writer: a plain load and store each, once per burst. Reports
-//! read them from other threads, so a report may catch a burst half counted.
+//! Whoever holds the ring is their only writer: a plain load and store each, once per burst. Only drops, and what goes to a tap,
+//! are counted by several workers at once. Reports read them from other threads, so a report may catch a burst half counted.
 use super::counters::Counter;
 use control::{QueueCounters, SizeBins};
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicU16, Ordering::Relaxed},
 };
 use switch::DropReason;
 
@@ -27,10 +27,12 @@ pub(super) enum QueueDrop {
     Device,
     /// The port's rate limit.
     RateLimit,
+    /// It floods, and receivers have no room for all of that.
+    Flood,
 }
 
 impl QueueDrop {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Malformed,
         Self::Disabled,
         Self::NoRoom,
@@ -38,6 +40,7 @@ impl QueueDrop {
         Self::Offload,
         Self::Device,
         Self::RateLimit,
+        Self::Flood,
     ];
 
     const fn name(self) -> &'static str {
@@ -49,6 +52,7 @@ impl QueueDrop {
             Self::Offload => "offload_failed",
             Self::Device => "device_refused",
             Self::RateLimit => "rate_limit",
+            Self::Flood => "flood",
         }
     }
 }
@@ -107,6 +111,12 @@ impl Tally {
         }
     }
 
+    /// Takes back the drops for one reason; how many they were.
+    pub(super) fn forgive(&mut self, reason: QueueDrop) -> u64 {
+        let count = self.drops.get_mut(reason as usize);
+        count.map(std::mem::take).unwrap_or_default()
+    }
+
     /// Frames dropped, whatever the reason.
     pub(super) fn dropped(&self) -> u64 {
         self.drops.iter().sum()
@@ -129,30 +139,45 @@ pub(super) struct QueueStats {
     calls_suppressed: Counter,
     faults: Counter,
     latched: AtomicBool,
+    /// It is a ring, and frames may use it.
+    carrying: AtomicBool,
+    /// The worker that serves it as a source, counted from 1; 0: none does.
+    worker: AtomicU16,
 }
 
 impl QueueStats {
-    /// Adds what a burst has done.
+    /// Adds what a burst has done; the caller holds the queue.
     pub(super) fn add(&self, tally: &Tally) {
+        self.add_by(tally, Counter::add);
+    }
+
+    /// Adds what a burst has done to a queue that others use at the same time.
+    pub(super) fn add_among_others(&self, tally: &Tally) {
+        self.add_by(tally, Counter::add_among_others);
+    }
+
+    #[inline]
+    fn add_by(&self, tally: &Tally, add: impl Fn(&Counter, u64)) {
         if tally.frames > 0 {
-            self.frames.add(tally.frames);
-            self.bytes.add(tally.bytes);
+            add(&self.frames, tally.frames);
+            add(&self.bytes, tally.bytes);
             for (counter, count) in self.sizes.iter().zip(tally.sizes) {
                 if count > 0 {
-                    counter.add(count);
+                    add(counter, count);
                 }
             }
             if tally.multicast + tally.broadcast > 0 {
-                self.multicast.add(tally.multicast);
-                self.broadcast.add(tally.broadcast);
+                add(&self.multicast, tally.multicast);
+                add(&self.broadcast, tally.broadcast);
             }
         }
         if tally.software > 0 {
-            self.software.add(tally.software);
+            add(&self.software, tally.software);
         }
         if tally.dropped() > 0 {
-            for (counter, count) in self.drops.iter().zip(tally.drops) {
-                counter.add(count);
+            let drops = self.drops.iter().zip(tally.drops);
+            for (counter, count) in drops.filter(|(_, count)| *count > 0) {
+                counter.add_among_others(count);
             }
         }
     }
@@ -160,14 +185,14 @@ impl QueueStats {
     /// The switch dropped a frame of this queue.
     pub(super) fn dropped_by_switch(&self, reason: DropReason) {
         if let Some(counter) = self.switch_drops.get(reason as usize) {
-            counter.add(1);
+            counter.add_among_others(1);
         }
     }
 
-    /// A frame was dropped outside of a burst.
-    pub(super) fn dropped(&self, reason: QueueDrop) {
+    /// Frames were dropped outside of a burst.
+    pub(super) fn dropped(&self, reason: QueueDrop, frames: u64) {
         if let Some(counter) = self.drops.get(reason as usize) {
-            counter.add(1);
+            counter.add_among_others(frames);
         }
     }
 
@@ -198,6 +223,26 @@ impl QueueStats {
 
     pub(super) fn is_latched(&self) -> bool {
         self.latched.load(Relaxed)
+    }
+
+    /// Frames may use the ring, or not any more.
+    pub(super) fn set_carrying(&self, carrying: bool) {
+        self.carrying.store(carrying, Relaxed);
+    }
+
+    pub(super) fn is_carrying(&self) -> bool {
+        self.carrying.load(Relaxed)
+    }
+
+    /// A worker serves the source from now on; `None`: none does.
+    pub(super) fn set_worker(&self, worker: Option<u16>) {
+        let number = worker.map_or(0, |worker| worker.saturating_add(1));
+        self.worker.store(number, Relaxed);
+    }
+
+    /// The worker that serves the source, if it is one.
+    pub(super) fn worker(&self) -> Option<u16> {
+        self.worker.load(Relaxed).checked_sub(1)
     }
 
     /// The counters without names, for sums.

@@ -45,7 +45,7 @@ fn drops_are_named_and_summed() {
     let mut tally = Tally::default();
     tally.drop(QueueDrop::NoRoom, 3);
     stats.add(&tally);
-    stats.dropped(QueueDrop::NoQueue);
+    stats.dropped(QueueDrop::NoQueue, 1);
     stats.dropped_by_switch(DropReason::NoUplink);
     let counters = stats.snapshot();
     let names: Vec<_> = counters
@@ -61,7 +61,7 @@ fn drops_are_named_and_summed() {
 fn every_reason_has_a_place_and_a_name_of_its_own() {
     let stats = QueueStats::default();
     for reason in QueueDrop::ALL {
-        stats.dropped(reason);
+        stats.dropped(reason, 1);
     }
     for reason in DropReason::ALL {
         stats.dropped_by_switch(*reason);

@@ -5,7 +5,9 @@
 )]
 use nix::{
     fcntl::{FcntlArg, OFlag, fcntl},
+    sched::{CpuSet, sched_setaffinity},
     sys::stat::{SFlag, fstat},
+    unistd::Pid,
 };
 use std::{
     fs::File,
@@ -51,6 +53,13 @@ pub(super) fn writev_guest(file: &File, vecs: &IoVecs, _keep: Option<&Burst>) ->
         )
     };
     usize::try_from(written).map_err(|_| io::Error::last_os_error())
+}
+
+/// Keeps the calling thread on one CPU.
+pub(super) fn run_on(cpu: u16) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(cpu.into())?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
 }
 
 /// Makes a notification fd of a peer usable: it must be an eventfd, a pipe or a socket (a regular

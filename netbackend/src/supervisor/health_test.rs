@@ -31,6 +31,7 @@ fn network(ports: Vec<PortStatus>) -> NetworkStatus {
         restarts: 0,
         last_fault: None,
         responsive: true,
+        workers: Vec::new(),
         ports,
     }
 }

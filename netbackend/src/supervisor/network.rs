@@ -85,6 +85,7 @@ impl NetworkTask {
             restarts: 0,
             last_fault: None,
             responsive: true,
+            workers: Vec::new(),
             ports: ports.values().map(|entry| entry.port.status()).collect(),
         });
         let task = Self {

@@ -92,8 +92,16 @@ impl Requests {
     /// Passes an answer on to who waits for it. Whoever no longer waits has its reply dropped.
     pub(super) fn answer(&mut self, id: u64, answer: FromWorker) -> Outcome {
         match (self.0.remove(&id), answer) {
-            (Some(Waiting::Report { mut status, reply }), FromWorker::Report { ports, more }) => {
+            (
+                Some(Waiting::Report { mut status, reply }),
+                FromWorker::Report {
+                    ports,
+                    workers,
+                    more,
+                },
+            ) => {
                 merge(&mut status.ports, ports);
+                status.workers = workers;
                 if more {
                     self.insert(id, Waiting::Report { status, reply });
                 } else {

@@ -34,6 +34,7 @@ fn network(ports: Vec<PortStatus>) -> NetworkStatus {
         restarts: 0,
         last_fault: None,
         responsive: true,
+        workers: Vec::new(),
         ports,
     }
 }
@@ -44,7 +45,11 @@ fn report_in_parts_is_merged_into_what_is_known() {
     let (reply, mut answer) = oneshot::channel();
     let status = network(vec![port("a", "/a", 0), port("b", "/b", 0)]);
     requests.insert(7, Waiting::Report { status, reply });
-    let part = |ports, more| FromWorker::Report { ports, more };
+    let part = |ports, more| FromWorker::Report {
+        ports,
+        workers: Vec::new(),
+        more,
+    };
     // "gone" is being removed: only the worker still has it.
     let first = part(vec![port("gone", "", 9), port("b", "", 2)], true);
     assert_eq!(requests.answer(7, first), Outcome::Nothing);

@@ -153,7 +153,13 @@ fn report(socket: &OwnedFd, id: u64, network: &Network) -> anyhow::Result<()> {
     loop {
         let rest = ports.split_off(ports.len().min(PORTS_PER_REPORT));
         let more = !rest.is_empty();
-        reply(socket, id, FromWorker::Report { ports, more })?;
+        let workers = if more { Vec::new() } else { network.workers() };
+        let part = FromWorker::Report {
+            ports,
+            workers,
+            more,
+        };
+        reply(socket, id, part)?;
         if !more {
             return Ok(());
         }

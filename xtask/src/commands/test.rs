@@ -48,6 +48,13 @@ pub fn run(ui: Ui, args: &Args) -> Result<ExitCode> {
     ui.heading("cargo test --workspace");
     let mut passed = exec::run_visible(&mut test)?;
     // Whoever asks for certain tests wants those.
+    if args.cargo.is_empty() {
+        ui.heading("cargo test -p netbackend: the data plane with two workers");
+        let mut test = cargo();
+        test.args(["test", "-p", "netbackend", "--lib", "network::tests"]);
+        test.env("NETBACKEND_TEST_WORKERS", "2");
+        passed &= exec::run_visible(&mut test)?;
+    }
     if !args.quick && args.cargo.is_empty() {
         passed &= check_instructions(ui)?;
         passed &= fuzz::run_all(ui, FUZZ_SECONDS)?;

@@ -1,11 +1,14 @@
 //! Commands of control threads, served between bursts.
 use super::{
     super::{
-        command::{Answer, Command, CommandError, NewCarrier, PortOffloads, RingId, RingStart},
+        command::{
+            Answer, Command, CommandError, Letter, NewCarrier, PortOffloads, RingId, RingStart,
+        },
         counters::PortShared,
         sys,
     },
     BURST, Source,
+    cell::Opened,
     limits::Limits,
     ports::{Carrier, Port},
     ring::Ring,
@@ -22,12 +25,19 @@ type Outcome = Result<Answer, CommandError>;
 
 impl Worker {
     /// Serves what is posted; break: the datapath ends.
-    pub(super) fn serve_commands(&mut self) -> ControlFlow<()> {
+    pub(super) fn serve_letters(&mut self) -> ControlFlow<()> {
         // No burst is under way. Let go of the memory maps that reused storage still holds, so that
         // an answer says that a map is out of use.
         self.frames.burst.release();
         self.scratch.burst.release();
-        for envelope in self.mailbox.take() {
+        for letter in self.inbox.take() {
+            let envelope = match letter {
+                Letter::Command(envelope) => envelope,
+                Letter::Source(moved) => {
+                    self.adopt(moved);
+                    continue;
+                }
+            };
             let (command, answer) = envelope.open();
             if let Command::Stop = command {
                 answer(Ok(Answer::Done));
@@ -38,15 +48,16 @@ impl Worker {
         ControlFlow::Continue(())
     }
 
-    fn serve(&mut self, command: Command) -> Outcome {
+    pub(super) fn serve(&mut self, command: Command) -> Outcome {
         match command {
             Command::AddPort {
                 port,
                 config,
                 policy,
+                limits,
                 carrier,
                 shared,
-            } => self.add_port(port, (config, &policy), carrier, shared),
+            } => self.add_port(port, (config, &policy, limits), carrier, shared),
             Command::RemovePort(port) => self.remove_port(port),
             Command::Announce { port, mac } => {
                 self.announce(port, mac);
@@ -61,30 +72,46 @@ impl Worker {
                 rings,
             } => self.reconfigure(port, &memory, rings),
             Command::EnableRing { ring, enabled } => self.enable_ring(ring, enabled),
-            Command::SetCall { ring, call } => {
-                self.ring(ring)?.set_call(call);
-                Ok(Answer::Done)
-            }
-            Command::SetErr { ring, err } => {
-                self.ring(ring)?.set_err(err);
-                Ok(Answer::Done)
-            }
+            Command::SetCall { ring, call } => self.with_ring(ring, |ring| ring.set_call(call)),
+            Command::SetErr { ring, err } => self.with_ring(ring, |ring| ring.set_err(err)),
             Command::Disconnect(port) => self.disconnect(port),
             Command::Stop => Err(CommandError::Gone),
         }
     }
 
-    fn ring(&mut self, id: RingId) -> Result<&mut Ring, CommandError> {
-        self.ports
-            .get_mut(id.port)
-            .and_then(|port| port.ring(id.index))
-            .ok_or(CommandError::NotFound)
+    /// Whether this worker is the one to set up and stop the receive rings.
+    fn leads(&self) -> bool {
+        self.index == 0
+    }
+
+    /// Whether this worker is the one to act on a ring if it is there: other workers put frames into receive rings, too, and
+    /// only look again what the lead has done.
+    fn acts_on(&self, id: RingId) -> bool {
+        self.leads() || transmit_source(id).is_some()
+    }
+
+    /// The place of a ring that this worker acts on; the other workers wait while it is open.
+    fn place(&mut self, id: RingId) -> Result<Opened<'_>, CommandError> {
+        let place = if self.acts_on(id) {
+            let port = self.ports.get_mut(id.port).and_then(Port::vhost);
+            port.and_then(|vhost| vhost.place(id.index))
+        } else {
+            None
+        };
+        place.ok_or(CommandError::NotFound)
+    }
+
+    /// Does something with a ring that runs.
+    fn with_ring(&mut self, id: RingId, act: impl FnOnce(&mut Ring)) -> Outcome {
+        let mut place = self.place(id)?;
+        act(place.as_mut().ok_or(CommandError::NotFound)?);
+        Ok(Answer::Done)
     }
 
     fn add_port(
         &mut self,
         id: PortId,
-        (config, policy): (PortConfig, &PortPolicy),
+        (config, policy, limits): (PortConfig, &PortPolicy, Limits),
         carrier: NewCarrier,
         shared: Arc<PortShared>,
     ) -> Outcome {
@@ -95,16 +122,15 @@ impl Worker {
             return Err(refused.into());
         }
         let added = match carrier {
-            NewCarrier::VhostUser { rings } => {
-                let carrier = Carrier::Vhost(VhostPort::new(rings));
-                self.ports.insert(id, Port::new(shared, carrier));
+            NewCarrier::VhostUser { rings, receive } => {
+                let carrier = Carrier::Vhost(VhostPort::new(rings, &receive));
+                self.ports.insert(id, Port::new(shared, carrier, limits));
                 Ok(Answer::Done)
             }
-            NewCarrier::Tap(files) => self.add_tap(id, files, shared),
+            NewCarrier::Tap(files) => self.add_tap(id, files, limits, shared),
         };
-        match (&added, self.ports.get_mut(id)) {
-            (Ok(_), Some(port)) => port.limits = Limits::new(policy, now),
-            _ => self.switch.remove_port(id),
+        if added.is_err() {
+            self.switch.remove_port(id);
         }
         // A whole burst may be flooded to every port: the list must not grow while frames flow.
         let most = self.ports.len().saturating_mul(BURST);
@@ -117,16 +143,28 @@ impl Worker {
     fn announce(&mut self, port: PortId, mac: MacAddr) {
         if self.frames.set_only(&rarp_request(mac)) {
             let now = self.clock.elapsed();
-            self.forward(Source { port, queue: 0 }, now);
+            let _ = self.forward(Source { port, queue: 0 }, now);
         }
         self.frames.clear();
         // The memory of who received it must not outlive this command.
         self.scratch.burst.release();
     }
 
-    fn add_tap(&mut self, id: PortId, files: Vec<File>, shared: Arc<PortShared>) -> Outcome {
+    fn add_tap(
+        &mut self,
+        id: PortId,
+        files: Vec<Arc<File>>,
+        limits: Limits,
+        shared: Arc<PortShared>,
+    ) -> Outcome {
         let queues = u16::try_from(files.len()).unwrap_or(u16::MAX);
-        if let Err(error) = self.watch_tap(id, &files) {
+        let serves: Vec<bool> = (0..queues)
+            .map(|queue| {
+                let source = Source { port: id, queue };
+                self.mailbox.home(source, limits.keeps_together) == self.index
+            })
+            .collect();
+        if let Err(error) = self.watch_tap(id, &files, &serves) {
             // Somebody else may hold the files too: dropping ours does not end the watch.
             for file in &files {
                 self.poller.forget(file);
@@ -134,22 +172,39 @@ impl Worker {
             return Err(CommandError::Watch(error));
         }
         shared.set_queue_pairs(queues);
-        let queues_of_tap = files.into_iter().map(TapQueue::new).collect();
+        let queues_of_tap = files.into_iter().zip(serves);
+        let queues_of_tap = queues_of_tap.map(|(file, serves)| TapQueue::new(file, serves));
         let carrier = Carrier::Tap(TapPort {
-            queues: queues_of_tap,
+            queues: queues_of_tap.collect(),
         });
-        self.ports.insert(id, Port::new(shared, carrier));
+        self.ports.insert(id, Port::new(shared, carrier, limits));
         for queue in 0..queues {
-            self.activate(Source { port: id, queue });
+            let source = Source { port: id, queue };
+            self.note_worker(source);
+            self.activate(source);
         }
         Ok(Answer::Done)
     }
 
-    fn watch_tap(&self, id: PortId, files: &[File]) -> io::Result<()> {
-        (0u16..).zip(files).try_for_each(|(queue, file)| {
-            sys::set_nonblocking(file)?;
-            self.poller.watch_tap(file, Source { port: id, queue })
-        })
+    fn watch_tap(&self, id: PortId, files: &[Arc<File>], serves: &[bool]) -> io::Result<()> {
+        let queues = (0u16..).zip(files).zip(serves);
+        queues
+            .filter(|(_, serves)| **serves)
+            .try_for_each(|((queue, file), _)| {
+                sys::set_nonblocking(file)?;
+                self.poller.watch_tap(file, Source { port: id, queue })
+            })
+    }
+
+    /// Notes for reports that this worker serves a source, if it does.
+    pub(super) fn note_worker(&mut self, source: Source) {
+        let worker = u16::try_from(self.index).unwrap_or(u16::MAX);
+        if self.ports.conduct(source).is_some()
+            && let Some(port) = self.ports.get(source.port)
+            && let Some(stats) = port.shared.transmit_stats(source.queue)
+        {
+            stats.set_worker(Some(worker));
+        }
     }
 
     fn remove_port(&mut self, id: PortId) -> Outcome {
@@ -174,12 +229,32 @@ impl Worker {
 
     fn start_ring(&mut self, id: RingId, start: RingStart) -> Outcome {
         self.drop_ring(id);
+        let started = if self.is_at_home(id) {
+            self.run_ring(id, start)
+        } else {
+            Err(CommandError::NotFound)
+        };
+        self.refresh(id.port);
+        started
+    }
+
+    /// Whether a ring that starts is this worker's: receive rings are the lead's, transmit rings spread over all.
+    fn is_at_home(&self, id: RingId) -> bool {
+        let Some(source) = transmit_source(id) else {
+            return self.leads();
+        };
+        let port = self.ports.get(id.port);
+        let together = port.is_some_and(|port| port.limits.keeps_together);
+        self.mailbox.home(source, together) == self.index
+    }
+
+    fn run_ring(&mut self, id: RingId, start: RingStart) -> Outcome {
         let port = self.ports.get_mut(id.port).ok_or(CommandError::NotFound)?;
         let shared = Arc::clone(&port.shared);
         let stats = shared.ring(id.index).ok_or(CommandError::NotFound)?;
-        let slot = port
+        let mut place = port
             .vhost()
-            .and_then(|vhost| vhost.rings.get_mut(usize::from(id.index)))
+            .and_then(|vhost| vhost.place(id.index))
             .ok_or(CommandError::NotFound)?;
         let mut ring = Ring::new(start, Arc::clone(stats)).map_err(|fault| {
             shared.latch_fault(fault.to_string());
@@ -194,19 +269,25 @@ impl Worker {
         }
         // The driver may still wait for completions that were published before a restart.
         ring.signal();
-        *slot = Some(ring);
+        *place = Some(ring);
+        drop(place);
         if let Some(source) = source {
+            self.note_worker(source);
             self.activate(source);
         }
-        self.refresh(id.port);
         Ok(Answer::Done)
     }
 
     fn stop_ring(&mut self, id: RingId) -> Outcome {
-        let position = self.ring(id)?.position();
-        self.drop_ring(id);
+        let position = match self.place(id) {
+            Ok(place) => place.as_ref().map(Ring::position),
+            Err(_) => None,
+        };
+        if position.is_some() {
+            self.drop_ring(id);
+        }
         self.refresh(id.port);
-        Ok(Answer::Position(position))
+        position.map(Answer::Position).ok_or(CommandError::NotFound)
     }
 
     fn reconfigure(
@@ -215,15 +296,30 @@ impl Worker {
         memory: &Arc<MemoryMap>,
         rings: Vec<(u16, QueueConfig)>,
     ) -> Outcome {
-        let mut outcome = Ok(Answer::Done);
+        let mut outcome = Err(CommandError::NotFound);
         for (index, config) in rings {
             let ring_id = RingId { port: id, index };
-            let result = self.ring(ring_id)?.reconfigure(Arc::clone(memory), config);
-            if let Err(fault) = result {
-                // It must not stay on the old memory.
-                self.drop_ring(ring_id);
-                outcome = Err(CommandError::Ring { index, fault });
-            } else if let Some(source) = transmit_source(ring_id) {
+            let result = match self.place(ring_id) {
+                Ok(mut place) => place
+                    .as_mut()
+                    .map(|ring| ring.reconfigure(Arc::clone(memory), config)),
+                Err(_) => None,
+            };
+            match result {
+                // Another worker's.
+                None => continue,
+                Some(Err(fault)) => {
+                    // It must not stay on the old memory.
+                    self.drop_ring(ring_id);
+                    outcome = Err(CommandError::Ring { index, fault });
+                    continue;
+                }
+                Some(Ok(())) => {}
+            }
+            if let Err(CommandError::NotFound) = outcome {
+                outcome = Ok(Answer::Done);
+            }
+            if let Some(source) = transmit_source(ring_id) {
                 // Kicks are suppressed now: it must be polled.
                 self.deactivate(source);
                 self.activate(source);
@@ -234,15 +330,15 @@ impl Worker {
     }
 
     fn enable_ring(&mut self, id: RingId, enabled: bool) -> Outcome {
-        self.ring(id)?.enabled = enabled;
+        let outcome = self.with_ring(id, |ring| ring.set_enabled(enabled));
         self.refresh(id.port);
-        Ok(Answer::Done)
+        outcome
     }
 
     fn disconnect(&mut self, id: PortId) -> Outcome {
         let port = self.ports.get_mut(id).ok_or(CommandError::NotFound)?;
-        let rings = port.vhost().map_or(0, |vhost| vhost.rings.len());
-        for index in 0..u16::try_from(rings).unwrap_or(u16::MAX) {
+        let rings = port.vhost().map_or(0, |vhost| vhost.rings());
+        for index in 0..rings {
             self.drop_ring(RingId { port: id, index });
         }
         if let Some(vhost) = self.ports.get_mut(id).and_then(Port::vhost) {
@@ -257,12 +353,15 @@ impl Worker {
         if let Some(source) = transmit_source(id) {
             self.deactivate(source);
         }
-        let slot = self
-            .ports
-            .get_mut(id.port)
-            .and_then(Port::vhost)
-            .and_then(|vhost| vhost.rings.get_mut(usize::from(id.index)));
-        if let Some(ring) = slot.and_then(Option::take)
+        let Ok(mut place) = self.place(id) else {
+            return;
+        };
+        let Some(ring) = place.take() else {
+            return;
+        };
+        drop(place);
+        ring.stats().set_worker(None);
+        if transmit_source(id).is_some()
             && let Some(kick) = &ring.kick
         {
             self.poller.forget(kick);
@@ -271,10 +370,8 @@ impl Worker {
 
     /// Looks again which rings of a port carry frames.
     fn refresh(&mut self, id: PortId) {
-        if let Some(port) = self.ports.get_mut(id)
-            && let Carrier::Vhost(vhost) = &mut port.carrier
-        {
-            port.shared.set_queue_pairs(vhost.refresh());
+        if let Some(vhost) = self.ports.get_mut(id).and_then(Port::vhost) {
+            vhost.refresh();
         }
     }
 }

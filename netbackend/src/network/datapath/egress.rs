@@ -46,6 +46,12 @@ pub(super) struct Scratch {
     linear: Box<[u8]>,
     /// A receiver had no room since this was last cleared.
     pub(super) starved: bool,
+    /// A receiver had room for all that came since this was last cleared.
+    pub(super) served: bool,
+    /// Frames that found no room count as dropped by their sender, not by the receiver.
+    pub(super) blames_sender: bool,
+    /// How many did, since this was last cleared.
+    pub(super) blamed: u64,
 }
 
 impl Scratch {
@@ -55,41 +61,38 @@ impl Scratch {
             vecs: IoVecs::default(),
             linear: vec![0; MAX_FRAME as usize].into_boxed_slice(),
             starved: false,
+            served: false,
+            blames_sender: false,
+            blamed: 0,
         }
     }
 }
 
-/// Notes that a frame goes to a port, by the queue of its flow, if the port's limit lets it.
+/// Notes that a frame goes to a port, by the queue of its flow.
 pub(super) fn plan(
-    ports: &mut Ports,
+    ports: &Ports,
     deliveries: &mut Vec<Delivery>,
-    now: Duration,
     id: PortId,
-    (index, len, head): (u16, u32, &[u8]),
+    (index, head): (u16, &[u8]),
 ) {
-    let Some(port) = ports.get_mut(id) else {
+    let Some(port) = ports.get(id) else {
         return;
     };
-    let (queue, refused) = match port.queue_for(head) {
-        None => (0, QueueDrop::NoQueue),
-        Some(queue) if port.limits.admit_to_guest(now, len) => {
-            deliveries.push(Delivery {
-                port: id,
-                queue,
-                frame: index,
-            });
-            return;
-        }
-        Some(queue) => (queue, QueueDrop::RateLimit),
-    };
-    if let Some(stats) = port.shared.receive_stats(queue) {
-        stats.dropped(refused);
+    if let Some(queue) = port.queue_for(head) {
+        deliveries.push(Delivery {
+            port: id,
+            queue,
+            frame: index,
+        });
+    } else if let Some(stats) = port.shared.receive_stats(0) {
+        stats.dropped(QueueDrop::NoQueue, 1);
     }
 }
 
-/// Delivers frames that all go to one queue.
+/// Delivers frames that all go to one queue, as far as the port's limit lets them.
 pub(super) fn deliver(
     ports: &mut Ports,
+    now: Duration,
     group: &[Delivery],
     frames: &Frames,
     retagged: &Retagged,
@@ -101,14 +104,25 @@ pub(super) fn deliver(
     let Some(port) = ports.get_mut(first.port) else {
         return;
     };
-    let outgoing = group.iter().enumerate().filter_map(|(index, delivery)| {
-        let frame = frames.list.get(usize::from(delivery.frame))?;
-        retagged.apply(index, frames.outgoing(frame))
-    });
+    let frame = |delivery: &Delivery| frames.list.get(usize::from(delivery.frame));
+    let lengths = group
+        .iter()
+        .map(|it| frame(it).map_or(0, |frame| frame.len));
+    let admitted = port.limits.admit_to_guest(now, lengths);
+    let refused = admitted.refused(group.len());
+    if refused > 0
+        && let Some(stats) = port.shared.receive_stats(first.queue)
+    {
+        stats.dropped(QueueDrop::RateLimit, refused as u64);
+    }
+    let passing = group.iter().enumerate();
+    let passing = passing.filter(|(index, _)| admitted.has(*index));
+    let outgoing = passing
+        .filter_map(|(index, delivery)| retagged.apply(index, frames.outgoing(frame(delivery)?)));
     let tally = match &mut port.carrier {
         Carrier::Vhost(vhost) => {
-            let expected = group.len();
-            let (tally, latched) = receive(
+            let expected = group.len() - refused;
+            let carries = receive(
                 vhost,
                 first.queue,
                 expected,
@@ -116,19 +130,23 @@ pub(super) fn deliver(
                 &port.shared,
                 scratch,
             );
-            if latched {
-                port.shared.set_queue_pairs(vhost.refresh());
+            if !carries {
+                // Latched as faulty by this worker or another, or gone: not to be asked again.
+                vhost.refresh();
             }
-            tally
+            return;
         }
-        Carrier::Tap(tap) => write(tap, first.queue, outgoing, &frames.burst, scratch),
+        Carrier::Tap(tap) => {
+            scratch.served = true;
+            write(tap, first.queue, outgoing, &frames.burst, scratch)
+        }
     };
     if let Some(stats) = port.shared.receive_stats(first.queue) {
-        stats.add(&tally);
+        stats.add_among_others(&tally);
     }
 }
 
-/// Puts frames into a receive ring. Also tells whether the ring is latched as faulty afterwards.
+/// Puts frames into a receive ring, and counts them; false: it carries no frames (any more).
 fn receive<'a>(
     port: &mut VhostPort,
     queue: u16,
@@ -136,12 +154,15 @@ fn receive<'a>(
     outgoing: impl Iterator<Item = Outgoing<'a>>,
     shared: &PortShared,
     scratch: &mut Scratch,
-) -> (Tally, bool) {
+) -> bool {
     let mut tally = Tally::default();
     let offloads = port.offloads;
-    let Some(ring) = port.receive(queue) else {
-        tally.drop(QueueDrop::NoQueue, expected as u64);
-        return (tally, false);
+    let mut place = port.receive(queue);
+    let Some(ring) = place.as_mut().and_then(|place| place.as_mut()) else {
+        if let Some(stats) = shared.receive_stats(queue) {
+            stats.dropped(QueueDrop::NoQueue, expected as u64);
+        }
+        return false;
     };
     let mut receiver = Receiver::new(ring, &mut scratch.burst, shared, offloads, expected);
     for mut frame in outgoing {
@@ -158,8 +179,16 @@ fn receive<'a>(
         }
     }
     receiver.finish();
-    scratch.starved |= tally.dropped() > 0;
-    (tally, ring.is_latched())
+    if tally.dropped() > 0 {
+        scratch.starved = true;
+        if scratch.blames_sender {
+            scratch.blamed += tally.forgive(QueueDrop::NoRoom);
+        }
+    } else {
+        scratch.served = true;
+    }
+    ring.stats().add(&tally);
+    !ring.is_latched()
 }
 
 /// Does what the driver did not negotiate: cuts a GSO frame into segments, completes a checksum.

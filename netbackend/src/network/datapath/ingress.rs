@@ -4,19 +4,18 @@ use super::{
         command::PortOffloads,
         queue_stats::{QueueDrop, Tally},
     },
-    BURST,
     frame::{Frame, Frames, HEAD, Heads, MAX_FRAME, MIN_FRAME},
     ports::{Carrier, Port},
 };
 use virtqueue::{NET_HEADER_LEN, NetHeader, Segments};
 
-/// Takes a burst from queue `queue` of a port. Returns how much work there was: malformed frames and
+/// Takes a burst of `most` frames at most from queue `queue` of a port. Returns how much work there was: malformed frames and
 /// frames of a disabled ring count too.
-pub(super) fn take(port: &mut Port, queue: u16, frames: &mut Frames) -> usize {
+pub(super) fn take(port: &mut Port, queue: u16, most: usize, frames: &mut Frames) -> usize {
     frames.clear();
     let work = match &mut port.carrier {
         Carrier::Tap(tap) => match tap.queue(queue) {
-            Some(tap) => tap.read_burst(frames, &port.shared),
+            Some(tap) => tap.read_burst(most, frames, &port.shared),
             None => 0,
         },
         Carrier::Vhost(vhost) => {
@@ -24,7 +23,7 @@ pub(super) fn take(port: &mut Port, queue: u16, frames: &mut Frames) -> usize {
             let Some(ring) = vhost.transmit(queue) else {
                 return 0;
             };
-            let work = ring.pop(&mut frames.burst, BURST, &port.shared);
+            let work = ring.pop(&mut frames.burst, most, &port.shared);
             if ring.enabled {
                 frames.header_len = offloads.header_len;
                 parse_burst(frames, offloads);

@@ -1,4 +1,4 @@
-//! The datapath of a network: one thread that polls its ports and carries every frame to the end.
+//! The datapath of a network: workers that poll its ports and carry every frame to the end.
 //!
 //! # Theory of operation
 //!
@@ -9,14 +9,26 @@
 //! called, once each per burst. Nothing is kept from one burst to the next.
 //!
 //! A source that has had nothing for `poll_idle` asks for kicks, leaves the active list and is left
-//! to epoll. With no active source the thread sleeps; commands wake it through the mailbox.
+//! to epoll. With no active source the thread sleeps; commands wake it through its inbox.
+//!
+//! # Several workers
+//!
+//! Each source is served by one worker, so what it sends stays in order. Each worker has a switch of its own, with the addresses
+//! in common, and its own view of all ports; what they meet over is receive rings (`cell`), taken by one worker for a burst at a
+//! time, and the limit of what a guest is sent. One worker by itself takes no lock. `balance` moves sources from a busy worker to
+//! one that is not.
 #![deny(clippy::indexing_slicing)]
+mod balance;
+mod cell;
 mod commands;
+mod conduct;
+mod crew;
 mod egress;
 mod flow;
 mod frame;
 mod ingress;
 mod limits;
+mod load;
 mod poller;
 mod ports;
 mod retag;
@@ -25,15 +37,18 @@ mod tap_port;
 mod vhost_port;
 mod worker;
 
+pub(super) use balance::MovedSource;
+pub(super) use cell::SharedRing;
+pub(super) use crew::{Crew, CrewConfig};
+pub(super) use limits::Limits;
 use switch::PortId;
-pub(super) use worker::{Worker, WorkerConfig};
 
 /// Frames taken from one source at a time. DPDK's vectorized virtio-user driver wants no more than 32.
 const BURST: usize = 32;
 
 /// Where frames come from: a transmit ring (by queue pair) or a tap queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Source {
-    port: PortId,
-    queue: u16,
+pub(super) struct Source {
+    pub(super) port: PortId,
+    pub(super) queue: u16,
 }

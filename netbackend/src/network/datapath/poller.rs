@@ -1,4 +1,4 @@
-//! What the datapath thread sleeps on.
+//! What a datapath thread sleeps on.
 use super::Source;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use std::{io, os::fd::AsFd};
@@ -6,8 +6,8 @@ use switch::PortId;
 
 /// Events taken with one wait.
 const EVENTS: usize = 64;
-/// Event data of the mailbox; sources take 32 bits.
-const MAILBOX: u64 = u64::MAX;
+/// Event data of the inbox; sources take 32 bits.
+const INBOX: u64 = u64::MAX;
 
 /// Something happened on a watched fd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,9 +26,9 @@ pub(super) struct Poller {
 }
 
 impl Poller {
-    pub(super) fn new(mailbox: impl AsFd) -> io::Result<Self> {
+    pub(super) fn new(inbox: impl AsFd) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        epoll.add(mailbox, EpollEvent::new(EpollFlags::EPOLLIN, MAILBOX))?;
+        epoll.add(inbox, EpollEvent::new(EpollFlags::EPOLLIN, INBOX))?;
         Ok(Self {
             epoll,
             events: [EpollEvent::empty(); EVENTS],
@@ -83,10 +83,10 @@ fn token(source: Source) -> u64 {
     u64::from(source.port.0) << 16 | u64::from(source.queue)
 }
 
-/// `None`: the mailbox, which the datapath looks at in every round anyway.
+/// `None`: the inbox, which the datapath looks at in every round anyway.
 fn source_of(token: u64) -> Option<Source> {
     let part = |shift: u32| u16::try_from(token >> shift & 0xffff).ok();
-    (token != MAILBOX).then_some(Source {
+    (token != INBOX).then_some(Source {
         port: PortId(part(16)?),
         queue: part(0)?,
     })

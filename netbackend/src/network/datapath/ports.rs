@@ -2,13 +2,13 @@
 use super::{
     super::counters::PortShared,
     Source,
+    conduct::Conduct,
     frame::{flow_hash, source_mac},
     limits::Limits,
-    ring::Ring,
     tap_port::TapPort,
     vhost_port::VhostPort,
 };
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 use switch::PortId;
 
 /// What carries the frames of a port.
@@ -29,11 +29,11 @@ pub(super) struct Port {
 }
 
 impl Port {
-    pub(super) fn new(shared: Arc<PortShared>, carrier: Carrier) -> Self {
+    pub(super) fn new(shared: Arc<PortShared>, carrier: Carrier, limits: Limits) -> Self {
         Self {
             shared,
             carrier,
-            limits: Limits::default(),
+            limits,
             knows_mac: false,
         }
     }
@@ -43,11 +43,6 @@ impl Port {
             Carrier::Vhost(port) => Some(port),
             Carrier::Tap(_) => None,
         }
-    }
-
-    /// The ring `index` of a vhost-user port.
-    pub(super) fn ring(&mut self, index: u16) -> Option<&mut Ring> {
-        self.vhost()?.ring(index)
     }
 
     /// Queue that the frame which starts with `head` leaves by; `None`: none is there to take it.
@@ -78,15 +73,14 @@ impl Port {
         }
     }
 
-    /// The polling state of a source: whether it is active, when it last had work.
-    pub(super) fn polling(&mut self, queue: u16) -> Option<(&mut bool, &mut Duration)> {
+    /// The conduct of a source that this worker serves.
+    pub(super) fn conduct(&mut self, queue: u16) -> Option<&mut Conduct> {
         match &mut self.carrier {
-            Carrier::Vhost(port) => port
-                .transmit(queue)
-                .map(|ring| (&mut ring.active, &mut ring.last_work)),
-            Carrier::Tap(port) => port
-                .queue(queue)
-                .map(|tap| (&mut tap.active, &mut tap.last_work)),
+            Carrier::Vhost(port) => Some(&mut port.transmit(queue)?.conduct),
+            Carrier::Tap(port) => {
+                let tap = port.queue(queue).filter(|tap| tap.served)?;
+                Some(&mut tap.conduct)
+            }
         }
     }
 }
@@ -128,8 +122,8 @@ impl Ports {
         self.0.len()
     }
 
-    /// The polling state of a source.
-    pub(super) fn polling(&mut self, source: Source) -> Option<(&mut bool, &mut Duration)> {
-        self.get_mut(source.port)?.polling(source.queue)
+    /// The conduct of a source that this worker serves.
+    pub(super) fn conduct(&mut self, source: Source) -> Option<&mut Conduct> {
+        self.get_mut(source.port)?.conduct(source.queue)
     }
 }

@@ -4,7 +4,8 @@ use super::super::{
     counters::PortShared,
     queue_stats::QueueStats,
 };
-use std::{fs::File, io, sync::Arc, time::Duration};
+use super::conduct::Conduct;
+use std::{fs::File, io, sync::Arc};
 use virtqueue::{Burst, DeviceQueue, MemoryMap, QueueConfig, QueueFault, RingPosition};
 
 /// A ring that the datapath owns.
@@ -13,16 +14,14 @@ pub(super) struct Ring {
     queue: DeviceQueue,
     stats: Arc<QueueStats>,
     /// Watched for kicks; none: the front-end never kicks.
-    pub(super) kick: Option<File>,
+    pub(super) kick: Option<Arc<File>>,
     call: Option<Arc<File>>,
     err: Option<Arc<File>>,
     pub(super) enabled: bool,
     /// Faulty: not touched until it is set up again.
     latched: bool,
-    /// In the active list, with kicks suppressed.
-    pub(super) active: bool,
-    /// When it last had work (time of the datapath).
-    pub(super) last_work: Duration,
+    /// As a source.
+    pub(super) conduct: Conduct,
 }
 
 impl Ring {
@@ -30,6 +29,7 @@ impl Ring {
         let mut queue = DeviceQueue::new(start.memory, &start.config)?;
         queue.suppress_kicks();
         stats.set_latched(false);
+        stats.set_carrying(start.enabled);
         Ok(Self {
             queue,
             stats,
@@ -41,8 +41,7 @@ impl Ring {
             err: start.err,
             enabled: start.enabled,
             latched: false,
-            active: false,
-            last_work: Duration::ZERO,
+            conduct: Conduct::default(),
         })
     }
 
@@ -60,7 +59,19 @@ impl Ring {
         self.queue.suppress_kicks();
         self.latched = false;
         self.stats.set_latched(false);
+        self.stats.set_carrying(self.enabled);
         Ok(())
+    }
+
+    /// Lets frames use it or not.
+    pub(super) fn set_enabled(&mut self, enabled: bool) {
+        self.enabled = enabled;
+        self.stats.set_carrying(self.carries());
+    }
+
+    /// Its counters. Whoever holds the ring is their only writer.
+    pub(super) fn stats(&self) -> &QueueStats {
+        &self.stats
     }
 
     /// Takes up to `max` chains. A fault latches the ring.
@@ -164,6 +175,7 @@ impl Ring {
         }
         self.latched = true;
         self.stats.set_latched(true);
+        self.stats.set_carrying(false);
         shared.latch_fault(fault.to_string());
         if let Some(err) = &self.err {
             notify(err);
@@ -186,5 +198,6 @@ impl Drop for Ring {
     /// A queue that is not there is not faulty.
     fn drop(&mut self) {
         self.stats.set_latched(false);
+        self.stats.set_carrying(false);
     }
 }

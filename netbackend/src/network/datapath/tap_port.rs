@@ -1,42 +1,47 @@
 //! A tap port in the datapath: a namespace or container as guest, or an uplink.
 use super::{
     super::{counters::PortShared, sys},
-    BURST,
+    conduct::Conduct,
     frame::{Frame, Frames, Heads, MIN_FRAME, Outgoing},
 };
-use std::{fs::File, io, io::Read, time::Duration};
+use std::{fs::File, io, io::Read, sync::Arc};
 use virtqueue::{Burst, NET_HEADER_LEN, NetHeader};
 
 /// One queue of a tap.
 #[derive(Debug)]
 pub(super) struct TapQueue {
-    pub(super) file: File,
-    /// In the active list.
-    pub(super) active: bool,
+    pub(super) file: Arc<File>,
+    /// This worker reads from it; all write to it.
+    pub(super) served: bool,
     /// Its device is gone.
     latched: bool,
-    /// When it last had work (time of the datapath).
-    pub(super) last_work: Duration,
+    /// As a source.
+    pub(super) conduct: Conduct,
 }
 
 impl TapQueue {
-    pub(super) fn new(file: File) -> Self {
+    pub(super) fn new(file: Arc<File>, served: bool) -> Self {
         Self {
             file,
-            active: false,
+            served,
             latched: false,
-            last_work: Duration::ZERO,
+            conduct: Conduct::default(),
         }
     }
 
-    /// Reads a burst of frames. Returns how many packets there were, malformed ones included.
-    pub(super) fn read_burst(&mut self, frames: &mut Frames, shared: &PortShared) -> usize {
+    /// Reads a burst of `most` frames at most. Returns how many packets there were, malformed ones included.
+    pub(super) fn read_burst(
+        &mut self,
+        most: usize,
+        frames: &mut Frames,
+        shared: &PortShared,
+    ) -> usize {
         let mut packets = 0;
-        while packets < BURST && !self.latched {
+        while packets < most && !self.latched {
             let Some(buffer) = frames.tap_buffers.buffer(packets) else {
                 break;
             };
-            let len = match (&self.file).read(buffer) {
+            let len = match (&*self.file).read(buffer) {
                 Ok(len) => len,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,

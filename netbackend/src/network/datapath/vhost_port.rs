@@ -1,41 +1,66 @@
 //! A vhost-user port in the datapath: its rings, and frames into receive rings.
 use super::{
     super::{command::PortOffloads, counters::PortShared},
+    cell::{Opened, RingCell, SharedRing},
     frame::Outgoing,
     ring::Ring,
 };
 use virtqueue::{Burst, NET_HEADER_LEN, Segments};
 
-/// The rings of a port, receive rings even, transmit rings odd.
+/// The rings of a port as one worker sees them.
 #[derive(Debug)]
 pub(super) struct VhostPort {
-    pub(super) rings: Vec<Option<Ring>>,
+    /// By queue pair. Those that this worker serves.
+    transmit: Vec<Option<Ring>>,
+    /// By queue pair. All workers put frames into them.
+    receive: Vec<RingCell>,
     pub(super) offloads: PortOffloads,
     /// Queue pairs whose receive ring carries frames.
     receiving: Vec<u16>,
 }
 
 impl VhostPort {
-    pub(super) fn new(rings: u16) -> Self {
+    /// A port of so many rings at most, with the receive rings that its workers share; none: there is one worker.
+    pub(super) fn new(rings: u16, shared: &[SharedRing]) -> Self {
+        let pairs = usize::from(rings / 2);
+        let shared = shared.iter().map(|ring| RingCell::Shared(ring.clone()));
+        let own = (0..pairs).map(|_| RingCell::default());
         Self {
-            rings: (0..rings).map(|_| None).collect(),
+            transmit: (0..pairs).map(|_| None).collect(),
+            receive: shared.chain(own).take(pairs).collect(),
             offloads: PortOffloads::default(),
-            receiving: Vec::with_capacity(usize::from(rings / 2)),
+            receiving: Vec::with_capacity(pairs),
         }
     }
 
-    pub(super) fn ring(&mut self, index: u16) -> Option<&mut Ring> {
-        self.rings.get_mut(usize::from(index))?.as_mut()
+    /// Rings at most.
+    pub(super) fn rings(&self) -> u16 {
+        u16::try_from(self.transmit.len() * 2).unwrap_or(u16::MAX)
     }
 
-    /// The transmit ring of a queue pair.
+    /// The place of a ring as vhost-user counts: receive rings even, transmit rings odd.
+    pub(super) fn place(&mut self, index: u16) -> Option<Opened<'_>> {
+        let queue = index / 2;
+        if index.is_multiple_of(2) {
+            self.receive(queue)
+        } else {
+            self.transmit_place(queue).map(Opened::Own)
+        }
+    }
+
+    /// The transmit ring of a queue pair, if this worker serves it.
     pub(super) fn transmit(&mut self, queue: u16) -> Option<&mut Ring> {
-        self.ring(queue.checked_mul(2)?.checked_add(1)?)
+        self.transmit_place(queue)?.as_mut()
     }
 
-    /// The receive ring of a queue pair.
-    pub(super) fn receive(&mut self, queue: u16) -> Option<&mut Ring> {
-        self.ring(queue.checked_mul(2)?)
+    /// Where the transmit ring of a queue pair is while this worker serves it.
+    pub(super) fn transmit_place(&mut self, queue: u16) -> Option<&mut Option<Ring>> {
+        self.transmit.get_mut(usize::from(queue))
+    }
+
+    /// The place of the receive ring of a queue pair; other workers wait while it is open.
+    pub(super) fn receive(&mut self, queue: u16) -> Option<Opened<'_>> {
+        self.receive.get_mut(usize::from(queue)).map(RingCell::open)
     }
 
     /// Queue pair whose receive ring takes a flow; `None`: none carries frames.
@@ -50,32 +75,34 @@ impl VhostPort {
         }
     }
 
-    /// Whether a ring's memory was truncated by its owner.
-    pub(super) fn memory_is_truncated(&self) -> bool {
-        self.rings.iter().flatten().any(Ring::memory_is_truncated)
-    }
-
-    /// Ends the use of all rings until they are set up again.
-    pub(super) fn latch_all(&mut self, fault: &dyn std::fmt::Display, shared: &PortShared) {
-        for ring in self.rings.iter_mut().flatten() {
-            ring.latch(fault, shared);
-        }
-    }
-
-    /// Looks again which rings carry frames; returns the queue pairs of which both do.
-    pub(super) fn refresh(&mut self) -> u16 {
-        self.receiving.clear();
-        let mut pairs = 0;
-        for (queue, pair) in (0u16..).zip(self.rings.chunks_exact(2)) {
-            let carries = |ring: Option<&Option<Ring>>| {
-                ring.and_then(Option::as_ref).is_some_and(Ring::carries)
-            };
-            if carries(pair.first()) {
-                self.receiving.push(queue);
-                pairs += u16::from(carries(pair.last()));
+    /// Ends the use of all rings of truncated memory until they are set up again; false: there are none.
+    pub(super) fn latch_truncated(
+        &mut self,
+        fault: &dyn std::fmt::Display,
+        shared: &PortShared,
+    ) -> bool {
+        let is_truncated = (0..self.rings()).any(|index| {
+            self.place(index)
+                .is_some_and(|place| place.as_ref().is_some_and(Ring::memory_is_truncated))
+        });
+        for index in (0..self.rings()).filter(|_| is_truncated) {
+            if let Some(mut place) = self.place(index)
+                && let Some(ring) = place.as_mut()
+            {
+                ring.latch(fault, shared);
             }
         }
-        pairs
+        is_truncated
+    }
+
+    /// Looks again which receive rings carry frames.
+    pub(super) fn refresh(&mut self) {
+        self.receiving.clear();
+        for (queue, cell) in (0u16..).zip(&mut self.receive) {
+            if cell.open().as_ref().is_some_and(Ring::carries) {
+                self.receiving.push(queue);
+            }
+        }
     }
 }
 

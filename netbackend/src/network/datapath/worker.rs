@@ -1,10 +1,12 @@
-//! The datapath thread: rounds over active sources, sleep, forwarding.
+//! A datapath thread: rounds over active sources, sleep, forwarding.
 use super::{
-    super::{command::Mailbox, queue_stats::QueueDrop},
+    super::{command::Inbox, mailbox::Mailbox, queue_stats::QueueDrop},
     BURST, Source,
+    conduct::Behind,
     egress::{self, Delivery, Scratch},
     frame::Frames,
     ingress,
+    load::{Load, Meter},
     poller::Poller,
     ports::{Carrier, Ports},
     retag::Retagged,
@@ -15,25 +17,36 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use switch::{Egress, Switch, SwitchConfig};
+use switch::{Egress, Switch};
 
 /// Rounds with work between two looks at epoll for sources that woke up.
 const ROUNDS_PER_LOOK: u32 = 16;
 /// How often rings without kick fd are looked at while they are idle.
 const UNKICKED_INTERVAL_MS: u16 = 1;
 
-/// Settings of a datapath thread.
+/// The place of a worker among the others.
 #[derive(Debug)]
-pub(crate) struct WorkerConfig {
-    pub(crate) switch: SwitchConfig,
+pub(super) struct Place {
+    pub(super) index: usize,
+    pub(super) mailbox: Arc<Mailbox>,
+    /// Of all workers.
+    pub(super) loads: Arc<[Load]>,
+    /// Start of the time that all switches and polling see.
+    pub(super) clock: Instant,
     /// How long a source is polled without having work.
-    pub(crate) poll_idle: Duration,
+    pub(super) poll_idle: Duration,
 }
 
-/// A datapath thread's state: it owns its ports and their queues.
+/// A datapath thread's state: its view of the ports, and the sources that it serves.
 #[derive(Debug)]
-pub(crate) struct Worker {
+pub(super) struct Worker {
+    pub(super) index: usize,
     pub(super) mailbox: Arc<Mailbox>,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) loads: Arc<[Load]>,
+    pub(super) meter: Meter,
+    /// Windows to pass before it gives another source away.
+    pub(super) settling: u8,
     pub(super) poller: Poller,
     /// Start of the time that the switch and the polling see.
     pub(super) clock: Instant,
@@ -41,7 +54,9 @@ pub(crate) struct Worker {
     pub(super) switch: Switch,
     pub(super) ports: Ports,
     /// Sources being polled.
-    active: Vec<Source>,
+    pub(super) active: Vec<Source>,
+    /// Sources being polled that flood.
+    pub(super) behind: Behind,
     /// Idle sources that nobody kicks.
     unkicked: Vec<Source>,
     pub(super) frames: Frames,
@@ -55,20 +70,35 @@ pub(crate) struct Worker {
 impl Drop for Worker {
     /// However the thread ends: nobody may wait for an answer that never comes.
     fn drop(&mut self) {
-        self.mailbox.close();
+        self.inbox.close();
     }
 }
 
 impl Worker {
-    pub(crate) fn new(config: &WorkerConfig, mailbox: Arc<Mailbox>) -> io::Result<Self> {
-        Ok(Self {
-            poller: Poller::new(&*mailbox)?,
+    pub(super) fn new(place: Place, switch: Switch) -> io::Result<Self> {
+        let Place {
+            index,
             mailbox,
-            clock: Instant::now(),
-            poll_idle: config.poll_idle,
-            switch: Switch::new(config.switch),
+            loads,
+            clock,
+            poll_idle,
+        } = place;
+        let inbox = mailbox.inbox(index).map(Arc::clone);
+        let inbox = inbox.ok_or(io::ErrorKind::NotFound)?;
+        Ok(Self {
+            poller: Poller::new(&*inbox)?,
+            index,
+            mailbox,
+            inbox,
+            loads,
+            meter: Meter::default(),
+            settling: 0,
+            clock,
+            poll_idle,
+            switch,
             ports: Ports::default(),
             active: Vec::new(),
+            behind: Behind::default(),
             unkicked: Vec::new(),
             frames: Frames::new(),
             deliveries: Vec::with_capacity(BURST),
@@ -79,18 +109,23 @@ impl Worker {
     }
 
     /// Runs until [`super::super::command::Command::Stop`].
-    pub(crate) fn run(mut self) {
+    pub(super) fn run(mut self) {
         let mut rounds = 0u32;
+        let mut worked = false;
         loop {
-            if self.mailbox.is_pending() && self.serve_commands().is_break() {
+            if self.inbox.is_pending() && self.serve_letters().is_break() {
                 return;
             }
             if virtqueue::truncations() != self.truncations {
                 self.close_truncated();
             }
-            let worked = self.round();
+            let now = self.clock.elapsed();
+            if self.meter.begin_round(now, worked) {
+                self.look_at_load(now);
+            }
+            worked = self.round(now);
             rounds = rounds.wrapping_add(1);
-            if self.active.is_empty() {
+            if self.active.is_empty() && self.behind.sources.is_empty() {
                 self.sleep();
                 continue;
             }
@@ -98,27 +133,63 @@ impl Worker {
                 self.poller.wait(Some(0));
                 self.wake_kicked();
             }
-            if !worked || std::mem::take(&mut self.scratch.starved) {
+            if self.take_starved() || !worked {
                 // The guest that we wait for, or that has left us no room, may need this very CPU.
                 thread::yield_now();
             }
         }
     }
 
-    /// Polls every active source once; false: none had work.
-    fn round(&mut self) -> bool {
-        let now = self.clock.elapsed();
+    /// Whether receivers had no room, and no other had: then nobody is kept waiting by a pause.
+    fn take_starved(&mut self) -> bool {
+        let starved = std::mem::take(&mut self.scratch.starved);
+        let served = std::mem::take(&mut self.scratch.served);
+        starved && !served
+    }
+
+    /// Polls every active source once, and one of those that are behind if it is their turn; false: none had work.
+    fn round(&mut self, now: Duration) -> bool {
         let mut worked = false;
         let mut index = 0;
         while let Some(&source) = self.active.get(index) {
             if self.poll(source, now) {
                 worked = true;
+                if self.is_behind(source) {
+                    self.active.swap_remove(index);
+                    self.behind.sources.push(source);
+                    continue;
+                }
             } else if self.rests(source, now) {
                 self.active.swap_remove(index);
                 continue;
             }
             index += 1;
         }
+        if let Some(source) = self.behind.turn(now, !worked) {
+            worked |= self.poll_behind(source, now);
+        }
+        worked
+    }
+
+    fn is_behind(&mut self, source: Source) -> bool {
+        let conduct = self.ports.conduct(source);
+        conduct.is_some_and(|conduct| conduct.behind)
+    }
+
+    /// Polls a source that is behind; false: it had no work.
+    fn poll_behind(&mut self, source: Source, now: Duration) -> bool {
+        let begun = Instant::now();
+        let worked = self.poll(source, now);
+        self.behind.took(now, begun.elapsed());
+        if worked && self.is_behind(source) {
+            return true;
+        }
+        if worked {
+            self.active.push(source);
+        } else if !self.rests(source, now) {
+            return false;
+        }
+        self.behind.sources.retain(|other| *other != source);
         worked
     }
 
@@ -127,21 +198,35 @@ impl Worker {
         let Some(port) = self.ports.get_mut(source.port) else {
             return false;
         };
-        if ingress::take(port, source.queue, &mut self.frames) == 0 {
+        let conduct = port.conduct(source.queue);
+        let Some((most, behind)) = conduct.map(|conduct| (conduct.burst(), conduct.behind)) else {
+            return false;
+        };
+        if ingress::take(port, source.queue, most, &mut self.frames) == 0 {
             return false;
         }
-        if let Some((_, last_work)) = port.polling(source.queue) {
-            *last_work = now;
-        }
-        self.forward(source, now);
+        self.scratch.blames_sender = behind;
+        let caused = self.forward(source, now);
         if let Some(port) = self.ports.get_mut(source.port) {
+            if let Some(conduct) = port.conduct(source.queue) {
+                conduct.last_work = now;
+                conduct.bursts = conduct.bursts.saturating_add(1);
+                conduct.note(now, self.frames.list.len(), caused);
+            }
+            let blamed = std::mem::take(&mut self.scratch.blamed);
+            if blamed > 0
+                && let Some(stats) = port.shared.transmit_stats(source.queue)
+            {
+                stats.dropped(QueueDrop::Flood, blamed);
+            }
             ingress::complete(port, source.queue, &mut self.frames);
         }
         true
     }
 
-    /// Asks the switch about every frame, then serves one egress queue after the other.
-    pub(super) fn forward(&mut self, source: Source, now: Duration) {
+    /// Asks the switch about every frame, then serves one egress queue after the other. Returns what that has caused: copies, and
+    /// addresses that moved.
+    pub(super) fn forward(&mut self, source: Source, now: Duration) -> usize {
         let Self {
             switch,
             ports,
@@ -152,6 +237,8 @@ impl Worker {
             ..
         } = self;
         deliveries.clear();
+        let moves = switch.counters().fdb_moves;
+        let mut caused = frames.list.len();
         let limited = ports
             .get(source.port)
             .is_some_and(|port| port.limits.limits_guest());
@@ -161,7 +248,7 @@ impl Worker {
                 && !port.limits.admit_from_guest(now, frame.len)
             {
                 if let Some(stats) = port.shared.transmit_stats(source.queue) {
-                    stats.dropped(QueueDrop::RateLimit);
+                    stats.dropped(QueueDrop::RateLimit, 1);
                 }
                 continue;
             }
@@ -176,11 +263,12 @@ impl Worker {
                     }
                 }
                 Egress::Port(id) => {
-                    egress::plan(ports, deliveries, now, id, (index, frame.len, head));
+                    egress::plan(ports, deliveries, id, (index, head));
                 }
                 Egress::Flood(flood) => {
                     for id in switch.targets(flood) {
-                        egress::plan(ports, deliveries, now, id, (index, frame.len, head));
+                        caused += 1;
+                        egress::plan(ports, deliveries, id, (index, head));
                     }
                 }
             }
@@ -189,8 +277,12 @@ impl Worker {
         deliveries.sort_unstable();
         for group in deliveries.chunk_by(|one, next| one.same_queue(*next)) {
             retagged.prepare(switch, source.port, group, frames);
-            egress::deliver(ports, group, frames, retagged, scratch);
+            egress::deliver(ports, now, group, frames, retagged, scratch);
         }
+        let moved = switch.counters().fdb_moves - moves;
+        let moved = usize::try_from(moved).unwrap_or(usize::MAX);
+        // Whose address another pretends to have moves it back with every burst, and is not to blame.
+        caused.saturating_add(moved.saturating_sub(frames.list.len() / 4))
     }
 
     /// Whether a source without work leaves the active list; it is then left to epoll.
@@ -199,10 +291,10 @@ impl Worker {
         let Some(port) = self.ports.get_mut(source.port) else {
             return true;
         };
-        let Some((_, last_work)) = port.polling(source.queue) else {
+        let Some(conduct) = port.conduct(source.queue) else {
             return true;
         };
-        if now.saturating_sub(*last_work) < poll_idle {
+        if now.saturating_sub(conduct.last_work) < poll_idle {
             return false;
         }
         if let Carrier::Vhost(vhost) = &mut port.carrier
@@ -216,8 +308,9 @@ impl Worker {
                 self.unkicked.push(source);
             }
         }
-        if let Some((active, _)) = port.polling(source.queue) {
-            *active = false;
+        if let Some(conduct) = port.conduct(source.queue) {
+            conduct.active = false;
+            conduct.behind = false;
         }
         true
     }
@@ -225,14 +318,14 @@ impl Worker {
     /// Puts a source into the active list.
     pub(super) fn activate(&mut self, source: Source) {
         let now = self.clock.elapsed();
-        let Some((active, last_work)) = self.ports.polling(source) else {
+        let Some(conduct) = self.ports.conduct(source) else {
             return;
         };
-        if *active {
+        if conduct.active {
             return;
         }
-        *active = true;
-        *last_work = now;
+        conduct.active = true;
+        conduct.last_work = now;
         self.active.push(source);
         if let Some(port) = self.ports.get_mut(source.port)
             && let Carrier::Vhost(vhost) = &mut port.carrier
@@ -245,9 +338,11 @@ impl Worker {
     /// Takes a source that is going away out of all lists.
     pub(super) fn deactivate(&mut self, source: Source) {
         self.active.retain(|other| *other != source);
+        self.behind.sources.retain(|other| *other != source);
         self.unkicked.retain(|other| *other != source);
-        if let Some((active, _)) = self.ports.polling(source) {
-            *active = false;
+        if let Some(conduct) = self.ports.conduct(source) {
+            conduct.active = false;
+            conduct.behind = false;
         }
     }
 
@@ -266,6 +361,10 @@ impl Worker {
 
     fn wake_kicked(&mut self) {
         while let Some(event) = self.poller.take() {
+            if self.ports.conduct(event.source).is_none() {
+                // It has gone since, perhaps to another worker.
+                continue;
+            }
             if event.broken {
                 self.break_source(event.source);
             } else {
@@ -286,10 +385,9 @@ impl Worker {
         self.truncations = virtqueue::truncations();
         for port in self.ports.iter_mut() {
             if let Carrier::Vhost(vhost) = &mut port.carrier
-                && vhost.memory_is_truncated()
+                && vhost.latch_truncated(&"its guest memory was truncated", &port.shared)
             {
-                vhost.latch_all(&"its guest memory was truncated", &port.shared);
-                port.shared.set_queue_pairs(vhost.refresh());
+                vhost.refresh();
             }
         }
     }
@@ -307,7 +405,6 @@ impl Worker {
                     }
                     ring.latch(&"the other end of the kick fd is closed", &port.shared);
                 }
-                port.shared.set_queue_pairs(vhost.refresh());
             }
             Carrier::Tap(tap) => {
                 if let Some(queue) = tap.queue(source.queue) {
@@ -319,3 +416,7 @@ impl Worker {
         self.deactivate(source);
     }
 }
+
+#[cfg(test)]
+#[path = "worker_test.rs"]
+mod tests;

@@ -19,6 +19,7 @@ mod raw;
 mod segmentation;
 mod tap;
 mod vlans;
+mod workers;
 
 use super::{Network, NetworkSpec, PortSpec, PortTransport};
 use control::PortStatus;
@@ -44,6 +45,10 @@ impl Net {
     }
 
     fn named(name: &str, poll_idle: Duration) -> Self {
+        Self::with_workers(name, poll_idle, workers())
+    }
+
+    fn with_workers(name: &str, poll_idle: Duration, workers: u16) -> Self {
         let network = Network::start(NetworkSpec {
             name: name.into(),
             mode: Mode::Bridge,
@@ -51,6 +56,8 @@ impl Net {
             ageing: Duration::from_mins(5),
             fdb_capacity_per_port: 64,
             poll_idle,
+            workers,
+            cpus: Vec::new(),
             require_sealed_memory: false,
         })
         .unwrap();
@@ -92,6 +99,12 @@ impl Net {
         let path: &Path = &self.port(name, spec.pairs);
         guest::Guest::new(spec).connect(path)
     }
+}
+
+/// Workers of networks in tests: `NETBACKEND_TEST_WORKERS`, else 1. All that holds with one must hold with several.
+fn workers() -> u16 {
+    let given = std::env::var("NETBACKEND_TEST_WORKERS");
+    given.map_or(1, |number| number.parse().unwrap())
 }
 
 fn port_spec(name: &str, queue_pairs: u16) -> PortSpec {

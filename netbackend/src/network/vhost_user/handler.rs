@@ -5,8 +5,9 @@
 //! in use. An error ends the connection (and with REPLY_ACK is reported first).
 use super::{
     super::{
-        command::{Answer, Command, CommandError, Kick, Mailbox, RingId, RingStart},
+        command::{Answer, Command, CommandError, Kick, RingId, RingStart},
         counters::PortShared,
+        mailbox::Mailbox,
         sys,
     },
     features,
@@ -400,7 +401,7 @@ impl Handler {
 
     pub(super) fn set_kick(&mut self, index: u8, file: Option<File>) -> Result<(), RequestError> {
         let kick = match file {
-            Some(file) => Kick::Fd(self.notifier(file)?),
+            Some(file) => Kick::Fd(Arc::new(self.notifier(file)?)),
             None => Kick::Polled,
         };
         self.stop(index.into())?;

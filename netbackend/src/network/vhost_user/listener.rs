@@ -1,9 +1,6 @@
 //! The control thread of a vhost-user port: serves one front-end at a time, for ever.
 use super::{
-    super::{
-        command::{Command, Mailbox},
-        counters::PortShared,
-    },
+    super::{command::Command, counters::PortShared, mailbox::Mailbox},
     direct,
     handler::Handler,
     message::PATIENCE,

@@ -1,0 +1,98 @@
+//! What keeps a flood from slowing the others down.
+//!
+//! A frame to many receivers costs its sender nothing and the worker a copy for each; so does, in another way, an address that moves
+//! with every frame. A source that causes more of that than [`FREE`] is put *behind*: while others have work, all sources that
+//! are behind share one part in [`PARTS`] of their worker's time. While the others have none, they get what is left.
+use super::{BURST, Source};
+use std::time::Duration;
+use switch::{Rate, TokenBucket};
+
+/// What a source may cause beyond one copy of each frame: enough for the ARP and discovery of a guest among a thousand.
+const FREE: Rate = Rate {
+    per_second: 20_000,
+    burst: 4_000,
+};
+/// One part of a worker's time is for those who are behind.
+const PARTS: u32 = 20;
+
+/// How a source is polled, and how it behaves.
+#[derive(Debug)]
+pub(super) struct Conduct {
+    /// It is polled, with kicks suppressed.
+    pub(super) active: bool,
+    /// It is behind the others.
+    pub(super) behind: bool,
+    /// When it last had work (time of the datapath).
+    pub(super) last_work: Duration,
+    /// Bursts since its worker last looked how its load is spread.
+    pub(super) bursts: u32,
+    free: TokenBucket,
+    /// Copies of each frame in its last burst.
+    fan_out: usize,
+}
+
+impl Default for Conduct {
+    fn default() -> Self {
+        Self {
+            active: false,
+            behind: false,
+            last_work: Duration::ZERO,
+            bursts: 0,
+            free: TokenBucket::new(FREE, Duration::ZERO),
+            fan_out: 1,
+        }
+    }
+}
+
+impl Conduct {
+    /// Frames to take at once: few of those that cost much, so that nobody waits long.
+    #[inline]
+    pub(super) fn burst(&self) -> usize {
+        if self.behind {
+            (BURST / self.fan_out.max(1)).max(1)
+        } else {
+            BURST
+        }
+    }
+
+    /// Notes what a burst of `frames` frames has caused: copies and moved addresses.
+    #[inline]
+    pub(super) fn note(&mut self, now: Duration, frames: usize, caused: usize) {
+        let Some(extra) = caused.checked_sub(frames).filter(|extra| *extra > 0) else {
+            self.behind = false;
+            return;
+        };
+        self.fan_out = caused / frames.max(1);
+        let extra = u64::try_from(extra).unwrap_or(u64::MAX);
+        self.behind = !self.free.take(now, extra);
+    }
+}
+
+/// The sources of a worker that are behind, and when it is their turn.
+#[derive(Debug, Default)]
+pub(super) struct Behind {
+    pub(super) sources: Vec<Source>,
+    due: Duration,
+    next: usize,
+}
+
+impl Behind {
+    /// The source to be polled now, if any is; `idle`: nobody else has work.
+    #[inline]
+    pub(super) fn turn(&mut self, now: Duration, idle: bool) -> Option<Source> {
+        if self.sources.is_empty() || !idle && now < self.due {
+            return None;
+        }
+        self.next = (self.next + 1) % self.sources.len();
+        self.sources.get(self.next).copied()
+    }
+
+    /// A turn was taken at `now`, for so long: the next one is due when the others have had their parts.
+    pub(super) fn took(&mut self, now: Duration, took: Duration) {
+        self.due = now.saturating_add(took.saturating_mul(PARTS));
+    }
+}
+
+#[cfg(test)]
+#[path = "conduct_test.rs"]
+mod tests;

@@ -1,0 +1,67 @@
+//! How busy a worker is.
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+/// Time over which a share is taken.
+pub(super) const WINDOW: Duration = Duration::from_millis(200);
+/// The whole of a share.
+const WHOLE: u64 = 1000;
+
+/// What the other workers, and reports, see of a worker's load.
+#[derive(Debug, Default)]
+pub(super) struct Load {
+    /// Thousandths of the last window in which it carried frames.
+    share: AtomicU64,
+    /// When that window ended, in nanoseconds of the datapath's time.
+    ended: AtomicU64,
+}
+
+impl Load {
+    /// Thousandths of its time that it carries frames: of the last window, or none if that is long ago, because it sleeps.
+    pub(super) fn share(&self, now: Duration) -> u16 {
+        let ended = Duration::from_nanos(self.ended.load(Relaxed));
+        if now.saturating_sub(ended) > 2 * WINDOW {
+            return 0;
+        }
+        u16::try_from(self.share.load(Relaxed)).unwrap_or(u16::MAX)
+    }
+}
+
+/// A worker's own account of its time.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    /// When the round at hand began.
+    round: Duration,
+    window: Duration,
+    busy: Duration,
+}
+
+impl Meter {
+    /// A round begins; `worked`: the one before carried frames. True: the window is over.
+    #[inline]
+    pub(super) fn begin_round(&mut self, now: Duration, worked: bool) -> bool {
+        if worked {
+            self.busy += now.saturating_sub(self.round);
+        }
+        self.round = now;
+        now.saturating_sub(self.window) >= WINDOW
+    }
+
+    /// Begins a new window, and publishes the share of the last one.
+    pub(super) fn end_window(&mut self, now: Duration, load: &Load) {
+        let lasted = now.saturating_sub(self.window).as_nanos().max(1);
+        let share = self.busy.as_nanos() * u128::from(WHOLE) / lasted;
+        let share = u64::try_from(share).unwrap_or(WHOLE).min(WHOLE);
+        load.share.store(share, Relaxed);
+        let ended = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        load.ended.store(ended, Relaxed);
+        self.window = now;
+        self.busy = Duration::ZERO;
+    }
+}
+
+#[cfg(test)]
+#[path = "load_test.rs"]
+mod tests;
