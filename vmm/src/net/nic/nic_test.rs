@@ -110,6 +110,61 @@ fn frames_go_round_by_way_of_the_back_end_through_both_bars() {
     }
 }
 
+/// What 8139too does under a stream: four buffers on their way, a ring of 32 KiB read frame by frame, ROK acknowledged with each.
+#[test]
+fn a_stream_of_frames_does_not_stall() {
+    const FRAMES: u32 = 3000;
+    const RING: u32 = 0x8000;
+    let bench = Bench::new(true);
+    let ram = &bench.machine.ram.map;
+    bench.master(true);
+    bench.port_write(spec::RBSTART, &0x4_0000u32.to_le_bytes());
+    bench.port_write(spec::CR, &[spec::CR_TE | spec::CR_RE]);
+    let rcr = spec::RCR_APM | spec::RCR_WRAP | 2 << 11;
+    bench.port_write(spec::RCR, &rcr.to_le_bytes());
+    for index in 0..4 {
+        let address = 0x8000 + 0x800 * index;
+        bench.port_write(spec::TSAD0 + 4 * index, &address.to_le_bytes());
+    }
+    let register = |offset: u32| bench.registers + u64::from(offset);
+    let (mut started, mut done, mut received, mut read) = (0, 0, 0, 0u32);
+    eventually("all frames came back", || {
+        while started < FRAMES && started - done < 4 {
+            let entry = started % 4;
+            let bytes = frame(1000 + started as usize % 514);
+            assert!(ram.write(u64::from(0x8000 + 0x800 * entry), &bytes));
+            let size = u32::try_from(bytes.len()).unwrap();
+            bench
+                .machine
+                .write(register(spec::TSD0 + 4 * entry), &size.to_le_bytes());
+            started += 1;
+        }
+        while done < started {
+            let status = bench.machine.read(register(spec::TSD0 + 4 * (done % 4)));
+            if u32::from_le_bytes(status) & spec::TSD_TOK == 0 {
+                break;
+            }
+            done += 1;
+        }
+        while bench.machine.read::<1>(register(spec::CR))[0] & spec::CR_BUFE == 0 {
+            let at = 0x4_0000 + u64::from(read % RING);
+            let mut header = [0; 4];
+            assert!(ram.read(at, &mut header));
+            let len = u32::from_le_bytes(header) >> 16;
+            let mut bytes = vec![0; len as usize - 4];
+            assert!(ram.read(at + 4, &mut bytes));
+            assert_eq!(bytes, frame(1000 + received as usize % 514), "{received}");
+            received += 1;
+            read += (len + 4 + 3) & !3;
+            let [low, high, ..] = read.wrapping_sub(16).to_le_bytes();
+            bench.port_write(spec::CAPR, &[low, high]);
+            bench.port_write(spec::ISR, &spec::ISR_ROK.to_le_bytes());
+        }
+        received == FRAMES
+    });
+    assert_eq!(done, FRAMES);
+}
+
 #[test]
 fn a_nic_without_cable_shows_it_and_the_bus_master_bit_stops_one() {
     let bench = Bench::new(false);
