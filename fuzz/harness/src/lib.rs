@@ -16,15 +16,20 @@
 
 pub mod config;
 pub mod device_queue;
+pub mod dhcp4;
+pub mod dhcp6;
+pub mod dns;
 pub mod e1000;
 mod input;
 mod message;
+mod nat_services;
 mod nic;
 pub mod offload;
 mod ring;
 pub mod rtl8139;
 mod session;
 pub mod switch;
+pub mod tftp;
 pub mod vhost_session;
 
 /// What plays an input.
@@ -34,9 +39,13 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("config", config::run),
     ("device_queue", device_queue::run),
+    ("dhcp4", dhcp4::run),
+    ("dhcp6", dhcp6::run),
+    ("dns", dns::run),
     ("e1000", e1000::run),
     ("offload", offload::run),
     ("rtl8139", rtl8139::run),
     ("switch", switch::run),
+    ("tftp", tftp::run),
     ("vhost_session", vhost_session::run),
 ];

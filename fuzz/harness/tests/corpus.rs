@@ -35,6 +35,21 @@ fn device_queue() {
 }
 
 #[test]
+fn dhcp4() {
+    replay("dhcp4");
+}
+
+#[test]
+fn dhcp6() {
+    replay("dhcp6");
+}
+
+#[test]
+fn dns() {
+    replay("dns");
+}
+
+#[test]
 fn e1000() {
     replay("e1000");
 }
@@ -52,6 +67,11 @@ fn rtl8139() {
 #[test]
 fn switch() {
     replay("switch");
+}
+
+#[test]
+fn tftp() {
+    replay("tftp");
 }
 
 #[test]

@@ -14,10 +14,14 @@ use std::time::{Duration, Instant};
 const TARGETS: &[(&str, u32)] = &[
     ("config", 4096),
     ("device_queue", 1024),
+    ("dhcp4", 2048),
+    ("dhcp6", 2048),
+    ("dns", 2048),
     ("e1000", 2048),
     ("offload", 1024),
     ("rtl8139", 2048),
     ("switch", 1024),
+    ("tftp", 1024),
     ("vhost_session", 2048),
 ];
 /// An input that takes longer is a finding. The daemon's own time-outs are 5 s.
@@ -32,7 +36,7 @@ const TAIL: usize = 40;
 /// Arguments of `fuzz`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// One of config, device_queue, e1000, offload, rtl8139, switch, vhost_session; all of them without
+    /// One of config, device_queue, dhcp4, dhcp6, dns, e1000, offload, rtl8139, switch, tftp, vhost_session; all without
     target: Option<String>,
     /// How long each target runs
     #[arg(long, default_value_t = 60)]
