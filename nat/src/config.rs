@@ -1,6 +1,5 @@
 //! What a gateway is told.
 use crate::MacAddr;
-use crate::forward::Forward;
 use crate::services::ServicesConfig;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -321,8 +320,6 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// DHCP, router advertisements, DNS, TFTP
     pub services: ServicesConfig,
-    /// port forwards to begin with
-    pub forwards: Vec<Forward>,
 }
 
 impl Config {
@@ -336,7 +333,6 @@ impl Config {
             quotas: Quotas::default(),
             timeouts: Timeouts::default(),
             services: ServicesConfig::default(),
-            forwards: Vec::new(),
         }
     }
 }

@@ -1,16 +1,20 @@
 //! The gateway: one object that takes frames, events and time, and returns frames.
+use crate::bytes::get;
 use crate::config::{Config, link_local};
 use crate::counters::{Counters, DropReason};
+use crate::datagram::{DatagramTable, Udp, icmp_checksum_is_right};
 use crate::env::Env;
-use crate::forward::Forward;
-use crate::frame::{self, Arp, Content, Packet, protocol};
+use crate::forward::{Forward, ForwardTable};
+use crate::frame::{self, Arp, Content, Datagram, Ndp, Packet, protocol};
 use crate::guests::Guests;
 use crate::host::{Host, HostError, Readiness, Token, TokenClass};
+use crate::icmp;
 use crate::meta::{Checksum, FrameMeta, Output};
+use crate::reassembly::Reassembly;
 use crate::services::Services;
 use crate::status::FlowStatus;
 use crate::tcp::{Pool, TcpTable};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 /// A gateway between a network of guests and a [`Host`].
@@ -23,6 +27,9 @@ pub struct Gateway<H: Host> {
     guests: Guests,
     pool: Pool,
     tcp: TcpTable,
+    datagrams: DatagramTable,
+    reassembly: Reassembly,
+    forwards: ForwardTable,
 }
 
 /// The parts that are shared, beside the table that is to use them.
@@ -49,6 +56,9 @@ impl<H: Host> Gateway<H> {
             guests: Guests::new(config.quotas, seed),
             pool: Pool::default(),
             tcp: TcpTable::new(seed),
+            datagrams: DatagramTable::new(seed),
+            reassembly: Reassembly::new(seed),
+            forwards: ForwardTable::new(),
             config,
             host,
             counters: Counters::default(),
@@ -57,18 +67,18 @@ impl<H: Host> Gateway<H> {
 
     /// A frame from the network.
     pub fn input(&mut self, now: Duration, frame: &[u8], meta: FrameMeta, out: &mut dyn Output) {
+        let out = &mut Counting::new(out);
         self.counters.frames_in += 1;
         self.counters.bytes_in += frame.len() as u64;
         let outcome = match frame::parse(frame) {
             Ok(Content::Arp(arp)) => self.input_arp(now, &arp, out),
-            Ok(Content::Ip(packet)) => {
-                self.input_packet(now, &packet, meta.checksum == Checksum::Unknown, out)
-            }
+            Ok(Content::Ip(packet)) => self.input_packet(now, &packet, meta, out),
             Err(reason) => Err(reason),
         };
         if let Err(reason) = outcome {
             self.counters.drop(reason);
         }
+        out.add_to(&mut self.counters);
     }
 
     fn input_arp(
@@ -94,20 +104,153 @@ impl<H: Host> Gateway<H> {
         &mut self,
         now: Duration,
         packet: &Packet<'_>,
-        verify: bool,
+        meta: FrameMeta,
         out: &mut dyn Output,
     ) -> Result<(), DropReason> {
+        let to_group = !packet.link.destination.is_unicast();
+        // What a switch floods is for somebody else; what is for one address is not for a group (RFC 1122, 3.3.6).
+        if packet.link.destination != self.config.mac
+            && !(to_group && self.is_group(packet.destination))
+        {
+            return Err(DropReason::BadDestination);
+        }
         let guest = self
             .guests
             .seen(packet.link.source, now)
             .ok_or(DropReason::GuestQuota)?;
         self.check_source(now, guest, packet)?;
-        match packet.protocol {
-            protocol::TCP => {
+        if packet.fragment.is_none() {
+            return self.input_whole(now, guest, packet, meta, out);
+        }
+        let bounds = (&mut self.guests, &self.config.quotas, &self.config.timeouts);
+        let Some(whole) = self.reassembly.input(now, guest, packet, bounds)? else {
+            return Ok(());
+        };
+        let packet = Packet {
+            protocol: whole.protocol,
+            fragment: None,
+            dont_fragment: false,
+            whole: &whole.quote,
+            payload: &whole.payload,
+            ..*packet
+        };
+        self.input_whole(now, guest, &packet, FrameMeta::default(), out)
+    }
+
+    /// A packet that is no fragment.
+    fn input_whole(
+        &mut self,
+        now: Duration,
+        guest: u32,
+        packet: &Packet<'_>,
+        meta: FrameMeta,
+        out: &mut dyn Output,
+    ) -> Result<(), DropReason> {
+        let verify = meta.checksum == Checksum::Unknown;
+        match (packet.protocol, packet.source) {
+            (protocol::TCP, _) => {
                 self.tcp.input(env!(self, now, out), guest, packet, verify);
                 Ok(())
             }
+            (protocol::UDP, _) => {
+                let udp = Udp::parse(packet, verify)?;
+                if self.input_service(now, packet, &udp, out) {
+                    return Ok(());
+                }
+                self.check_routable(packet)?;
+                let env = env!(self, now, out);
+                self.datagrams.input_udp(env, guest, packet, &udp, meta)
+            }
+            (protocol::ICMP, IpAddr::V4(_)) | (protocol::ICMPV6, IpAddr::V6(_)) => {
+                self.input_icmp(now, guest, packet, out)
+            }
             _ => Err(DropReason::UnknownProtocol),
+        }
+    }
+
+    /// Hands a datagram to the services, if it is for the gateway. False: it is not theirs.
+    fn input_service(
+        &mut self,
+        now: Duration,
+        packet: &Packet<'_>,
+        udp: &Udp<'_>,
+        out: &mut dyn Output,
+    ) -> bool {
+        if !self.is_own(packet.destination) && !self.is_group(packet.destination) {
+            return false;
+        }
+        let datagram = Datagram {
+            mac: packet.link.source,
+            source: SocketAddr::new(packet.source, udp.source_port),
+            destination: SocketAddr::new(packet.destination, udp.destination_port),
+            payload: udp.payload,
+        };
+        env!(self, now, out).with_services(|services, cx| services.datagram(cx, &datagram))
+    }
+
+    fn input_icmp(
+        &mut self,
+        now: Duration,
+        guest: u32,
+        packet: &Packet<'_>,
+        out: &mut dyn Output,
+    ) -> Result<(), DropReason> {
+        let message = packet.payload;
+        let [kind, code] = get(message, 0).ok_or(DropReason::Malformed)?;
+        if message.len() < 8 {
+            return Err(DropReason::Malformed);
+        }
+        if !icmp_checksum_is_right(packet) {
+            return Err(DropReason::BadChecksum);
+        }
+        match (packet.source, packet.destination, kind, code) {
+            (IpAddr::V6(source), IpAddr::V6(destination), 133..=137, 0)
+                if packet.hop_limit == 255 =>
+            {
+                let ndp = Ndp {
+                    mac: packet.link.source,
+                    source,
+                    destination,
+                    message,
+                };
+                env!(self, now, out).with_services(|services, cx| services.ndp(cx, &ndp));
+                Ok(())
+            }
+            (IpAddr::V4(_), _, icmp::ECHO_V4, 0) | (IpAddr::V6(_), _, icmp::ECHO_V6, 0) => {
+                self.check_routable(packet)?;
+                let env = env!(self, now, out);
+                if env.config.addressing.is_gateway(packet.destination)
+                    || packet.destination == IpAddr::V6(link_local(env.config.mac))
+                {
+                    icmp::answer_echo(env, packet)
+                } else {
+                    self.datagrams.input_echo(env, guest, packet, message)
+                }
+            }
+            _ => Err(DropReason::UnknownIcmp),
+        }
+    }
+
+    /// An address that is no guest's alone.
+    fn is_group(&self, address: IpAddr) -> bool {
+        address.is_multicast()
+            || address == IpAddr::V4(Ipv4Addr::BROADCAST)
+            || self.config.addressing.is_broadcast(address)
+    }
+
+    fn is_own(&self, address: IpAddr) -> bool {
+        self.config.addressing.is_gateway(address)
+            || address == IpAddr::V6(link_local(self.config.mac))
+    }
+
+    /// Who has no address of the network, or one of its link only, speaks with the gateway itself, not with the world.
+    fn check_routable(&self, packet: &Packet<'_>) -> Result<(), DropReason> {
+        if self.config.addressing.is_inside(packet.source)
+            || (self.is_own(packet.destination) && !packet.source.is_unspecified())
+        {
+            Ok(())
+        } else {
+            Err(DropReason::BadSource)
         }
     }
 
@@ -147,28 +290,54 @@ impl<H: Host> Gateway<H> {
         ready: Readiness,
         out: &mut dyn Output,
     ) {
+        let out = &mut Counting::new(out);
         match token.class() {
             Some(TokenClass::Tcp) => self.tcp.host_event(token, ready),
+            Some(TokenClass::Udp | TokenClass::Echo) => {
+                self.datagrams
+                    .host_event(env!(self, now, out), token, ready);
+            }
+            Some(TokenClass::Forward) => self.forwards.host_event(token, ready),
             Some(TokenClass::Service) => env!(self, now, out)
                 .with_services(|services, cx| services.host_event(cx, token, ready)),
-            _ => {}
+            None => {}
         }
+        out.add_to(&mut self.counters);
     }
 
     /// Sends what is ready, and runs timers. Returns when to be called next, if nothing else happens; `Some(now)` or earlier: at
     /// once, or as soon as there is room in `out` again.
     pub fn poll(&mut self, now: Duration, out: &mut dyn Output) -> Option<Duration> {
+        let out = &mut Counting::new(out);
         let services = env!(self, now, out).with_services(Services::poll);
         while let Some(stream) = self.services.next_ready_stream() {
             self.tcp.stream_ready(stream);
         }
+        let forwards = self
+            .forwards
+            .poll(env!(self, now, out), &mut self.tcp, &mut self.datagrams);
         let tcp = self.tcp.poll(env!(self, now, out));
-        [services, tcp].into_iter().flatten().min()
+        let datagrams = self.datagrams.poll(env!(self, now, out));
+        let (reassembly, late) = self.reassembly.poll(now, &mut self.guests);
+        for _ in 0..late {
+            self.counters.drop(DropReason::ReassemblyQuota);
+        }
+        out.add_to(&mut self.counters);
+        [services, forwards, tcp, datagrams, reassembly]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Every flow and mapping, for a table.
     pub fn flows(&self, now: Duration) -> impl Iterator<Item = FlowStatus> + '_ {
-        self.tcp.flows(now)
+        self.tcp.flows(now).chain(self.datagrams.flows(now))
+    }
+
+    /// What a guest has.
+    #[cfg(test)]
+    pub(crate) fn guest_of(&self, mac: crate::MacAddr) -> Option<&crate::guests::Guest> {
+        self.guests.by_mac(mac)
     }
 
     /// What was counted.
@@ -196,18 +365,62 @@ impl<H: Host> Gateway<H> {
         &self.config
     }
 
-    /// Begins a forward. An error: its port is busy, its address is not there…; then nothing has changed.
-    pub fn forward_add(&mut self, _now: Duration, _forward: &Forward) -> Result<(), HostError> {
-        Ok(())
+    /// Begins a forward: opens all of its ports. An error: one is busy, its address is not there…; then nothing has changed.
+    pub fn forward_add(&mut self, now: Duration, forward: &Forward) -> Result<(), HostError> {
+        let env = env!(self, now, &mut Nowhere);
+        self.forwards.add(env, forward)
     }
 
-    /// Ends a forward; its connections stay. False: there is none like it.
-    pub fn forward_remove(&mut self, _forward: &Forward) -> bool {
-        false
+    /// Ends a forward; its TCP connections stay. False: there is none like it.
+    pub fn forward_remove(&mut self, forward: &Forward) -> bool {
+        let env = env!(self, Duration::ZERO, &mut Nowhere);
+        self.forwards.remove(env, &mut self.datagrams, forward)
     }
 
     /// The forwards.
     pub fn forwards(&self) -> impl Iterator<Item = &Forward> {
-        self.config.forwards.iter()
+        self.forwards.list()
+    }
+}
+
+/// Counts what is sent.
+struct Counting<'a> {
+    out: &'a mut dyn Output,
+    frames: u64,
+    bytes: u64,
+}
+
+impl<'a> Counting<'a> {
+    fn new(out: &'a mut dyn Output) -> Self {
+        Self {
+            out,
+            frames: 0,
+            bytes: 0,
+        }
+    }
+
+    fn add_to(&self, counters: &mut Counters) {
+        counters.frames_out += self.frames;
+        counters.bytes_out += self.bytes;
+    }
+}
+
+impl Output for Counting<'_> {
+    fn emit(&mut self, len: usize, meta: FrameMeta, fill: &mut dyn FnMut(&mut [u8])) -> bool {
+        let sent = self.out.emit(len, meta, fill);
+        if sent {
+            self.frames += 1;
+            self.bytes += len as u64;
+        }
+        sent
+    }
+}
+
+/// For what sends nothing.
+struct Nowhere;
+
+impl Output for Nowhere {
+    fn emit(&mut self, _: usize, _: FrameMeta, _: &mut dyn FnMut(&mut [u8])) -> bool {
+        false
     }
 }

@@ -122,6 +122,12 @@ impl Guests {
         self.slab.at_mut(id)
     }
 
+    /// Who has a MAC address.
+    #[cfg(test)]
+    pub(crate) fn by_mac(&self, mac: MacAddr) -> Option<&Guest> {
+        self.get(*self.by_mac.get(&mac.0)?)
+    }
+
     /// Whoever a frame came from; a new one if there may be more.
     pub(crate) fn seen(&mut self, mac: MacAddr, now: Duration) -> Option<u32> {
         if let Some(&id) = self.by_mac.get(&mac.0) {
@@ -189,6 +195,20 @@ impl Guests {
     /// Who has an address.
     pub(crate) fn owner(&self, address: IpAddr) -> Option<u32> {
         self.by_address.get(&address).map(|owner| owner.guest)
+    }
+
+    /// The address of the network's only guest, if there is one that has an address.
+    pub(crate) fn only_address(&self) -> Option<IpAddr> {
+        let mut guests = self
+            .slab
+            .iter()
+            .filter(|(_, guest)| !guest.addresses.is_empty());
+        let (_, only) = guests.next()?;
+        let first = only.addresses.iter().find(|address| address.is_ipv4());
+        guests
+            .next()
+            .is_none()
+            .then(|| first.or(only.addresses.first()).copied())?
     }
 
     /// Counts a new flow of a guest in, if it may have one more.

@@ -203,6 +203,8 @@ pub struct IncomingError {
     pub icmp_type: u8,
     /// ICMP or ICMPv6 code
     pub icmp_code: u8,
+    /// sequence number of the echo request that this is about, on an echo socket
+    pub sequence: Option<u16>,
     /// MTU of the path, if this is about it (`icmp_type`, `icmp_code`: fragmentation needed, or packet too big)
     pub mtu: Option<u32>,
 }

@@ -10,13 +10,13 @@
 //!
 //! An [`Output`] without room makes the gateway keep what it has, and go on at the next [`Gateway::poll`].
 #![forbid(unsafe_code)]
-#![allow(dead_code, unused_imports, reason = "the data path comes next")]
 // Every byte seen here was written by a guest or by the world.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 mod bytes;
 mod config;
 mod counters;
+mod datagram;
 mod env;
 pub mod forward;
 pub mod frame;
@@ -25,7 +25,9 @@ mod guests;
 mod host;
 mod icmp;
 mod meta;
+mod neighbour;
 mod policy;
+mod reassembly;
 pub mod services;
 mod slab;
 mod status;

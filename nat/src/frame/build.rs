@@ -168,13 +168,26 @@ pub fn emit_ethernet(out: &mut dyn Output, link: Link, ethertype: u16, payload: 
 
 /// Sends an IP packet with a payload that is complete, checksums and all. False: there was no room.
 pub fn emit_ip(out: &mut dyn Output, link: Link, header: &IpHeader, payload: &[u8]) -> bool {
+    emit_ip_parts(out, link, header, [payload, &[]])
+}
+
+/// Sends an IP packet whose payload is in two parts.
+pub(crate) fn emit_ip_parts(
+    out: &mut dyn Output,
+    link: Link,
+    header: &IpHeader,
+    parts: [&[u8]; 2],
+) -> bool {
     let Some(pseudo) = Pseudo::new(header.source, header.destination) else {
         return false;
     };
-    let len = ETHERNET_LEN + pseudo.ip_len() + payload.len();
+    let payload_len = parts.map(<[u8]>::len).iter().sum();
+    let len = ETHERNET_LEN + pseudo.ip_len() + payload_len;
     out.emit(len, FrameMeta::default(), &mut |frame| {
-        let place = ip_packet(frame, link, header, pseudo, payload.len());
-        Writer::new(place).put(payload);
+        let mut writer = Writer::new(ip_packet(frame, link, header, pseudo, payload_len));
+        for part in parts {
+            writer.put(part);
+        }
     })
 }
 

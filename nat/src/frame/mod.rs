@@ -5,10 +5,10 @@ mod message;
 mod parse;
 
 pub use build::{IpHeader, Link, emit_ethernet, emit_ip, emit_udp};
-pub(crate) use build::{Pseudo, emit_datagram, ip_packet, write_ip};
+pub(crate) use build::{Pseudo, emit_datagram, emit_ip_parts, ip_packet, write_ip};
 pub(crate) use ip::protocol;
 pub use message::{Arp, ArpOperation, Datagram, Ndp};
-pub(crate) use parse::{Content, Fragment, Packet, parse};
+pub(crate) use parse::{Content, Packet, parse};
 
 /// Bytes of an Ethernet header.
 pub(crate) const ETHERNET_LEN: usize = 14;

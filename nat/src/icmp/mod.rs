@@ -1,4 +1,6 @@
-//! ICMP and ICMPv6 beyond echo: errors that guests are told.
+//! ICMP and ICMPv6: echo of the gateway itself, and errors that guests are told.
+mod echo;
 mod error;
 
-pub(crate) use error::{Problem, Quote, tell, tell_of};
+pub(crate) use echo::{ECHO_V4, ECHO_V6, answer_echo};
+pub(crate) use error::{Problem, tell, tell_of};

@@ -2,7 +2,6 @@
 use super::flow::{Flow, Offer, Outcome, Peer, Phase};
 use super::receiver::WINDOW_SHIFT;
 use super::segment::{Header, Segment};
-use super::sender::Sender;
 use crate::env::Env;
 use crate::frame::protocol;
 use crate::host::HostError;

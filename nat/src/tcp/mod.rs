@@ -29,13 +29,13 @@ mod table;
 mod turn;
 
 pub(crate) use ring::Pool;
-pub(crate) use table::TcpTable;
+pub(crate) use table::{Inbound, TcpTable};
 
 #[cfg(test)]
 mod tests {
     mod close;
+    mod foreign_guest;
     mod handshake;
-    mod hostile;
     mod loss;
     mod stream;
 }

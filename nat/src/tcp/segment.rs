@@ -1,6 +1,6 @@
 //! TCP segments: what is in one, and writing one.
 use super::seq::Seq;
-use crate::bytes::{Sum, Writer};
+use crate::bytes::Writer;
 use crate::counters::DropReason;
 use crate::frame::{ETHERNET_LEN, IpHeader, Link, Pseudo, ip_packet, protocol};
 use crate::meta::{Checksum, FrameMeta, Gso, GsoKind, Output};

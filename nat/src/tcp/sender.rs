@@ -7,8 +7,8 @@ use super::segment::Segment;
 use super::seq::Seq;
 use std::time::Duration;
 
-/// Most payload of one frame: with headers of 40 + 60 bytes the packet is at most 65 535 long.
-const MAX_PAYLOAD: usize = 65_535 - 100;
+/// Most payload of a frame that stands for several: with its headers, 40 + 20 bytes, the packet is at most 65 535 long.
+const MAX_PAYLOAD: usize = 65_535 - 60;
 /// Most segments that one frame stands for: what the software that may have to cut it accepts.
 const MAX_SEGMENTS: usize = 64;
 /// ACKs in a row for the same byte that mean a loss (RFC 5681, 3.2).
@@ -216,9 +216,8 @@ impl Sender {
         let (seq, end) = self.sacked.gap(from);
         let end = end.map_or(to, |end| end.earlier(to));
         let span = end.distance(seq);
-        // Something is sent when nothing is under way, however small the window is.
-        let pipe = self.pipe();
-        if span == 0 || (pipe > 0 && pipe >= self.congestion.window()) {
+        // The first that is missing is sent however much is under way: all else waits for it (RFC 6675, 5, 4.3).
+        if span == 0 || (seq != self.una && self.pipe() >= self.congestion.window()) {
             return None;
         }
         let data_end = self.una + self.len;
@@ -239,7 +238,8 @@ impl Sender {
     fn plan_new(&self) -> Option<Plan> {
         let in_flight = self.in_flight();
         let available = self.len.saturating_sub(in_flight);
-        let fin_left = self.fin_queued && self.nxt.at_or_before(self.una + self.len);
+        let fin_left =
+            self.fin_queued && !self.fin_acked && self.nxt.at_or_before(self.una + self.len);
         let room = self
             .window
             .saturating_sub(in_flight)

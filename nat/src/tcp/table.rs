@@ -265,24 +265,15 @@ impl TcpTable {
         env.guests.close_flow(flow.tuple.guest);
     }
 
-    /// Takes a connection that came by a forward. False: there is none waiting.
+    /// Takes a connection that came by a forward, and begins one to the guest that `whom` says. An error: none was taken.
     pub(crate) fn accept(
         &mut self,
         env: &mut Env<'_>,
         listener: SocketId,
         whom: impl FnOnce(&mut Env<'_>, &Self, SocketAddr) -> Result<Inbound, DropReason>,
-    ) -> bool {
+    ) -> Result<(), HostError> {
         let key = self.flows.next_key();
-        let (socket, client) = match env.host.tcp_accept(listener, token(key)) {
-            Ok(accepted) => accepted,
-            Err(HostError::WouldBlock) => return false,
-            Err(HostError::NoResources) => {
-                env.counters.drop(DropReason::HostResources);
-                return false;
-            }
-            // One that went away before it was taken.
-            Err(_) => return true,
-        };
+        let (socket, client) = env.host.tcp_accept(listener, token(key))?;
         env.counters.forwarded += 1;
         let made = whom(env, self, client).and_then(|inbound| {
             env.guests.open_flow(inbound.guest, env.now)?;
@@ -293,7 +284,7 @@ impl TcpTable {
             Err(reason) => {
                 env.counters.drop(reason);
                 env.host.reset(socket);
-                return true;
+                return Ok(());
             }
         };
         let tuple = Tuple {
@@ -312,7 +303,7 @@ impl TcpTable {
         flow.syn_due = true;
         let index = self.insert(env, flow);
         self.enlist(index);
-        true
+        Ok(())
     }
 
     /// Whether a guest's end and a remote one are connected.
@@ -404,10 +395,6 @@ impl TcpTable {
 
     pub(crate) fn flows(&self, now: Duration) -> impl Iterator<Item = FlowStatus> + '_ {
         self.flows.iter().map(move |(_, flow)| flow.status(now))
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.flows.len()
     }
 }
 

@@ -17,7 +17,7 @@ const TIME_WAIT: Duration = Duration::from_secs(2);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 const MAX_KEEP_ALIVES: u8 = 4;
 /// Timeouts in a row without a sign of the guest, after which it is gone: about 100 s (RFC 9293, 3.8.3, R2).
-const MAX_SILENCE: u8 = 8;
+const MAX_SILENCE: u8 = 9;
 /// When a flow that its rate limit has stopped looks again.
 const RATE_PAUSE: Duration = Duration::from_millis(4);
 

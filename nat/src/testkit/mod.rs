@@ -1,9 +1,9 @@
 //! Both sides of a gateway, scripted: a host whose sockets are queues, and a guest that speaks by the segment.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test file uses its part")]
 mod host;
 mod lab;
 mod segment;
 
 pub(crate) use host::{FakeHost, Sent, Socket};
-pub(crate) use lab::{GATEWAY, GUEST, GUEST_MAC, Lab, REMOTE};
+pub(crate) use lab::{GATEWAY, GUEST, GUEST_MAC, Lab, READABLE, REMOTE, ip_frame};
 pub(crate) use segment::{Tcp, ack, data, fin, rst, syn};

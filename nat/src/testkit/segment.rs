@@ -6,7 +6,7 @@ use smoltcp::wire::{
 };
 
 /// A segment. What a test does not say is as usual.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Tcp {
     pub(crate) seq: u32,
     pub(crate) ack: Option<u32>,
@@ -156,5 +156,19 @@ impl Tcp {
             payload: packet.payload().to_vec(),
             gso: meta.gso.map(|gso| gso.size),
         }
+    }
+}
+
+impl std::fmt::Debug for Tcp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (flags, seq, len) = (self.flags, self.seq, self.payload.len());
+        write!(f, "{flags} seq {seq} ack {:?} len {len}", self.ack)?;
+        write!(f, " window {:?} gso {:?}", self.window, self.gso)?;
+        let options = (self.mss, self.shift, self.sack, &self.sacks);
+        write!(
+            f,
+            " options {options:?} {:x?}…",
+            &self.payload[..len.min(8)]
+        )
     }
 }

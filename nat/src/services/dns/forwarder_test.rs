@@ -200,6 +200,7 @@ fn a_server_that_refuses_or_cannot_be_reached_costs_no_time() {
         offender: None,
         icmp_type: 3,
         icmp_code: 3,
+        sequence: None,
         mtu: None,
     });
     world.event(0);

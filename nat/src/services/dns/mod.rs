@@ -11,7 +11,7 @@ mod zone;
 
 pub use cache::Limits;
 pub use forwarder::DnsCounters;
-pub(crate) use forwarder::{Client, Forwarder, Reply, Scene};
+pub(crate) use forwarder::{Client, Forwarder, Scene};
 pub use name::{Name, ParseNameError};
 pub use upstream::{MAX_SERVERS, ResolvConf};
 pub use zone::StaticRecord;

@@ -1,0 +1,222 @@
+//! What the world sends to mappings: datagrams, and errors about what was sent.
+use super::mapping::{Kind, Mapping};
+use super::table::DatagramTable;
+use crate::bytes::{Sum, set};
+use crate::counters::DropReason;
+use crate::env::Env;
+use crate::frame::{IpHeader, Pseudo, emit_datagram, emit_ip_parts, protocol};
+use crate::host::{Incoming, IncomingError, Readiness, SocketId, Token};
+use crate::icmp::{Problem, tell_of};
+use crate::meta::{Gso, GsoKind};
+use crate::slab::Key;
+use std::net::{IpAddr, SocketAddr};
+
+/// Datagrams of one socket at once: then the others have their turn.
+const BATCH: usize = 64;
+/// Errors of one socket at once.
+const MAX_ERRORS: usize = 16;
+/// Bytes of an echo message that a guest gets; a larger one is no answer to what a guest can send in one frame.
+const MAX_ECHO: usize = 65_535 - 40 - 8;
+
+impl DatagramTable {
+    /// Something happened to a mapping's socket.
+    pub(crate) fn host_event(&mut self, env: &mut Env<'_>, token: Token, ready: Readiness) {
+        let key = Key {
+            index: token.index(),
+            generation: token.generation(),
+        };
+        let Some(index) = self.mappings.live(key) else {
+            return;
+        };
+        if ready.error
+            && let Some(socket) = self.mappings.at(index).map(|mapping| mapping.socket)
+        {
+            self.drain_errors(env, index, socket);
+        }
+        if let Some(mapping) = self.mappings.at_mut(index)
+            && ready.readable
+            && !std::mem::replace(&mut mapping.listed, true)
+        {
+            self.pending.push(key);
+        }
+    }
+
+    /// Takes what has come for mappings. True: there is more.
+    pub(super) fn receive_pending(&mut self, env: &mut Env<'_>) -> bool {
+        for key in std::mem::take(&mut self.pending) {
+            let Some(index) = self.mappings.live(key) else {
+                continue;
+            };
+            let more = self.receive(env, index);
+            if let Some(mapping) = self.mappings.at_mut(index) {
+                mapping.listed = more;
+                if more {
+                    self.pending.push(key);
+                }
+            }
+        }
+        !self.pending.is_empty()
+    }
+
+    /// Takes a batch of one socket. True: there may be more.
+    fn receive(&mut self, env: &mut Env<'_>, index: u32) -> bool {
+        let Some(mapping) = self.mappings.at_mut(index) else {
+            return false;
+        };
+        let Env {
+            now,
+            config,
+            out,
+            host,
+            guests,
+            counters,
+            ..
+        } = env;
+        let socket = mapping.socket;
+        let mut sink = |incoming: Incoming<'_>| {
+            let from = incoming.from;
+            if !mapping.lets_in(from, config.policy.filtering) {
+                return counters.drop(DropReason::Filtered);
+            }
+            let allowed = guests
+                .get_mut(mapping.endpoint.guest)
+                .is_none_or(|guest| guest.may_download(*now, incoming.payload.len()));
+            if !allowed {
+                return counters.drop(DropReason::RateLimit);
+            }
+            let source = mapping.seen_from(from, config.addressing.gateway(from.ip()));
+            let link = crate::frame::Link {
+                source: config.mac,
+                destination: mapping.mac,
+            };
+            if deliver(mapping, *out, link, source, &incoming) {
+                mapping.note_received(incoming.payload.len(), *now);
+            } else {
+                counters.drop(DropReason::NoRoom);
+            }
+        };
+        match host.receive(socket, BATCH, &mut sink) {
+            Ok(count) => count >= BATCH,
+            Err(_) => false,
+        }
+    }
+
+    /// Tells the guest what the network said about what it sent.
+    pub(super) fn drain_errors(&mut self, env: &mut Env<'_>, index: u32, socket: SocketId) {
+        for _ in 0..MAX_ERRORS {
+            let Some(error) = env.host.receive_error(socket) else {
+                return;
+            };
+            let Some(mapping) = self.mappings.at(index) else {
+                return;
+            };
+            // An error about something that the guest has not sent is somebody's invention.
+            if !mapping.knows(error.destination.ip()) {
+                env.counters.drop(DropReason::Filtered);
+                continue;
+            }
+            let gateway = env.gateway_address(error.destination.ip());
+            let destination = mapping.seen_from(error.destination, gateway);
+            let guest = (mapping.endpoint.guest, mapping.mac);
+            let number = match (mapping.endpoint.kind, destination) {
+                (Kind::Udp, _) => protocol::UDP,
+                (Kind::Echo, SocketAddr::V4(_)) => protocol::ICMP,
+                (Kind::Echo, SocketAddr::V6(_)) => protocol::ICMPV6,
+            };
+            let route = (mapping.endpoint.address, destination, number);
+            let offender = error
+                .offender
+                .filter(|offender| !offender.is_loopback() && !mapping.loopback);
+            let quoted = match mapping.endpoint.kind {
+                // Length and checksum: nothing that a guest looks at.
+                Kind::Udp => [0, 8, 0, 0],
+                Kind::Echo => {
+                    let [high, low] = error.sequence.unwrap_or(0).to_be_bytes();
+                    [high, low, 0, 0]
+                }
+            };
+            tell_of(env, guest, offender, route, quoted, problem_of(&error));
+        }
+    }
+}
+
+fn problem_of(error: &IncomingError) -> Problem {
+    match error.mtu {
+        Some(mtu) => Problem::TooBig(mtu),
+        None => Problem::Other {
+            kind: error.icmp_type,
+            code: error.icmp_code,
+        },
+    }
+}
+
+impl Mapping {
+    /// A remote end as the guest knows it.
+    fn seen_from(&self, from: SocketAddr, gateway: Option<IpAddr>) -> SocketAddr {
+        match gateway {
+            Some(gateway) if self.loopback && from.ip().is_loopback() => {
+                SocketAddr::new(gateway, from.port())
+            }
+            _ => from,
+        }
+    }
+}
+
+/// Sends a datagram of the world to the guest. False: there was no room.
+pub(super) fn deliver(
+    mapping: &Mapping,
+    out: &mut dyn crate::Output,
+    link: crate::frame::Link,
+    source: SocketAddr,
+    incoming: &Incoming<'_>,
+) -> bool {
+    let to = mapping.endpoint.address;
+    let mut header = IpHeader {
+        source: source.ip(),
+        destination: to.ip(),
+        protocol: protocol::UDP,
+        // The gateway is a hop.
+        hop_limit: incoming.hop_limit.unwrap_or(64).saturating_sub(1).max(1),
+        traffic_class: incoming.traffic_class,
+    };
+    if mapping.endpoint.kind == Kind::Udp {
+        let headers = if to.is_ipv4() {
+            14 + 20 + 8
+        } else {
+            14 + 40 + 8
+        };
+        let gso = incoming
+            .segment
+            .filter(|size| usize::from(*size) < incoming.payload.len())
+            .map(|size| Gso {
+                kind: GsoKind::Udp,
+                size,
+                header_len: headers,
+            });
+        let ports = (source.port(), to.port());
+        return emit_datagram(out, link, &header, ports, incoming.payload, gso);
+    }
+    // The host's socket has its own identifier: the guest's goes back in, and the sum with it.
+    let Some(pseudo) = Pseudo::new(source.ip(), to.ip()) else {
+        return true;
+    };
+    let Some((head, rest)) = incoming.payload.split_first_chunk::<8>() else {
+        return true;
+    };
+    if rest.len() > MAX_ECHO {
+        return true;
+    }
+    let mut head = *head;
+    set(&mut head, 2, &[0, 0]);
+    set(&mut head, 4, &to.port().to_be_bytes());
+    let sum = if to.is_ipv4() {
+        header.protocol = protocol::ICMP;
+        Sum::default()
+    } else {
+        header.protocol = protocol::ICMPV6;
+        pseudo.sum(protocol::ICMPV6, incoming.payload.len())
+    };
+    let checksum = sum.bytes(&head).bytes(rest).checksum();
+    set(&mut head, 2, &checksum);
+    emit_ip_parts(out, link, &header, [&head, rest])
+}
