@@ -5,18 +5,20 @@ use std::{hint::black_box, sync::Arc};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use virtqueue::{
     Burst, DeviceQueue, DriverBuffer, DriverQueue, MemoryMap, QueueConfig, RingFeatures,
+    RingPosition,
 };
 use vm_memory::{GuestAddress, GuestMemoryMmap};
 
 const BURST: u32 = 32;
 
-fn queues(event_idx: bool) -> (DriverQueue, DeviceQueue) {
+fn queues(packed: bool, event_idx: bool) -> (DriverQueue, DeviceQueue) {
     let ram = GuestMemoryMmap::<()>::from_ranges(&[(GuestAddress(0), 64 << 20)]).expect("memory");
     let mem = MemoryMap::from_guest_memory(1, &ram).expect("a map of it");
     let features = RingFeatures {
         event_idx,
         indirect: true,
         in_order: true,
+        packed,
     };
     let config = QueueConfig {
         size: 256,
@@ -24,7 +26,7 @@ fn queues(event_idx: bool) -> (DriverQueue, DeviceQueue) {
         avail: 0x1_0000,
         used: 0x2_0000,
         features,
-        ..QueueConfig::default()
+        position: RingPosition::start(features),
     };
     let driver = DriverQueue::new(Arc::clone(&mem), &config).expect("the driver's end");
     let device = DeviceQueue::new(mem, &config).expect("the device's end");
@@ -35,26 +37,27 @@ fn queues(event_idx: bool) -> (DriverQueue, DeviceQueue) {
 fn round_trip(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("round trip of 32 chains");
     group.throughput(Throughput::Elements(u64::from(BURST)));
-    for event_idx in [false, true] {
-        let (mut driver, mut device) = queues(event_idx);
+    for (name, packed, event_idx) in [
+        ("split", false, false),
+        ("split, event_idx", false, true),
+        ("packed", true, false),
+        ("packed, event_idx", true, true),
+    ] {
+        let (mut driver, mut device) = queues(packed, event_idx);
         let mut burst = Burst::new();
         let buffer = DriverBuffer {
             addr: 0x10_0000,
             len: 76,
             writable: false,
         };
-        group.bench_function(BenchmarkId::new("event_idx", event_idx), |bencher| {
+        group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
             bencher.iter(|| {
                 for token in 0..u64::from(BURST) {
                     let _ = driver.add(&[buffer], token);
                 }
                 let _ = black_box(driver.publish());
                 let _ = device.pop_burst(&mut burst, BURST as usize);
-                for index in 0..burst.len() {
-                    if let Some(chain) = burst.chain(index) {
-                        device.complete(chain.head(), 0);
-                    }
-                }
+                device.complete_all(&burst);
                 burst.clear();
                 let _ = black_box(device.publish());
                 while let Ok(Some(used)) = driver.poll_used() {
@@ -70,7 +73,7 @@ fn round_trip(criterion: &mut Criterion) {
 fn copy(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("copy guest to guest");
     for len in [64u32, 512, 1518, 9000, 65536] {
-        let (mut driver, mut device) = queues(true);
+        let (mut driver, mut device) = queues(false, true);
         let mut burst = Burst::new();
         let source = DriverBuffer {
             addr: 0x10_0000,

@@ -21,17 +21,40 @@ pub(crate) struct Segment {
     pub(crate) len: u32,
 }
 
+/// What a completion names a chain by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Head {
+    id: u16,
+    slots: u16,
+}
+
+impl Head {
+    pub(crate) fn new(id: u16, slots: u16) -> Self {
+        Self { id, slots }
+    }
+
+    /// Index of the head descriptor; in a packed ring the buffer id.
+    #[inline]
+    pub fn id(self) -> u16 {
+        self.id
+    }
+
+    /// Places of the ring that the chain takes: in a packed ring all descriptors outside of an indirect table.
+    #[inline]
+    pub(crate) fn slots(self) -> u16 {
+        self.slots
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ChainMeta {
-    pub(crate) head: u16,
+    pub(crate) head: Head,
     /// First segment in the burst's storage; the readable ones come first, then the writable ones.
     pub(crate) first: u32,
     pub(crate) readable: u32,
     pub(crate) writable: u32,
     pub(crate) readable_len: u32,
     pub(crate) writable_len: u32,
-    /// A writable buffer was met, even an empty one.
-    pub(crate) saw_writable: bool,
 }
 
 /// Reusable storage for up to [`Burst::MAX`] chains of one queue. Holds the memory map its segments point into until
@@ -115,9 +138,9 @@ impl Burst {
         }
     }
 
-    /// Head descriptor indices, oldest chain first.
+    /// What the chains are completed by, oldest first.
     #[inline]
-    pub fn heads(&self) -> impl Iterator<Item = u16> + '_ {
+    pub fn heads(&self) -> impl Iterator<Item = Head> + '_ {
         self.chains.iter().map(|meta| meta.head)
     }
 
@@ -128,8 +151,8 @@ impl Burst {
         self.segments.clear();
     }
 
-    /// Forgets the newest `count` chains (after [`crate::DeviceQueue::unpop`]).
-    pub fn truncate(&mut self, len: usize) {
+    /// Forgets all but the oldest `len` chains.
+    pub(crate) fn truncate(&mut self, len: usize) {
         if let Some(first_gone) = self.chains.get(len) {
             self.segments.truncate(first_gone.first as usize);
             self.chains.truncate(len);
@@ -165,15 +188,15 @@ impl Burst {
 /// One descriptor chain, validated.
 #[derive(Debug, Clone, Copy)]
 pub struct Chain<'b> {
-    head: u16,
+    head: Head,
     readable: Segments<'b>,
     writable: Segments<'b>,
 }
 
 impl<'b> Chain<'b> {
-    /// Head descriptor index, as [`crate::DeviceQueue::complete`] takes it.
+    /// What it is completed by ([`crate::DeviceQueue::complete`]).
     #[inline]
-    pub fn head(&self) -> u16 {
+    pub fn head(&self) -> Head {
         self.head
     }
 

@@ -1,14 +1,30 @@
 use super::*;
 use crate::{
-    DriverBuffer, DriverQueue,
-    testing::{config, memory},
+    DriverBuffer, DriverQueue, RingFeatures,
+    testing::{config, memory, packed_config},
 };
 
+const NONE: RingFeatures = RingFeatures {
+    event_idx: false,
+    indirect: false,
+    in_order: false,
+    packed: false,
+};
 const ALL: RingFeatures = RingFeatures {
     event_idx: true,
     indirect: true,
     in_order: true,
+    packed: false,
 };
+/// Split and packed, with all other features or none.
+const KINDS: [RingFeatures; 4] = [NONE, ALL, packed(NONE), packed(ALL)];
+
+const fn packed(features: RingFeatures) -> RingFeatures {
+    RingFeatures {
+        packed: true,
+        ..features
+    }
+}
 
 fn pair(
     size: u16,
@@ -16,7 +32,11 @@ fn pair(
     start: u16,
 ) -> (Arc<MemoryMap>, DriverQueue, DeviceQueue) {
     let mem = memory(1 << 20);
-    let config = config(size, features, start);
+    let config = if features.packed {
+        packed_config(size, features)
+    } else {
+        config(size, features, start)
+    };
     let driver = DriverQueue::new(Arc::clone(&mem), &config).unwrap();
     let device = DeviceQueue::new(Arc::clone(&mem), &config).unwrap();
     (mem, driver, device)
@@ -40,7 +60,7 @@ fn writable(addr: u64, len: u32) -> DriverBuffer {
 
 #[test]
 fn a_chain_crosses_with_its_bytes_and_comes_back() {
-    for features in [RingFeatures::default(), ALL] {
+    for features in KINDS {
         let (mem, mut driver, mut device) = pair(8, features, 65533);
         let mut burst = Burst::new();
         for round in 0u8..40 {
@@ -72,53 +92,134 @@ fn a_chain_crosses_with_its_bytes_and_comes_back() {
 
 #[test]
 fn indirect_chains_need_the_feature() {
-    let (_, mut driver, mut device) = pair(8, ALL, 0);
-    let mut burst = Burst::new();
-    assert!(driver.add_indirect(0x4000, &[readable(0x8000, 10), writable(0x9000, 20)], 7));
-    let _ = driver.publish();
-    assert_eq!(device.pop_burst(&mut burst, 32), Ok(1));
-    let chain = burst.chain(0).unwrap();
-    assert_eq!((chain.readable().len(), chain.writable().len()), (10, 20));
-
-    let (_, mut driver, mut device) = pair(8, RingFeatures::default(), 0);
-    let mut burst = Burst::new();
-    assert!(driver.add_indirect(0x4000, &[readable(0x8000, 10)], 7));
-    let _ = driver.publish();
-    assert_eq!(
-        device.pop_burst(&mut burst, 32),
-        Err(QueueFault::IndirectNotNegotiated)
-    );
-    assert_eq!(device.fault(), Some(QueueFault::IndirectNotNegotiated));
+    for features in [ALL, packed(ALL)] {
+        let (_, mut driver, mut device) = pair(8, features, 0);
+        let mut burst = Burst::new();
+        let buffers = [readable(0x8000, 10), writable(0x9000, 20)];
+        assert!(driver.add_indirect(0x4000, &buffers, 7));
+        let _ = driver.publish();
+        assert_eq!(device.pop_burst(&mut burst, 32), Ok(1));
+        let chain = burst.chain(0).unwrap();
+        assert_eq!((chain.readable().len(), chain.writable().len()), (10, 20));
+        assert_eq!(driver.free(), 7, "one descriptor of the ring");
+    }
+    for features in [NONE, packed(NONE)] {
+        let (_, mut driver, mut device) = pair(8, features, 0);
+        let mut burst = Burst::new();
+        assert!(driver.add_indirect(0x4000, &[readable(0x8000, 10)], 7));
+        let _ = driver.publish();
+        assert_eq!(
+            device.pop_burst(&mut burst, 32),
+            Err(QueueFault::IndirectNotNegotiated)
+        );
+        assert_eq!(device.fault(), Some(QueueFault::IndirectNotNegotiated));
+    }
 }
 
 #[test]
 fn unpopped_chains_are_fetched_again_and_the_position_counts_them() {
-    let (_, mut driver, mut device) = pair(8, ALL, 0);
+    // Split rings count chains, packed ones descriptors: of these each chain has two.
+    for (features, start, after) in [(ALL, 0, 1), (packed(ALL), 1 << 15, 1 << 15 | 2)] {
+        let (_, mut driver, mut device) = pair(8, features, 0);
+        let mut burst = Burst::new();
+        for token in 0..4 {
+            let buffers = [readable(0x8000, 64), writable(0x8000, 64)];
+            assert!(driver.add(&buffers, token));
+        }
+        let _ = driver.publish();
+        assert_eq!(device.pop_burst(&mut burst, 32), Ok(4));
+        let at = |index| RingPosition {
+            next_avail: index,
+            next_used: index,
+        };
+        assert_eq!(device.position(), at(start));
+        device.complete(burst.chain(0).unwrap().head(), 1);
+        device.unpop(&mut burst, 1);
+        assert_eq!(burst.len(), 1);
+        burst.clear();
+        let _ = device.publish();
+        assert_eq!(device.position(), at(after));
+        assert_eq!(device.pop_burst(&mut burst, 32), Ok(3));
+        assert_eq!(driver.poll_used().unwrap().unwrap().token, 0);
+        assert_eq!(driver.poll_used(), Ok(None));
+    }
+}
+
+/// One completion for a burst, if nothing was written and the order is agreed on; else one for each chain.
+#[test]
+fn a_burst_of_a_packed_ring_in_order_is_completed_at_once() {
+    for in_order in [false, true] {
+        let features = RingFeatures {
+            in_order,
+            ..packed(NONE)
+        };
+        let (mem, mut driver, mut device) = pair(16, features, 0);
+        let mut burst = Burst::new();
+        for round in 0..20u64 {
+            for token in 0..5 {
+                let chain = [readable(0x8000, 10), readable(0x8000, 10)];
+                let buffers = &chain[..=usize::from(token % 2 == 0)];
+                assert!(driver.add(buffers, round * 5 + token));
+            }
+            let _ = driver.publish();
+            assert_eq!(device.pop_burst(&mut burst, 32), Ok(5));
+            let before = flags(&mem, 16);
+            device.complete_all(&burst);
+            assert_eq!(
+                flags(&mem, 16),
+                before,
+                "nothing is seen before it is published"
+            );
+            burst.clear();
+            let _ = device.publish();
+            let changed = flags(&mem, 16)
+                .iter()
+                .zip(before)
+                .filter(|(a, b)| **a != *b)
+                .count();
+            // The first and the last descriptor of each.
+            assert_eq!(changed, if in_order { 2 } else { 3 * 2 + 2 });
+            for token in 0..5 {
+                let used = driver.poll_used().unwrap().unwrap();
+                assert_eq!((used.token, used.written), (round * 5 + token, 0));
+            }
+            assert_eq!(driver.poll_used(), Ok(None));
+            assert_eq!(driver.free(), 16);
+        }
+    }
+}
+
+fn flags(mem: &MemoryMap, size: u16) -> Vec<u16> {
+    let flags = |index| {
+        let mut bytes = [0; 2];
+        assert!(mem.read(16 * u64::from(index) + 14, &mut bytes));
+        u16::from_le_bytes(bytes)
+    };
+    (0..size).map(flags).collect()
+}
+
+/// More completions than are kept back: the driver sees the first ones earlier, and is told of all.
+#[test]
+fn a_long_series_of_completions_is_published_whole() {
+    let (_, mut driver, mut device) = pair(256, packed(NONE), 0);
     let mut burst = Burst::new();
-    for token in 0..4 {
+    for token in 0..200 {
         assert!(driver.add(&[writable(0x8000, 64)], token));
     }
     let _ = driver.publish();
-    assert_eq!(device.pop_burst(&mut burst, 32), Ok(4));
-    assert_eq!(
-        device.position(),
-        RingPosition {
-            next_avail: 0,
-            next_used: 0
+    let mut popped = 0;
+    while popped < 200 {
+        popped += device.pop_burst(&mut burst, 50).unwrap();
+        for head in burst.heads() {
+            device.complete(head, 7);
         }
-    );
-    device.complete(burst.chain(0).unwrap().head(), 1);
-    device.unpop(3);
-    burst.clear();
-    assert!(device.publish() || ALL.event_idx);
-    assert_eq!(
-        device.position(),
-        RingPosition {
-            next_avail: 1,
-            next_used: 1
-        }
-    );
-    assert_eq!(device.pop_burst(&mut burst, 32), Ok(3));
+        burst.clear();
+    }
+    assert!(device.publish(), "the driver has not said that it polls");
+    for token in 0..200 {
+        let used = driver.poll_used().unwrap().unwrap();
+        assert_eq!((used.token, used.written), (token, 7));
+    }
 }
 
 #[test]
@@ -147,7 +248,7 @@ fn an_avail_index_beyond_the_ring_latches() {
 #[test]
 fn two_threads_pass_numbered_chains_in_order() {
     use std::{sync::mpsc, thread, time::Duration};
-    for features in [RingFeatures::default(), ALL] {
+    for features in KINDS {
         let (mem, mut driver, mut device) = pair(64, features, 0);
         let total: u64 = 300_000;
         let (kick, kicked) = mpsc::channel::<()>();

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     Burst, DeviceQueue, DriverBuffer, DriverQueue, MapError, MemoryMap, RingFeatures,
-    testing::{config, memfd, memory, region},
+    testing::{config, memfd, memory, packed_config, region},
 };
 
 fn log(size: u64) -> (Arc<DirtyLog>, File) {
@@ -139,11 +139,12 @@ proptest! {
     fn pages_that_the_device_changes_are_marked(
         steps in prop::collection::vec(step(), 1..12),
         event_idx: bool,
+        packed: bool,
         toggles in 0usize..4,
     ) {
         let mem = memory(SIZE);
-        let features = RingFeatures { event_idx, ..RingFeatures::default() };
-        let config = config(16, features, 0);
+        let features = RingFeatures { event_idx, packed, ..RingFeatures::default() };
+        let config = if packed { packed_config(16, features) } else { config(16, features, 0) };
         let mut driver = DriverQueue::new(Arc::clone(&mem), &config).unwrap();
         let (log, file) = log(SIZE / LOG_PAGE / 8);
         let mut map = Arc::clone(&mem);

@@ -5,8 +5,10 @@ use thiserror::Error;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
 pub enum QueueFault {
-    /// Size is 0, no power of two, or beyond 32768 (virtio 1.2, 2.7).
-    #[error("queue size {0} is not a power of two between 1 and 32768")]
+    /// Size is 0, beyond 32768 (virtio 1.2, 2.7), or that of a split ring and no power of two.
+    #[error(
+        "queue size {0} is not between 1 and 32768, or not the power of two that a split ring needs"
+    )]
     Size(u16),
     /// A ring area is not aligned as 2.7 demands.
     #[error("ring area at {0:#x} is misaligned")]
@@ -22,6 +24,12 @@ pub enum QueueFault {
         /// Next index to fetch.
         expected: u16,
     },
+    /// The driver made descriptors of a packed ring available that the device has not given back.
+    #[error("more descriptors are available than the ring has")]
+    Overrun,
+    /// Where a packed ring is to start lies beyond its end.
+    #[error("position {0:#x} is beyond the ring")]
+    Position(u16),
     /// An avail entry names a descriptor beyond the table.
     #[error("head descriptor {0} is beyond the table")]
     Head(u16),

@@ -3,6 +3,7 @@
 //! * [`MemoryMap`]: an immutable, generation-counted map from guest physical addresses to host memory.
 //! * [`DeviceQueue`] pops [`Burst`]s of validated descriptor chains and completes them in order.
 //! * [`DriverQueue`] is the other end, for emulated NICs, traffic generators and tests.
+//!   Both know split and packed rings ([`RingFeatures::packed`]).
 //! * [`NetHeader`] is what precedes every frame on a virtio-net ring.
 //!
 //! No Rust reference ever points into guest memory: its bytes change at any moment. Descriptors are read once into
@@ -38,6 +39,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod area;
 mod burst;
 mod chain;
 mod config;
@@ -46,14 +48,15 @@ mod device;
 mod dirty_log;
 mod driver;
 mod fault;
-mod layout;
 mod memory;
 mod net;
+mod packed;
+mod split;
 #[cfg(test)]
 mod testing;
 mod truncation;
 
-pub use burst::{Burst, Chain, Segments};
+pub use burst::{Burst, Chain, Head, Segments};
 pub use config::{QueueConfig, RingFeatures, RingPosition};
 pub use device::DeviceQueue;
 pub use dirty_log::{DirtyLog, LOG_PAGE, LogError};

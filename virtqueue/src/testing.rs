@@ -53,3 +53,28 @@ pub(crate) fn config(size: u16, features: RingFeatures, start: u16) -> QueueConf
         },
     }
 }
+
+/// A packed ring at the start of memory, at its start.
+pub(crate) fn packed_config(size: u16, features: RingFeatures) -> QueueConfig {
+    let (desc, driver, _) = DriverQueue::packed_layout(size);
+    QueueConfig {
+        size,
+        desc: 0,
+        avail: desc as u64,
+        used: (desc + driver) as u64,
+        features,
+        position: RingPosition::PACKED_START,
+    }
+}
+
+/// Numbers without a pattern, the same in every run (xorshift).
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 20).unwrap() % end
+    }
+}

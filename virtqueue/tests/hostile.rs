@@ -41,6 +41,7 @@ fn config(size: u16) -> QueueConfig {
             event_idx: true,
             indirect: true,
             in_order: true,
+            packed: false,
         },
         ..QueueConfig::default()
     }

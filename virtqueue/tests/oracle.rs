@@ -168,6 +168,7 @@ fn ours(scene: &Scene) -> Outcome {
             event_idx: scene.event_idx,
             indirect: true,
             in_order: true,
+            packed: false,
         },
         position: RingPosition {
             next_avail: scene.start,
@@ -190,7 +191,7 @@ fn ours(scene: &Scene) -> Outcome {
             assert_eq!(chain.readable().read_at(0, &mut readable), readable.len());
             let writable = chain.writable().len();
             chains.push(Verdict::Good {
-                head: chain.head(),
+                head: chain.head().id(),
                 readable,
                 writable,
             });

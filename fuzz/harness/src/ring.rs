@@ -64,9 +64,15 @@ impl Memory {
 /// A ring at the usual place, or at one of the input's.
 pub(crate) fn config(input: &mut Input<'_>) -> QueueConfig {
     let bits = input.u8();
-    let start = if bits & 8 == 0 { 0 } else { u16::MAX - 2 };
+    let packed = bits & 128 != 0;
+    // Before the end of the indices, or in the second lap.
+    let start = match (bits & 8 == 0, packed) {
+        (true, false) | (false, true) => 0,
+        (false, false) => u16::MAX - 2,
+        (true, true) => RingPosition::PACKED_START.next_avail,
+    };
     let mut config = QueueConfig {
-        size: 1 << (bits >> 4).min(6),
+        size: 1 << (bits >> 4 & 7).min(6),
         desc: DESC,
         avail: AVAIL,
         used: USED,
@@ -74,6 +80,7 @@ pub(crate) fn config(input: &mut Input<'_>) -> QueueConfig {
             event_idx: bits & 1 != 0,
             indirect: bits & 2 != 0,
             in_order: true,
+            packed,
         },
         position: RingPosition {
             next_avail: start,
@@ -154,7 +161,10 @@ fn descriptor(input: &mut Input<'_>) -> Vec<u8> {
     };
     bytes.extend(len.to_le_bytes());
     bytes.extend(u16::from(flags & 7).to_le_bytes());
-    bytes.extend(u16::from(input.u8()).to_le_bytes());
+    // The next descriptor of a split ring; the flags of a packed one, USED (bit 15) among them.
+    let next = input.u8();
+    let used = if next & 64 == 0 { 0 } else { 1 << 15 };
+    bytes.extend((u16::from(next) | used).to_le_bytes());
     bytes
 }
 

@@ -197,7 +197,7 @@ fn echo_pair(rx: &mut Ring, tx: &mut Ring) {
     let (mut sent, mut room) = (Burst::new(), Burst::new());
     while let Ok(1) = to.pop_burst(&mut room, 1) {
         let Ok(1) = from.pop_burst(&mut sent, 1) else {
-            to.unpop(1);
+            to.unpop(&mut room, 0);
             break;
         };
         let (source, target) = (sent.chain(0).unwrap(), room.chain(0).unwrap());
@@ -276,6 +276,7 @@ impl VhostUserBackendReqHandlerMut for Handler {
             event_idx: features & 1 << 29 != 0,
             indirect: features & 1 << 28 != 0,
             in_order: features & 1 << 35 != 0,
+            packed: false,
         };
         Ok(())
     }

@@ -46,6 +46,7 @@ impl QueueState {
                 event_idx: features & spec::F_EVENT_IDX != 0,
                 indirect: features & spec::F_INDIRECT_DESC != 0,
                 in_order: features & spec::F_IN_ORDER != 0,
+                packed: false,
             },
             position: RingPosition::default(),
         }

@@ -41,9 +41,7 @@ pub(super) fn complete(port: &mut Port, queue: u16, frames: &mut Frames) {
     if let Carrier::Vhost(vhost) = &mut port.carrier
         && let Some(ring) = vhost.transmit(queue)
     {
-        for head in frames.burst.heads() {
-            ring.complete(head, 0);
-        }
+        ring.complete_all(&frames.burst);
         ring.publish();
     }
     frames.clear();

@@ -6,7 +6,7 @@ use super::super::{
 };
 use super::conduct::Conduct;
 use std::{fs::File, io, sync::Arc};
-use virtqueue::{Burst, DeviceQueue, MemoryMap, QueueConfig, QueueFault, RingPosition};
+use virtqueue::{Burst, DeviceQueue, Head, MemoryMap, QueueConfig, QueueFault, RingPosition};
 
 /// A ring that the datapath owns.
 #[derive(Debug)]
@@ -26,7 +26,8 @@ pub(super) struct Ring {
 
 impl Ring {
     pub(super) fn new(start: RingStart, stats: Arc<QueueStats>) -> Result<Self, QueueFault> {
-        let mut queue = DeviceQueue::new(start.memory, &start.config)?;
+        let config = resumed(&start.memory, start.config)?;
+        let mut queue = DeviceQueue::new(start.memory, &config)?;
         queue.suppress_kicks();
         stats.set_latched(false);
         stats.set_carrying(start.enabled);
@@ -92,16 +93,22 @@ impl Ring {
         }
     }
 
-    /// Gives back the newest `count` chains.
-    pub(super) fn unpop(&mut self, count: usize) {
-        if count > 0 {
-            self.queue.unpop(u16::try_from(count).unwrap_or(u16::MAX));
+    /// Gives back all but the oldest `keep` chains of a burst.
+    pub(super) fn unpop(&mut self, burst: &mut Burst, keep: usize) {
+        if burst.len() > keep {
+            self.queue.unpop(burst, keep);
         }
     }
 
     /// Stages the completion of a chain.
-    pub(super) fn complete(&mut self, head: u16, written: u32) {
+    #[inline]
+    pub(super) fn complete(&mut self, head: Head, written: u32) {
         self.queue.complete(head, written);
+    }
+
+    /// Stages the completion of a burst into which nothing was written.
+    pub(super) fn complete_all(&mut self, burst: &Burst) {
+        self.queue.complete_all(burst);
     }
 
     /// Publishes what is staged and calls the driver if it wants that.
@@ -181,6 +188,20 @@ impl Ring {
             notify(err);
         }
     }
+}
+
+/// A packed ring goes on where its own memory says: front-ends (QEMU) know no better than where it was when it was last started,
+/// if the back-end before us has died. The used index of a split ring they read themselves.
+fn resumed(memory: &MemoryMap, config: QueueConfig) -> Result<QueueConfig, QueueFault> {
+    if !config.features.packed {
+        return Ok(config);
+    }
+    let next = DeviceQueue::used_index_in_memory(memory, &config)?;
+    let position = RingPosition {
+        next_avail: next,
+        next_used: next,
+    };
+    Ok(QueueConfig { position, ..config })
 }
 
 /// Adds one to an eventfd; false: it is unusable. A full one is as good as told.

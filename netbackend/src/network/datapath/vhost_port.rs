@@ -212,7 +212,7 @@ impl<'a> Receiver<'a> {
                 return false;
             }
             // Make room: what is completed is not needed any more, the rest is taken again.
-            self.ring.unpop(self.burst.len() - self.next);
+            self.ring.unpop(self.burst, self.next);
             self.burst.clear();
             self.next = 0;
             let mut again = self.ring.pop(self.burst, Burst::MAX, self.shared);
@@ -291,7 +291,7 @@ impl<'a> Receiver<'a> {
 
     /// Gives back unused chains, publishes the used ones, calls the driver.
     pub(super) fn finish(self) {
-        self.ring.unpop(self.burst.len() - self.next);
+        self.ring.unpop(self.burst, self.next);
         self.burst.clear();
         if self.completed {
             self.ring.publish();

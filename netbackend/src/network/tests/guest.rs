@@ -18,7 +18,7 @@ use vhost::{
 };
 use virtqueue::{
     DriverBuffer, DriverQueue, MemoryMap, NET_HEADER_LEN, NetHeader, QueueConfig, RegionSpec,
-    RingFeatures, SealPolicy,
+    RingFeatures, RingPosition, SealPolicy,
 };
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
@@ -46,6 +46,7 @@ pub(super) const MRG_RXBUF: u64 = 1 << 15;
 pub(super) const INDIRECT_DESC: u64 = 1 << 28;
 pub(super) const EVENT_IDX: u64 = 1 << 29;
 pub(super) const VERSION_1: u64 = 1 << 32;
+pub(super) const RING_PACKED: u64 = 1 << 34;
 pub(super) const IN_ORDER: u64 = 1 << 35;
 pub(super) const GUEST_USO4: u64 = 1 << 54;
 pub(super) const HOST_USO: u64 = 1 << 56;
@@ -141,20 +142,27 @@ pub(super) struct GuestRing {
 
 impl GuestRing {
     pub(super) fn new(memory: &Memory, index: u16, size: u16, features: u64) -> Self {
-        let (desc, avail, _) = DriverQueue::layout(size);
+        let packed = features & RING_PACKED != 0;
+        let (desc, avail, _) = if packed {
+            DriverQueue::packed_layout(size)
+        } else {
+            DriverQueue::layout(size)
+        };
         let start = GUEST_BASE + u64::from(index) * RING_AREA;
         let avail_at = start + desc as u64;
+        let ring_features = RingFeatures {
+            event_idx: features & EVENT_IDX != 0,
+            indirect: features & INDIRECT_DESC != 0,
+            in_order: features & IN_ORDER != 0,
+            packed,
+        };
         let config = QueueConfig {
             size,
             desc: start,
             avail: avail_at,
             used: (avail_at + avail as u64).next_multiple_of(4),
-            features: RingFeatures {
-                event_idx: features & EVENT_IDX != 0,
-                indirect: features & INDIRECT_DESC != 0,
-                in_order: features & IN_ORDER != 0,
-            },
-            position: virtqueue::RingPosition::default(),
+            features: ring_features,
+            position: RingPosition::start(ring_features),
         };
         Self {
             queue: DriverQueue::new(Arc::clone(&memory.map), &config).unwrap(),
@@ -272,7 +280,8 @@ impl Guest {
         frontend.set_features(self.spec.features).unwrap();
         frontend.set_mem_table(&[self.memory.region()]).unwrap();
         for index in 0..self.rings.len() {
-            self.start_ring(&mut frontend, index, 0);
+            let base = self.rings[index].config.position.next_avail;
+            self.start_ring(&mut frontend, index, base);
         }
         // Without REPLY_ACK, a reply to a later message says that all before it are done.
         frontend.get_features().unwrap();

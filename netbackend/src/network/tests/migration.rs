@@ -1,7 +1,7 @@
 //! The dirty log: what a live migration must not miss.
 use super::{
     Net, frame,
-    guest::{ALL, Connected, GUEST_BASE, GuestSpec, MEMORY, wait_for},
+    guest::{ALL, Connected, GUEST_BASE, GuestSpec, MEMORY, RING_PACKED, wait_for},
     introduce, mac,
 };
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -62,7 +62,13 @@ fn changed(before: &[u8], after: &[u8]) -> Vec<bool> {
 
 #[test]
 fn every_page_that_the_back_end_changes_is_logged_while_the_log_is_on() {
-    for features in [ALL, ALL & !(1 << 29), ALL & !(1 << 15)] {
+    for features in [
+        ALL,
+        ALL & !(1 << 29),
+        ALL & !(1 << 15),
+        ALL | RING_PACKED,
+        (ALL & !(1 << 29)) | RING_PACKED,
+    ] {
         let net = Net::new();
         let spec = GuestSpec {
             features,

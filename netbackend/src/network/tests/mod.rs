@@ -14,6 +14,7 @@ mod messages;
 mod migration;
 mod offloads;
 mod offloads_udp;
+mod packed;
 mod policy;
 mod raw;
 mod segmentation;

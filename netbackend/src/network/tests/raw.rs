@@ -86,11 +86,9 @@ impl Raw {
         let offered = raw.ask(GET_FEATURES).unwrap();
         let protocol = raw.ask(GET_PROTOCOL_FEATURES).unwrap();
         raw.send(SET_PROTOCOL_FEATURES, &words(&[protocol]), &[]);
-        // Not LOG_ALL.
-        assert_eq!(
-            raw.tell(SET_FEATURES, &words(&[offered & !(1 << 26)]), &[]),
-            Some(0)
-        );
+        // Not LOG_ALL, and no packed rings.
+        let acked = offered & !(1 << 26 | 1 << 34);
+        assert_eq!(raw.tell(SET_FEATURES, &words(&[acked]), &[]), Some(0));
         raw
     }
 

@@ -34,6 +34,8 @@ const RING_EVENT_IDX: u32 = 29;
 /// VHOST_USER_F_PROTOCOL_FEATURES (vhost-user.rst, "Feature negotiation").
 const PROTOCOL_FEATURES: u32 = 30;
 const VERSION_1: u32 = 32;
+/// One ring of descriptors instead of three areas (virtio 1.2, 2.8).
+const RING_PACKED: u32 = 34;
 const IN_ORDER: u32 = 35;
 /// A driver resets one queue: it reaches us as GET_VRING_BASE, and later as a new start.
 const RING_RESET: u32 = 40;
@@ -43,7 +45,7 @@ const NET_HOST_USO: u32 = 56;
 const NET_SPEED_DUPLEX: u32 = 63;
 
 /// Every feature with its name in reports. What is listed is offered, MQ only with several pairs.
-const FEATURES: [(u32, &str); 28] = [
+const FEATURES: [(u32, &str); 29] = [
     (NET_CSUM, "csum"),
     (NET_GUEST_CSUM, "guest_csum"),
     (NET_MTU, "mtu"),
@@ -66,6 +68,7 @@ const FEATURES: [(u32, &str); 28] = [
     (RING_EVENT_IDX, "event_idx"),
     (PROTOCOL_FEATURES, "protocol_features"),
     (VERSION_1, "version_1"),
+    (RING_PACKED, "ring_packed"),
     (IN_ORDER, "in_order"),
     (RING_RESET, "ring_reset"),
     (NET_GUEST_USO4, "guest_uso4"),
@@ -120,6 +123,7 @@ pub(crate) fn ring_features(bits: u64) -> RingFeatures {
         event_idx: has(bits, RING_EVENT_IDX),
         indirect: has(bits, RING_INDIRECT_DESC),
         in_order: has(bits, IN_ORDER),
+        packed: has(bits, RING_PACKED),
     }
 }
 

@@ -21,7 +21,9 @@ use tracing::debug;
 use vhost::vhost_user::{
     Error as ProtocolError, VhostUserProtocolFeatures, message::VhostUserMemoryRegion,
 };
-use virtqueue::{DirtyLog, LogError, MapError, MemoryMap, RegionSpec, RingPosition, SealPolicy};
+use virtqueue::{
+    DirtyLog, LogError, MapError, MemoryMap, RegionSpec, RingFeatures, RingPosition, SealPolicy,
+};
 
 /// Memory regions of one front-end: the limit of the kernel's vhost, and what QEMU asks for.
 pub(super) const MAX_MEM_SLOTS: u64 = 509;
@@ -208,6 +210,11 @@ impl Handler {
         Ok(ring)
     }
 
+    /// The ring layout that was negotiated; before that, the plainest.
+    pub(super) fn ring_features(&self) -> RingFeatures {
+        features::ring_features(self.features.unwrap_or_default())
+    }
+
     fn id(&self, index: u16) -> RingId {
         RingId {
             port: self.port,
@@ -255,16 +262,17 @@ impl Handler {
     pub(super) fn stop(&mut self, index: u32) -> Result<RingPosition, RequestError> {
         let narrow = self.ring(index)?.0;
         let id = self.id(narrow);
+        let features = self.ring_features();
         if !self.ring(index)?.1.running {
-            return Ok(self.ring(index)?.1.position);
+            return Ok(self.ring(index)?.1.position(features));
         }
         let answer = self.mailbox.call(Command::StopRing(id))?;
         let ring = self.ring(index)?.1;
         ring.running = false;
         if let Answer::Position(position) = answer {
-            ring.position = position;
+            ring.set_position(position);
         }
-        Ok(ring.position)
+        Ok(ring.position(features))
     }
 
     /// Lets running rings go on with the present memory, addresses and features.
@@ -388,7 +396,7 @@ impl Handler {
     /// Stops rings that lie in memory which is being taken away: the front-end's mistake, but it must
     /// not leave them behind.
     fn stop_rings_outside(&mut self, memory: &MemoryMap) -> Result<(), RequestError> {
-        let ring_features = features::ring_features(self.features.unwrap_or_default());
+        let ring_features = self.ring_features();
         for index in 0..u32::try_from(self.rings.len()).unwrap_or(u32::MAX) {
             let (_, ring) = self.ring(index)?;
             if ring.running && ring.config(memory, ring_features).is_err() {

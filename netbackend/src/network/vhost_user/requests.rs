@@ -3,7 +3,7 @@ use super::{
     features,
     handler::{Handler, MAX_MEM_SLOTS, RequestError},
     inflight,
-    ring_setup::UserAddresses,
+    ring_setup::{self, UserAddresses},
 };
 use std::fs::File;
 use vhost::{
@@ -59,8 +59,9 @@ impl VhostUserBackendReqHandlerMut for Handler {
     }
 
     fn set_vring_num(&mut self, index: u32, num: u32) -> Reply<()> {
+        let packed = self.ring_features().packed;
         let ring = self.stopped_ring(index)?;
-        ring.set_size(num).map_err(RequestError::from)?;
+        ring.set_size(num, packed).map_err(RequestError::from)?;
         let narrow = self.ring(index)?.0;
         Ok(self.start_if_ready(narrow)?)
     }
@@ -85,8 +86,9 @@ impl VhostUserBackendReqHandlerMut for Handler {
     }
 
     fn set_vring_base(&mut self, index: u32, base: u32) -> Reply<()> {
+        let packed = self.ring_features().packed;
         let ring = self.stopped_ring(index)?;
-        Ok(ring.set_base(base).map_err(RequestError::from)?)
+        Ok(ring.set_base(base, packed).map_err(RequestError::from)?)
     }
 
     fn get_vring_base(&mut self, index: u32) -> Reply<VhostUserVringState> {
@@ -94,7 +96,8 @@ impl VhostUserBackendReqHandlerMut for Handler {
         // The ring starts again with the next SET_VRING_KICK (vhost-user.rst, "Starting and
         // stopping rings").
         self.ring(index)?.1.kick = None;
-        Ok(VhostUserVringState::new(index, position.next_avail.into()))
+        let base = ring_setup::base(position, self.ring_features().packed);
+        Ok(VhostUserVringState::new(index, base))
     }
 
     fn set_vring_kick(&mut self, index: u8, fd: Option<File>) -> Reply<()> {
@@ -150,11 +153,15 @@ impl VhostUserBackendReqHandlerMut for Handler {
     }
 
     fn get_inflight_fd(&mut self, asked: &VhostUserInflight) -> Reply<(VhostUserInflight, File)> {
-        Ok(inflight::create(asked, self.rings.len()).map_err(RequestError::from)?)
+        let layout = inflight::Layout::of(self.ring_features());
+        let created = inflight::create(asked, layout, self.rings.len());
+        Ok(created.map_err(RequestError::from)?)
     }
 
     fn set_inflight_fd(&mut self, region: &VhostUserInflight, file: File) -> Reply<()> {
-        Ok(inflight::adopt(region, &file, self.rings.len()).map_err(RequestError::from)?)
+        let layout = inflight::Layout::of(self.ring_features());
+        let adopted = inflight::adopt(region, &file, layout, self.rings.len());
+        Ok(adopted.map_err(RequestError::from)?)
     }
 
     fn get_max_mem_slots(&mut self) -> Reply<u64> {

@@ -4,10 +4,15 @@ use std::{fs::File, sync::Arc};
 use thiserror::Error;
 use virtqueue::{MemoryMap, QueueConfig, RingFeatures, RingPosition};
 
+/// Virtio 1.2, 2.7 and 2.8: entries at most.
+const MAX_SIZE: u16 = 32_768;
+
 /// Why a ring cannot be described to the datapath.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(super) enum SetupError {
-    #[error("ring size {0} is not a power of two between 1 and 32768")]
+    #[error(
+        "ring size {0} is not between 1 and 32768, or not the power of two that a split ring needs"
+    )]
     Size(u32),
     #[error("ring address {0:#x} is in no memory region")]
     Address(u64),
@@ -28,8 +33,8 @@ pub(super) struct UserAddresses {
 pub(super) struct RingSetup {
     size: Option<u16>,
     pub(super) addresses: Option<UserAddresses>,
-    /// Where the ring starts; after GET_VRING_BASE, where it stopped.
-    pub(super) position: RingPosition,
+    /// Where the ring starts, if that was said; after GET_VRING_BASE, where it stopped.
+    position: Option<RingPosition>,
     /// Handed to the datapath when the ring starts.
     pub(super) kick: Option<Kick>,
     pub(super) call: Option<Arc<File>>,
@@ -42,23 +47,38 @@ pub(super) struct RingSetup {
 
 impl RingSetup {
     /// SET_VRING_NUM
-    pub(super) fn set_size(&mut self, size: u32) -> Result<(), SetupError> {
-        // Virtio 1.2, 2.7: "Queue Size ... is always a power of 2. The maximum is 32768."
-        match u16::try_from(size) {
-            Ok(narrow) if narrow.is_power_of_two() => self.size = Some(narrow),
-            _ => return Err(SetupError::Size(size)),
-        }
+    pub(super) fn set_size(&mut self, size: u32, packed: bool) -> Result<(), SetupError> {
+        // Virtio 1.2, 2.7: "Queue Size ... is always a power of 2. The maximum is 32768." 2.8 demands only the latter.
+        let fits = |size: &u16| size.is_power_of_two() || packed && (1..=MAX_SIZE).contains(size);
+        let narrow = u16::try_from(size).ok().filter(fits);
+        self.size = Some(narrow.ok_or(SetupError::Size(size))?);
         Ok(())
     }
 
     /// SET_VRING_BASE: everything before `base` is done, as we complete in order.
-    pub(super) fn set_base(&mut self, base: u32) -> Result<(), SetupError> {
-        let index = u16::try_from(base).map_err(|_| SetupError::Base(base))?;
-        self.position = RingPosition {
+    pub(super) fn set_base(&mut self, base: u32, packed: bool) -> Result<(), SetupError> {
+        let [low, high] = [base & 0xffff, base >> 16];
+        if high != 0 && !packed {
+            return Err(SetupError::Base(base));
+        }
+        // The upper half of a packed ring's is where the used descriptors go on: DPDK leaves it 0, and with nothing in flight
+        // it is the same as the lower one.
+        let index = u16::try_from(low).map_err(|_| SetupError::Base(base))?;
+        self.set_position(RingPosition {
             next_avail: index,
             next_used: index,
-        };
+        });
         Ok(())
+    }
+
+    /// Where the ring has stopped.
+    pub(super) fn set_position(&mut self, position: RingPosition) {
+        self.position = Some(position);
+    }
+
+    /// Where the ring is to start, or where it has stopped.
+    pub(super) fn position(&self, features: RingFeatures) -> RingPosition {
+        self.position.unwrap_or(RingPosition::start(features))
     }
 
     /// SET_VRING_ENABLE
@@ -88,9 +108,15 @@ impl RingSetup {
             avail: translate(user.avail)?,
             used: translate(user.used)?,
             features,
-            position: self.position,
+            position: self.position(features),
         }))
     }
+}
+
+/// What GET_VRING_BASE says of a position (vhost-user.rst, "Vring state description").
+pub(super) fn base(position: RingPosition, packed: bool) -> u32 {
+    let used = if packed { position.next_used } else { 0 };
+    u32::from(position.next_avail) | u32::from(used) << 16
 }
 
 #[cfg(test)]

@@ -108,6 +108,7 @@ impl RingWire {
                 event_idx: features & spec::F_EVENT_IDX != 0,
                 indirect: false,
                 in_order: features & spec::F_IN_ORDER != 0,
+                packed: false,
             })
         };
         // Where things lie does not depend on features, but the link wants the memory first.

@@ -9,40 +9,41 @@ use std::{
     sync::atomic::{AtomicU16, AtomicU32, Ordering},
 };
 
-use crate::{MemoryMap, QueueConfig, QueueFault};
+use crate::{
+    MemoryMap, QueueConfig, QueueFault,
+    area::{MAX_SIZE, area},
+};
 
 /// The buffer continues in `next`.
-pub(crate) const DESC_F_NEXT: u16 = 1;
+pub(in crate::split) const DESC_F_NEXT: u16 = 1;
 /// The buffer is device-writable.
-pub(crate) const DESC_F_WRITE: u16 = 2;
+pub(in crate::split) const DESC_F_WRITE: u16 = 2;
 /// The buffer is a table of descriptors.
-pub(crate) const DESC_F_INDIRECT: u16 = 4;
+pub(in crate::split) const DESC_F_INDIRECT: u16 = 4;
 /// `avail.flags`: the driver wants no interrupts.
-pub(crate) const AVAIL_F_NO_INTERRUPT: u16 = 1;
+pub(in crate::split) const AVAIL_F_NO_INTERRUPT: u16 = 1;
 /// `used.flags`: the device wants no kicks.
-pub(crate) const USED_F_NO_NOTIFY: u16 = 1;
+pub(in crate::split) const USED_F_NO_NOTIFY: u16 = 1;
 /// Bytes of a descriptor.
-pub(crate) const DESC_SIZE: usize = 16;
+pub(in crate::split) const DESC_SIZE: usize = 16;
 /// Bytes of a used element.
 const USED_SIZE: u32 = 8;
 /// Used elements in a cache line.
 const USED_PER_LINE: usize = 8;
 /// The same, as descriptors count bytes.
-pub(crate) const DESC_SIZE_U32: u32 = 16;
-/// Entries at most (2.7).
-pub(crate) const MAX_SIZE: u16 = 32768;
+pub(in crate::split) const DESC_SIZE_U32: u32 = 16;
 
 /// A private copy of one descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Descriptor {
-    pub(crate) addr: u64,
-    pub(crate) len: u32,
-    pub(crate) flags: u16,
-    pub(crate) next: u16,
+pub(in crate::split) struct Descriptor {
+    pub(in crate::split) addr: u64,
+    pub(in crate::split) len: u32,
+    pub(in crate::split) flags: u16,
+    pub(in crate::split) next: u16,
 }
 
 impl Descriptor {
-    pub(crate) fn has(self, flag: u16) -> bool {
+    pub(in crate::split) fn has(self, flag: u16) -> bool {
         self.flags & flag != 0
     }
 
@@ -57,7 +58,7 @@ impl Descriptor {
         }
     }
 
-    pub(crate) fn encode(self) -> [u8; DESC_SIZE] {
+    pub(in crate::split) fn encode(self) -> [u8; DESC_SIZE] {
         let mut bytes = [0; DESC_SIZE];
         bytes[0..8].copy_from_slice(&self.addr.to_le_bytes());
         bytes[8..12].copy_from_slice(&self.len.to_le_bytes());
@@ -70,8 +71,8 @@ impl Descriptor {
 /// The three areas of one ring, resolved and checked once. Addresses stay valid while the memory map they came from lives: whoever
 /// holds a `Ring` holds that map too.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Ring {
-    pub(crate) size: u16,
+pub(in crate::split) struct Ring {
+    pub(in crate::split) size: u16,
     desc: NonNull<u8>,
     avail: NonNull<u8>,
     used: NonNull<u8>,
@@ -81,7 +82,7 @@ pub(crate) struct Ring {
 unsafe impl Send for Ring {}
 
 impl Ring {
-    pub(crate) fn new(mem: &MemoryMap, config: &QueueConfig) -> Result<Self, QueueFault> {
+    pub(in crate::split) fn new(mem: &MemoryMap, config: &QueueConfig) -> Result<Self, QueueFault> {
         let size = config.size;
         if size == 0 || size > MAX_SIZE || !size.is_power_of_two() {
             return Err(QueueFault::Size(size));
@@ -123,48 +124,48 @@ impl Ring {
 
     /// `avail.flags`
     #[inline]
-    pub(crate) fn avail_flags(&self) -> &AtomicU16 {
+    pub(in crate::split) fn avail_flags(&self) -> &AtomicU16 {
         self.u16_at(self.avail, 0)
     }
     /// `avail.idx`
     #[inline]
-    pub(crate) fn avail_idx(&self) -> &AtomicU16 {
+    pub(in crate::split) fn avail_idx(&self) -> &AtomicU16 {
         self.u16_at(self.avail, 2)
     }
     /// `avail.ring[index mod size]`
     #[inline]
-    pub(crate) fn avail_slot(&self, index: u16) -> &AtomicU16 {
+    pub(in crate::split) fn avail_slot(&self, index: u16) -> &AtomicU16 {
         self.u16_at(self.avail, 4 + 2 * self.slot(index))
     }
     /// `avail.used_event`
     #[inline]
-    pub(crate) fn used_event(&self) -> &AtomicU16 {
+    pub(in crate::split) fn used_event(&self) -> &AtomicU16 {
         self.u16_at(self.avail, 4 + 2 * usize::from(self.size))
     }
     /// `used.flags`
     #[inline]
-    pub(crate) fn used_flags(&self) -> &AtomicU16 {
+    pub(in crate::split) fn used_flags(&self) -> &AtomicU16 {
         self.u16_at(self.used, 0)
     }
     /// `used.idx`
     #[inline]
-    pub(crate) fn used_idx(&self) -> &AtomicU16 {
+    pub(in crate::split) fn used_idx(&self) -> &AtomicU16 {
         self.u16_at(self.used, 2)
     }
     /// `used.avail_event`
     #[inline]
-    pub(crate) fn avail_event(&self) -> &AtomicU16 {
+    pub(in crate::split) fn avail_event(&self) -> &AtomicU16 {
         self.u16_at(self.used, 4 + 8 * usize::from(self.size))
     }
 
     /// Where the device writes, and how many bytes.
-    pub(crate) fn used_area(&self) -> (NonNull<u8>, u64) {
+    pub(in crate::split) fn used_area(&self) -> (NonNull<u8>, u64) {
         (self.used, area_sizes(self.size).2 as u64)
     }
 
     /// Writes `used.ring[index mod size]`; visible to the driver once `used.idx` passes it.
     #[inline]
-    pub(crate) fn store_used(&self, index: u16, id: u32, len: u32) {
+    pub(in crate::split) fn store_used(&self, index: u16, id: u32, len: u32) {
         let offset = 4 + 8 * self.slot(index);
         self.u32_at(self.used, offset)
             .store(id.to_le(), Ordering::Relaxed);
@@ -174,7 +175,7 @@ impl Ring {
 
     /// Begins to load the lines of `count` used elements from `index`, to be written.
     #[inline]
-    pub(crate) fn prefetch_used(&self, index: u16, count: u16) {
+    pub(in crate::split) fn prefetch_used(&self, index: u16, count: u16) {
         for element in (0..count).step_by(USED_PER_LINE) {
             let offset = 4 + 8 * self.slot(index.wrapping_add(element));
             if let Some(place) = NonNull::new(self.used.as_ptr().wrapping_add(offset)) {
@@ -185,7 +186,7 @@ impl Ring {
 
     /// Reads `used.ring[index mod size]`: id and length.
     #[inline]
-    pub(crate) fn load_used(&self, index: u16) -> (u32, u32) {
+    pub(in crate::split) fn load_used(&self, index: u16) -> (u32, u32) {
         let offset = 4 + 8 * self.slot(index);
         let id = self.u32_at(self.used, offset).load(Ordering::Relaxed);
         let len = self.u32_at(self.used, offset + 4).load(Ordering::Relaxed);
@@ -193,7 +194,7 @@ impl Ring {
     }
 
     /// The descriptor table as a table to walk.
-    pub(crate) fn table(&self) -> Table {
+    pub(in crate::split) fn table(&self) -> Table {
         Table {
             base: self.desc,
             len: self.size,
@@ -201,7 +202,7 @@ impl Ring {
     }
 
     /// Writes descriptor `index` (masked) of the table.
-    pub(crate) fn store_descriptor(&self, index: u16, descriptor: Descriptor) {
+    pub(in crate::split) fn store_descriptor(&self, index: u16, descriptor: Descriptor) {
         let offset = DESC_SIZE * self.slot(index);
         // SAFETY: the offset is masked to the table that `new` checked.
         let place = unsafe { self.desc.add(offset) };
@@ -212,26 +213,26 @@ impl Ring {
 
 /// A table of descriptors in guest memory: a ring's own or an indirect one.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Table {
+pub(in crate::split) struct Table {
     base: NonNull<u8>,
     len: u16,
 }
 
 impl Table {
     /// An indirect table of `len` descriptors, which must lie within one region.
-    pub(crate) fn indirect(mem: &MemoryMap, addr: u64, len: u16) -> Option<Self> {
+    pub(in crate::split) fn indirect(mem: &MemoryMap, addr: u64, len: u16) -> Option<Self> {
         let base = mem.contiguous(addr, u64::from(len) * DESC_SIZE as u64)?;
         Some(Self { base, len })
     }
 
     #[inline]
-    pub(crate) fn len(self) -> u16 {
+    pub(in crate::split) fn len(self) -> u16 {
         self.len
     }
 
     /// Begins to load descriptor `index`, if there is one.
     #[inline]
-    pub(crate) fn prefetch(self, index: u16) {
+    pub(in crate::split) fn prefetch(self, index: u16) {
         if index < self.len {
             let place = self
                 .base
@@ -249,7 +250,7 @@ impl Table {
         clippy::cast_ptr_alignment,
         reason = "alignment is looked at before it is relied on"
     )]
-    pub(crate) fn load(self, index: u16) -> Option<Descriptor> {
+    pub(in crate::split) fn load(self, index: u16) -> Option<Descriptor> {
         if index >= self.len {
             return None;
         }
@@ -279,29 +280,8 @@ impl Table {
     }
 }
 
-fn area(mem: &MemoryMap, addr: u64, len: usize, align: u64) -> Result<NonNull<u8>, QueueFault> {
-    if !addr.is_multiple_of(align) {
-        return Err(QueueFault::Misaligned(addr));
-    }
-    let host = mem
-        .contiguous(addr, len as u64)
-        .ok_or(QueueFault::RingUnmapped(addr))?;
-    // Mappings are page-aligned at both ends, so an aligned guest address is an aligned host address.
-    if (host.as_ptr() as u64).is_multiple_of(align) {
-        Ok(host)
-    } else {
-        Err(QueueFault::Misaligned(addr))
-    }
-}
-
 /// Bytes of the descriptor, avail and used areas of `size` entries, event indices included (2.7).
 pub(crate) fn area_sizes(size: u16) -> (usize, usize, usize) {
     let n = usize::from(size);
     (DESC_SIZE * n, 6 + 2 * n, 6 + 8 * n)
-}
-
-/// Whether a peer that asked to hear of `event` must be told when the index goes from `old` to `new` (2.7.7.1, 2.7.10.1).
-#[inline]
-pub(crate) fn need_event(event: u16, new: u16, old: u16) -> bool {
-    new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
 }

@@ -1,0 +1,246 @@
+//! Device side of a packed ring (virtio 1.2, 2.8).
+//!
+//! # Theory of operation
+//! Available descriptors are recognised by their flags, one acquire load each; the rest is as in a split ring: chains are copied
+//! into private memory and validated there. Completions are kept in private memory until they are published, and then written in
+//! the order of the ring, one after the other without a pause: the driver, for which the first cache line is still on its way,
+//! finds all of them, and whatever kills the device, the ring is in a state that the next one understands. (With the flags of the
+//! first written last, used descriptors could be left behind one that never is.)
+//!
+//! Where nothing was written into the buffers and VIRTIO_F_IN_ORDER is negotiated, one used descriptor completes all of a burst
+//! (2.8.8).
+//!
+//! Drivers look at the first descriptor of what is completed and skip the others. We mark the last one used as well, and keep
+//! in Element Address, which is unused in a used descriptor (2.8.6), how many are completed: so the ring can be recovered after a
+//! crash of the device (see `resume`).
+
+use std::sync::{
+    Arc,
+    atomic::{Ordering, fence},
+};
+
+use super::{
+    chain::read_chain,
+    cursor::Cursor,
+    layout::{DESC_F_WRITE, Event, Ring, Word},
+};
+use crate::{
+    Burst, Head, MemoryMap, QueueConfig, QueueFault, RingFeatures, RingPosition, burst::ChainMeta,
+};
+
+/// Completions that are kept before they are written at the latest: those of a whole burst.
+const STAGED: usize = Burst::MAX;
+
+/// The device's end of a packed virtqueue.
+#[derive(Debug)]
+pub(crate) struct Device {
+    ring: Ring,
+    features: RingFeatures,
+    /// Next descriptor to look at.
+    next_avail: Cursor,
+    /// Where the next used descriptor goes.
+    next_used: Cursor,
+    /// Completions that are not yet written, and how many bytes each wrote.
+    staged: Vec<(Head, u32)>,
+    /// Descriptors that these complete.
+    staged_slots: u16,
+    /// Descriptors completed in the ring since the driver's wish was last looked at.
+    unannounced: u16,
+    /// Descriptors popped and not completed.
+    in_flight: u16,
+    fault: Option<QueueFault>,
+    mem: Arc<MemoryMap>,
+}
+
+impl Device {
+    pub(crate) fn new(mem: Arc<MemoryMap>, config: &QueueConfig) -> Result<Self, QueueFault> {
+        let ring = Ring::new(&mem, config)?;
+        Ok(Self {
+            next_avail: ring.cursor(config.position.next_avail)?,
+            next_used: ring.cursor(config.position.next_used)?,
+            ring,
+            features: config.features,
+            staged: Vec::with_capacity(STAGED),
+            staged_slots: 0,
+            unannounced: 0,
+            in_flight: 0,
+            fault: None,
+            mem,
+        })
+    }
+
+    pub(crate) fn pop_burst(&mut self, burst: &mut Burst, max: usize) -> Result<usize, QueueFault> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        let mut word = self.ring.load(self.next_avail.index);
+        if !word.is_available(self.next_avail.wrap) || max == 0 || !burst.hold(&self.mem) {
+            return Ok(0);
+        }
+        let mut popped = 0;
+        while popped < max && word.is_available(self.next_avail.wrap) && !burst.is_full() {
+            match self.take(word, burst) {
+                Ok(slots) => {
+                    self.next_avail = self.next_avail.after(slots, self.ring.size);
+                    self.in_flight += slots;
+                    popped += 1;
+                }
+                Err(fault) => {
+                    self.fault = Some(fault);
+                    return if popped == 0 { Err(fault) } else { Ok(popped) };
+                }
+            }
+            word = self.ring.load(self.next_avail.index);
+        }
+        Ok(popped)
+    }
+
+    /// Reads the available chain that begins with `word`; returns how many descriptors it takes.
+    #[inline]
+    fn take(&self, word: Word, burst: &mut Burst) -> Result<u16, QueueFault> {
+        // Descriptors that were popped, and those whose completion is not yet written, are not the driver's.
+        let room = self.ring.size - self.in_flight - self.staged_slots;
+        if room == 0 {
+            return Err(QueueFault::Overrun);
+        }
+        let first = (self.next_avail, word);
+        read_chain(&self.mem, &self.ring, self.features, first, room, burst)
+    }
+
+    /// Gives back popped and not completed chains of `slots` descriptors in all.
+    pub(crate) fn unpop(&mut self, slots: u16) {
+        let slots = slots.min(self.in_flight);
+        self.next_avail = self.next_avail.before(slots, self.ring.size);
+        self.in_flight -= slots;
+    }
+
+    /// Stages the completion of one chain.
+    #[inline]
+    pub(crate) fn complete(&mut self, head: Head, written: u32) {
+        let slots = head.slots();
+        if slots == 0 || slots > self.in_flight {
+            debug_assert!(false, "completion without a popped chain");
+            return;
+        }
+        if self.staged.len() == STAGED {
+            self.flush();
+        }
+        self.in_flight -= slots;
+        self.staged_slots += slots;
+        self.staged.push((head, written));
+    }
+
+    /// Stages the completion of chains into which nothing was written.
+    pub(crate) fn complete_unwritten(&mut self, chains: &[ChainMeta]) {
+        if self.features.in_order
+            && let Some(last) = chains.last()
+        {
+            let slots = chains.iter().map(|chain| chain.head.slots()).sum();
+            self.complete(Head::new(last.head.id(), slots), 0);
+            return;
+        }
+        for chain in chains {
+            self.complete(chain.head, 0);
+        }
+    }
+
+    /// Writes used descriptors.
+    #[inline]
+    fn flush(&mut self) {
+        let start = self.next_used;
+        for &(head, written) in &self.staged {
+            let at = self.next_used;
+            // 2.8.6: WRITE says that `len` counts.
+            let wrote = if written > 0 { DESC_F_WRITE } else { 0 };
+            let slots = head.slots();
+            let used = |at: Cursor| Word {
+                len: written,
+                id: head.id(),
+                flags: Word::used_flags(at.wrap) | wrote,
+            };
+            if slots > 1 {
+                // Before the driver owns it.
+                let last = at.after(slots - 1, self.ring.size);
+                self.ring.store_whole(last.index, slots.into(), used(last));
+            }
+            self.ring.store_whole(at.index, slots.into(), used(at));
+            self.next_used = at.after(slots, self.ring.size);
+        }
+        if self.mem.logs() {
+            self.mark(self.ring.ranges(start, self.staged_slots));
+        }
+        self.staged.clear();
+        let slots = std::mem::take(&mut self.staged_slots);
+        self.unannounced = self.unannounced.saturating_add(slots);
+    }
+
+    /// Publishes staged completions; true: the driver wants a notification.
+    pub(crate) fn publish(&mut self) -> bool {
+        self.flush();
+        let slots = std::mem::take(&mut self.unannounced);
+        if slots == 0 {
+            return false;
+        }
+        // Used descriptors must be visible before the driver's wish is read, or both sides go to sleep.
+        fence(Ordering::SeqCst);
+        let event = self.ring.driver_event();
+        event.is_due(self.next_used, slots, self.ring.size)
+    }
+
+    /// Tells the driver not to kick.
+    pub(crate) fn suppress_kicks(&mut self) {
+        self.set_event(Event::Disable);
+    }
+
+    /// Asks for kicks again; true: more became available meanwhile.
+    pub(crate) fn arm_kicks(&mut self) -> bool {
+        if self.fault.is_some() {
+            return false;
+        }
+        self.set_event(if self.features.event_idx {
+            Event::Desc(self.next_avail)
+        } else {
+            Event::Enable
+        });
+        // The wish must be visible before the descriptor is read again, or a kick is lost.
+        fence(Ordering::SeqCst);
+        let word = self.ring.load(self.next_avail.index);
+        word.is_available(self.next_avail.wrap)
+    }
+
+    fn set_event(&self, event: Event) {
+        self.ring.set_device_event(event);
+        if self.mem.logs() {
+            self.mark([self.ring.device_area()]);
+        }
+    }
+
+    #[cold]
+    fn mark<const N: usize>(&self, ranges: [(std::ptr::NonNull<u8>, u64); N]) {
+        for (host, len) in ranges {
+            self.mem.mark_host(host, len);
+        }
+    }
+
+    /// Where the ring stands; popped chains not completed count as not fetched, completions not written as not made.
+    pub(crate) fn position(&self) -> RingPosition {
+        let size = self.ring.size;
+        RingPosition {
+            next_avail: self.next_avail.before(self.in_flight, size).encode(),
+            next_used: self.next_used.encode(),
+        }
+    }
+
+    pub(crate) fn memory(&self) -> &Arc<MemoryMap> {
+        &self.mem
+    }
+
+    #[inline]
+    pub(crate) fn fault(&self) -> Option<QueueFault> {
+        self.fault
+    }
+
+    pub(crate) fn size(&self) -> u16 {
+        self.ring.size
+    }
+}

@@ -1,0 +1,247 @@
+//! Device side of a split ring (virtio 1.2, 2.7).
+//!
+//! # Theory of operation
+//! The avail index is loaded once per burst and cached. Chains are copied descriptor by descriptor into private memory and
+//! validated there. Completions are staged: used elements are written as they come, and one release store publishes them all.
+//! Chains complete in the order in which they were popped, so the ring can be recovered from its used index alone.
+//!
+//! The first fault latches the queue: fetching ends, chains popped before may still be completed, and nothing else of the
+//! device is touched. Without the latch a broken ring would report the same fault for ever.
+
+use std::sync::{
+    Arc,
+    atomic::{Ordering, fence},
+};
+
+use super::{
+    chain::read_chain,
+    layout::{AVAIL_F_NO_INTERRUPT, Ring, USED_F_NO_NOTIFY},
+};
+use crate::{
+    Burst, Head, MemoryMap, QueueConfig, QueueFault, RingFeatures, RingPosition, area::need_event,
+};
+
+/// The device's end of a split virtqueue.
+#[derive(Debug)]
+pub(crate) struct Device {
+    ring: Ring,
+    features: RingFeatures,
+    /// Next avail entry to fetch.
+    next_avail: u16,
+    /// Avail index as last seen.
+    avail_seen: u16,
+    /// Used index as last published.
+    used: u16,
+    /// Completions written behind `used`, not yet published.
+    staged: u16,
+    /// Chains popped and not completed.
+    in_flight: u16,
+    fault: Option<QueueFault>,
+    mem: Arc<MemoryMap>,
+}
+
+impl Device {
+    /// Resolves and checks the three ring areas.
+    pub(crate) fn new(mem: Arc<MemoryMap>, config: &QueueConfig) -> Result<Self, QueueFault> {
+        let ring = Ring::new(&mem, config)?;
+        Ok(Self {
+            ring,
+            features: config.features,
+            next_avail: config.position.next_avail,
+            avail_seen: config.position.next_avail,
+            used: config.position.next_used,
+            staged: 0,
+            in_flight: 0,
+            fault: None,
+            mem,
+        })
+    }
+
+    /// Appends up to `max` available chains to `burst` and returns their number. 0: none available, or the burst is full.
+    /// A fault latches: chains before it are still returned, every later call returns the fault.
+    pub(crate) fn pop_burst(&mut self, burst: &mut Burst, max: usize) -> Result<usize, QueueFault> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        if self.next_avail == self.avail_seen && !self.refresh()? {
+            return Ok(0);
+        }
+        if !burst.hold(&self.mem) {
+            return Ok(0);
+        }
+        self.prefetch(max);
+        let mut popped = 0;
+        while popped < max && self.next_avail != self.avail_seen && !burst.is_full() {
+            let head = u16::from_le(
+                self.ring
+                    .avail_slot(self.next_avail)
+                    .load(Ordering::Relaxed),
+            );
+            if let Err(fault) = read_chain(&self.mem, &self.ring, self.features, head, burst) {
+                self.fault = Some(fault);
+                return if popped == 0 { Err(fault) } else { Ok(popped) };
+            }
+            self.next_avail = self.next_avail.wrapping_add(1);
+            self.in_flight += 1;
+            popped += 1;
+        }
+        Ok(popped)
+    }
+
+    /// Begins to load the descriptors that a burst starts with. They were written by another CPU, one after the other they
+    /// would be waited for.
+    #[inline]
+    fn prefetch(&self, max: usize) {
+        let there = usize::from(self.avail_seen.wrapping_sub(self.next_avail));
+        let table = self.ring.table();
+        for ahead in (0..self.ring.size).take(max.min(there).min(Burst::MAX)) {
+            let slot = self.ring.avail_slot(self.next_avail.wrapping_add(ahead));
+            table.prefetch(u16::from_le(slot.load(Ordering::Relaxed)));
+        }
+        // And the places of their completions, which the driver has read last.
+        let next = self
+            .used
+            .wrapping_add(self.staged)
+            .wrapping_add(self.in_flight);
+        let count = u16::try_from(max.min(there)).unwrap_or(self.ring.size);
+        self.ring.prefetch_used(next, count.min(self.ring.size));
+    }
+
+    /// Loads the avail index; true: there is something to fetch.
+    #[inline]
+    fn refresh(&mut self) -> Result<bool, QueueFault> {
+        // Acquire: pairs with the driver's release of the index; ring slots and descriptors are read after it.
+        let index = u16::from_le(self.ring.avail_idx().load(Ordering::Acquire));
+        let new = index.wrapping_sub(self.next_avail);
+        // Entries that were popped and not completed still occupy the ring.
+        if new > self.ring.size - self.in_flight.min(self.ring.size) {
+            let fault = QueueFault::AvailIndex {
+                index,
+                expected: self.next_avail,
+            };
+            self.fault = Some(fault);
+            return Err(fault);
+        }
+        self.avail_seen = index;
+        Ok(new != 0)
+    }
+
+    /// Gives back the newest `count` popped and not completed chains.
+    pub(crate) fn unpop(&mut self, count: u16) {
+        let count = count.min(self.in_flight);
+        self.next_avail = self.next_avail.wrapping_sub(count);
+        self.in_flight -= count;
+    }
+
+    /// Stages the completion of chain `head` with `written` bytes.
+    #[inline]
+    pub(crate) fn complete(&mut self, head: Head, written: u32) {
+        if self.in_flight == 0 {
+            debug_assert!(false, "completion without a popped chain");
+            return;
+        }
+        self.ring.store_used(
+            self.used.wrapping_add(self.staged),
+            u32::from(head.id()),
+            written,
+        );
+        self.in_flight -= 1;
+        self.staged += 1;
+    }
+
+    /// Publishes staged completions with one release store; true: the driver wants a notification.
+    #[must_use]
+    pub(crate) fn publish(&mut self) -> bool {
+        if self.staged == 0 {
+            return false;
+        }
+        let old = self.used;
+        self.used = old.wrapping_add(self.staged);
+        self.staged = 0;
+        // Release: used elements and buffer contents are visible before the index.
+        self.ring
+            .used_idx()
+            .store(self.used.to_le(), Ordering::Release);
+        self.mark_used_area();
+        // The index must be visible before the driver's wish is read, or both sides go to sleep (2.7.7.2).
+        fence(Ordering::SeqCst);
+        if self.features.event_idx {
+            let event = u16::from_le(self.ring.used_event().load(Ordering::Relaxed));
+            need_event(event, self.used, old)
+        } else {
+            u16::from_le(self.ring.avail_flags().load(Ordering::Relaxed)) & AVAIL_F_NO_INTERRUPT
+                == 0
+        }
+    }
+
+    /// Tells the driver not to kick (while polling).
+    pub(crate) fn suppress_kicks(&mut self) {
+        // With EVENT_IDX the flag is ignored (2.7.10): the event index simply stays behind, and a driver that passes it
+        // once in 65536 entries costs one spurious kick.
+        if !self.features.event_idx {
+            self.ring
+                .used_flags()
+                .store(USED_F_NO_NOTIFY.to_le(), Ordering::Relaxed);
+            self.mark_used_area();
+        }
+    }
+
+    /// The dirty log hears of the whole used area, a page or two for the sizes that guests have: it is only there while a
+    /// guest migrates. Its guest address is that of the ring (`log_guest_addr` of SET_VRING_ADDR says the same).
+    #[inline]
+    fn mark_used_area(&self) {
+        if self.mem.logs() {
+            let (host, len) = self.ring.used_area();
+            self.mem.mark_host(host, len);
+        }
+    }
+
+    /// Asks for kicks again; true: more became available meanwhile, process before sleeping. A broken avail index counts as
+    /// more: the next pop reports it.
+    #[must_use]
+    pub(crate) fn arm_kicks(&mut self) -> bool {
+        if self.fault.is_some() {
+            return false;
+        }
+        if self.features.event_idx {
+            self.ring
+                .avail_event()
+                .store(self.next_avail.to_le(), Ordering::Relaxed);
+        } else {
+            self.ring.used_flags().store(0, Ordering::Relaxed);
+        }
+        self.mark_used_area();
+        // The wish must be visible before the index is read again, or a kick is lost (2.7.10.1).
+        fence(Ordering::SeqCst);
+        u16::from_le(self.ring.avail_idx().load(Ordering::Acquire)) != self.next_avail
+    }
+
+    /// Where the ring stands; popped chains not completed count as not fetched.
+    pub(crate) fn position(&self) -> RingPosition {
+        RingPosition {
+            next_avail: self.next_avail.wrapping_sub(self.in_flight),
+            next_used: self.used,
+        }
+    }
+
+    pub(crate) fn memory(&self) -> &Arc<MemoryMap> {
+        &self.mem
+    }
+
+    /// The fault that latched this queue.
+    #[inline]
+    pub(crate) fn fault(&self) -> Option<QueueFault> {
+        self.fault
+    }
+
+    /// Entries.
+    pub(crate) fn size(&self) -> u16 {
+        self.ring.size
+    }
+
+    /// The used index in guest memory.
+    pub(crate) fn used_index(mem: &MemoryMap, config: &QueueConfig) -> Result<u16, QueueFault> {
+        let ring = Ring::new(mem, config)?;
+        Ok(u16::from_le(ring.used_idx().load(Ordering::Acquire)))
+    }
+}
