@@ -149,6 +149,9 @@ pub(crate) struct Rings {
     /// Mergeable receive buffers: 2 KiB each, and a frame takes as many as it needs, in both directions.
     #[arg(long)]
     pub(crate) mergeable: bool,
+    /// Packed rings that complete in order, instead of split ones.
+    #[arg(long)]
+    pub(crate) packed: bool,
     /// Guest memory in huge pages of 2 MiB.
     #[arg(long)]
     pub(crate) huge_pages: bool,

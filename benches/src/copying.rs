@@ -54,7 +54,7 @@ struct Guest {
 impl Guest {
     fn new(shape: Shape, pages: Pages, len: u32, writable: bool) -> anyhow::Result<Self> {
         let memory = Memory::new(shape.extent(BUFFERS), pages)?;
-        let mut ring = Ring::new(&memory, 0, BUFFERS, shape)?;
+        let mut ring = Ring::new(&memory, 0, BUFFERS, shape, false)?;
         // Written once, or reading would find one and the same page of zeros everywhere.
         ring.write_all(memory.map(), &vec![0x5a; usize::try_from(len)?])?;
         for slot in ring.slots() {

@@ -16,6 +16,8 @@ use crate::{
 };
 
 const VERSION_1: u64 = 1 << 32;
+/// VIRTIO_F_RING_PACKED and VIRTIO_F_IN_ORDER.
+const PACKED: u64 = 1 << 34 | 1 << 35;
 const PROTOCOL_FEATURES: u64 = VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits();
 /// VIRTIO_NET_F_CSUM, GUEST_CSUM, GUEST_TSO4, HOST_TSO4 (virtio 1.2, 5.1.3): what GSO frames need.
 const GSO: u64 = 1 << 0 | 1 << 1 | 1 << 7 | 1 << 11;
@@ -34,6 +36,8 @@ pub struct Options {
     pub pages: Pages,
     /// Buffers have 2 KiB and a frame takes as many as it needs, in both directions. Otherwise each frame has one of its size.
     pub mergeable: bool,
+    /// Packed rings that complete in order, instead of split ones.
+    pub packed: bool,
 }
 
 impl Options {
@@ -44,6 +48,7 @@ impl Options {
             frame,
             pages: Pages::Normal,
             mergeable: false,
+            packed: false,
         }
     }
 
@@ -54,7 +59,8 @@ impl Options {
             FrameKind::Gso => GSO,
         };
         let mergeable = if self.mergeable { MERGEABLE } else { 0 };
-        VERSION_1 | offloads | mergeable
+        let packed = if self.packed { PACKED } else { 0 };
+        VERSION_1 | offloads | mergeable | packed
     }
 }
 
@@ -114,8 +120,8 @@ impl FrontEnd {
         };
         let memory = Memory::new(received.extent(size) + sent.extent(size), options.pages)?;
         Ok(Self {
-            rx: Ring::new(&memory, 0, size, received)?,
-            tx: Ring::new(&memory, 1, size, sent)?,
+            rx: Ring::new(&memory, 0, size, received, options.packed)?,
+            tx: Ring::new(&memory, 1, size, sent, options.packed)?,
             memory,
             mergeable: options.mergeable,
             session: None,
@@ -160,7 +166,7 @@ fn negotiate(session: &mut Frontend, needed: u64) -> anyhow::Result<bool> {
 fn start(session: &mut Frontend, index: usize, ring: &Ring) -> anyhow::Result<()> {
     let config = &ring.config;
     session.set_vring_num(index, config.size)?;
-    session.set_vring_base(index, 0)?;
+    session.set_vring_base(index, config.position.next_avail)?;
     session.set_vring_addr(
         index,
         &VringConfigData {

@@ -134,6 +134,7 @@ fn meet(sockets: &[Endpoint], rings: &Rings, frame: FrameKind) -> anyhow::Result
         frame,
         pages: pages(rings.huge_pages),
         mergeable: rings.mergeable,
+        packed: rings.packed,
     };
     sockets
         .iter()

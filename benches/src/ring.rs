@@ -2,7 +2,8 @@
 
 use std::{collections::VecDeque, os::fd::AsRawFd, sync::Arc, time::Duration};
 
-use virtqueue::{DriverBuffer, DriverQueue, MemoryMap, QueueConfig};
+use anyhow::ensure;
+use virtqueue::{DriverBuffer, DriverQueue, MemoryMap, QueueConfig, RingFeatures, RingPosition};
 use vmm_sys_util::{
     epoll::{ControlOperation, Epoll, EpollEvent, EventSet},
     eventfd::{EFD_NONBLOCK, EventFd},
@@ -83,8 +84,20 @@ impl Ring {
         index: u16,
         size: u16,
         shape: Shape,
+        packed: bool,
     ) -> anyhow::Result<Self> {
-        let (desc, avail, _) = DriverQueue::layout(size);
+        ensure!(size.is_power_of_two(), "a ring of {size} entries");
+        let (desc, avail, _) = if packed {
+            DriverQueue::packed_layout(size)
+        } else {
+            DriverQueue::layout(size)
+        };
+        // Of what a packed ring has in addition, order is the one that costs nothing and gains something.
+        let features = RingFeatures {
+            in_order: packed,
+            packed,
+            ..RingFeatures::default()
+        };
         let start = u64::from(index) * RING_AREA;
         let avail_at = start + desc as u64;
         let config = QueueConfig {
@@ -92,7 +105,8 @@ impl Ring {
             desc: start,
             avail: avail_at,
             used: (avail_at + avail as u64).next_multiple_of(CACHE_LINE),
-            ..QueueConfig::default()
+            features,
+            position: RingPosition::start(features),
         };
         let mut queue = DriverQueue::new(Arc::clone(memory.map()), &config)?;
         // We poll, as DPDK's drivers do.
@@ -113,7 +127,7 @@ impl Ring {
     /// Address of the first buffer of `slot`; slots beyond the ring's size begin anew.
     #[inline]
     pub fn buffer(&self, slot: u64) -> u64 {
-        // Sizes of split rings are powers of two.
+        // Sizes are powers of two.
         let first = (slot * u64::from(self.shape.pieces)) & (u64::from(self.config.size) - 1);
         self.buffers + first * self.shape.stride
     }
