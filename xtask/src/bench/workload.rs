@@ -58,6 +58,13 @@ pub(super) const SMALL: Table = Table {
             gso: false,
         },
         Workload {
+            name: "64, packed",
+            id: "64-packed",
+            arguments: &["--size=64", "--packed"],
+            peers: &Peer::FORWARDERS,
+            gso: false,
+        },
+        Workload {
             name: "512, split",
             id: "512",
             arguments: &["--size=512"],
@@ -75,6 +82,7 @@ pub(super) const SMALL: Table = Table {
     targets: &[
         target("64", Peer::Testpmd, 1.0),
         target("64", Peer::Ovs, 1.7),
+        target("64-packed", Peer::Testpmd, 1.0),
         target("512", Peer::Testpmd, 1.2),
         target("1518", Peer::Testpmd, 1.4),
         target("1518", Peer::Ovs, 1.6),
