@@ -106,6 +106,19 @@ impl Switch {
         Ok(())
     }
 
+    /// Joins two ports like the ends of a cable: whatever comes in by one leaves by the other, in every mode.
+    ///
+    /// # Errors
+    /// One of them does not exist.
+    pub fn join(&mut self, one: PortId, other: PortId) -> Result<(), PortError> {
+        self.repeat = None;
+        for (end, far) in [(one, other), (other, one)] {
+            let port = self.ports.get_mut(end).ok_or(PortError::NoSuchPort(end))?;
+            port.peer = Some(far);
+        }
+        Ok(())
+    }
+
     /// Removes a port and all that is behind it; nothing, if it does not exist.
     pub fn remove_port(&mut self, id: PortId) {
         self.repeat = None;
@@ -233,8 +246,12 @@ impl Switch {
         if header.dst.is_multicast() {
             port.admit_flood(now)?;
         }
+        let peer = port.peer;
         self.fdb.sweep(now);
-        let (egress, is_settled) = self.by_mode(now, ingress, role, header)?;
+        let (egress, is_settled) = match peer {
+            Some(peer) => (self.to_peer(peer)?, true),
+            None => self.by_mode(now, ingress, role, header)?,
+        };
         if is_settled && !looks_deeper {
             self.repeat = Repeat::new(now, ingress, start, egress);
         }
@@ -334,6 +351,14 @@ impl Switch {
         self.find_owner(now, ingress, header.dst)
     }
 
+    /// Also when the far end is gone, a cable leads nowhere else.
+    fn to_peer(&self, peer: PortId) -> Decision {
+        match self.ports.get(peer) {
+            Some(_) => Ok(Egress::Port(peer)),
+            None => Err(DropReason::NoReceiver),
+        }
+    }
+
     fn to_uplink(&self) -> Decision {
         self.ports
             .uplink()
@@ -421,6 +446,9 @@ fn unicast(owner: PortId, ingress: PortId) -> Decision {
 #[cfg(test)]
 #[path = "invariants_test.rs"]
 mod invariants;
+#[cfg(test)]
+#[path = "join_test.rs"]
+mod join;
 #[cfg(test)]
 #[path = "policy_test.rs"]
 mod policy;

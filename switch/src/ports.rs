@@ -19,6 +19,8 @@ pub(crate) struct Port {
     pub(crate) isolated: bool,
     pub(crate) storm: Option<TokenBucket>,
     pub(crate) membership: Membership,
+    /// All its frames go to that port.
+    pub(crate) peer: Option<PortId>,
 }
 
 impl Port {
@@ -87,6 +89,7 @@ impl Ports {
             isolated: false,
             storm: None,
             membership: Membership::Default(config.role),
+            peer: None,
         };
         if let Some(slot) = self.slots.get_mut(index) {
             *slot = Some(port);
