@@ -3,15 +3,17 @@ use super::{
     super::{
         counters::PortShared,
         queue_stats::{QueueDrop, Tally},
-        sys::IoVecs,
     },
+    BURST,
     frame::{Frames, MAX_FRAME, Outgoing},
     ports::{Carrier, Ports},
     retag::Retagged,
+    tap_io::TapIo,
     tap_port::{TapPort, TapQueue},
     vhost_port::{Receiver, VhostPort},
 };
 use crate::offload::{self, Segments, Validated};
+use arrayvec::ArrayVec;
 use std::time::Duration;
 use switch::PortId;
 use virtqueue::Burst;
@@ -41,7 +43,8 @@ impl Delivery {
 pub(super) struct Scratch {
     /// Receive chains of the queue being served.
     pub(super) burst: Burst,
-    vecs: IoVecs,
+    /// The way to a tap.
+    tap_io: TapIo,
     /// A whole frame, for those that must be changed.
     linear: Box<[u8]>,
     /// A receiver had no room since this was last cleared.
@@ -58,7 +61,7 @@ impl Scratch {
     pub(super) fn new() -> Self {
         Self {
             burst: Burst::new(),
-            vecs: IoVecs::default(),
+            tap_io: TapIo::default(),
             linear: vec![0; MAX_FRAME as usize].into_boxed_slice(),
             starved: false,
             served: false,
@@ -245,6 +248,7 @@ fn put_checksummed(
     Ok(())
 }
 
+/// Writes frames to a queue of a tap, all of them at once.
 fn write<'a>(
     port: &mut TapPort,
     queue: u16,
@@ -253,18 +257,20 @@ fn write<'a>(
     scratch: &mut Scratch,
 ) -> Tally {
     let mut tally = Tally::default();
-    let queue = port.queue(queue);
-    for frame in outgoing {
-        let Some(queue) = &queue else {
-            tally.drop(QueueDrop::Device, 1);
-            continue;
-        };
-        if queue.write(&frame, burst, &mut scratch.vecs, &mut scratch.linear) {
+    let outgoing: ArrayVec<Outgoing<'a>, BURST> = outgoing.take(BURST).collect();
+    let Some(queue) = port.queue(queue) else {
+        tally.drop(QueueDrop::Device, outgoing.len() as u64);
+        return tally;
+    };
+    let Scratch { tap_io, linear, .. } = scratch;
+    let results = tap_io.write(&queue.file, &outgoing, burst, linear);
+    for (index, frame) in outgoing.iter().enumerate() {
+        if let Some(Ok(_)) = results.get(index) {
             tally.pass(frame.len, frame.head());
         } else if frame.validated.is_gso() {
             // Linux takes USO since 6.2, and some drivers behind a macvtap do not take all it offers.
             tally.software += 1;
-            write_segments(queue, &frame, burst, scratch, &mut tally);
+            write_segments(queue, frame, burst, scratch, &mut tally);
         } else {
             tally.drop(QueueDrop::Device, 1);
         }
@@ -280,7 +286,7 @@ fn write_segments(
     scratch: &mut Scratch,
     tally: &mut Tally,
 ) {
-    let Scratch { vecs, linear, .. } = scratch;
+    let Scratch { tap_io, linear, .. } = scratch;
     let Some(bytes) = frame.linearize(linear) else {
         tally.drop(QueueDrop::Malformed, 1);
         return;
@@ -290,8 +296,10 @@ fn write_segments(
         return;
     };
     while let Some(segment) = segments.next_segment() {
-        let plain = Outgoing::plain(segment.headers, segment.payload);
-        if !queue.write(&plain, burst, vecs, &mut []) {
+        let plain = [Outgoing::plain(segment.headers, segment.payload)];
+        let written = tap_io.write(&queue.file, &plain, burst, &mut []);
+        let [plain] = plain;
+        if !matches!(written.first(), Some(Ok(_))) {
             tally.drop(QueueDrop::Device, 1);
             return;
         }

@@ -1,9 +1,10 @@
 //! Frames of a burst in private memory, and frames on their way out.
-use super::{BURST, flow};
+use super::{BURST, flow, tap_io::TapIo};
 use crate::{
     network::{command::PortOffloads, sys::IoVecs},
     offload::{self, Segmentation, Validated},
 };
+use std::ops::Range;
 use virtqueue::{Burst, NET_HEADER_LEN, NetHeader, Segments};
 
 /// Bytes of each frame that are copied once and steer everything.
@@ -312,6 +313,8 @@ pub(super) struct Frames {
     pub(super) malformed: usize,
     /// One packet each, read from a tap.
     pub(super) tap_buffers: TapBuffers,
+    /// The way from a tap.
+    pub(super) tap_io: TapIo,
 }
 
 impl Frames {
@@ -323,6 +326,7 @@ impl Frames {
             header_len: 0,
             malformed: 0,
             tap_buffers: TapBuffers::new(),
+            tap_io: TapIo::default(),
         }
     }
 
@@ -399,7 +403,16 @@ impl TapBuffers {
         }
     }
 
-    /// Buffer `index`, to read a packet into.
+    /// The buffers at these places, to read packets into.
+    pub(super) fn buffers(
+        &mut self,
+        places: Range<usize>,
+    ) -> impl ExactSizeIterator<Item = &mut [u8]> {
+        let buffers = self.bytes.chunks_exact_mut(Self::SIZE);
+        buffers.skip(places.start).take(places.len())
+    }
+
+    /// Buffer `index`.
     pub(super) fn buffer(&mut self, index: usize) -> Option<&mut [u8]> {
         self.bytes.chunks_exact_mut(Self::SIZE).nth(index)
     }

@@ -33,7 +33,9 @@ mod poller;
 mod ports;
 mod retag;
 mod ring;
+mod tap_io;
 mod tap_port;
+mod uring;
 mod vhost_port;
 mod worker;
 

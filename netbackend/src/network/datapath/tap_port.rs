@@ -1,11 +1,12 @@
 //! A tap port in the datapath: a namespace or container as guest, or an uplink.
 use super::{
-    super::{counters::PortShared, sys},
+    super::counters::PortShared,
+    BURST,
     conduct::Conduct,
-    frame::{Frame, Frames, Heads, MIN_FRAME, Outgoing},
+    frame::{Frame, Frames, Heads, MIN_FRAME},
 };
-use std::{fs::File, io, io::Read, sync::Arc};
-use virtqueue::{Burst, NET_HEADER_LEN, NetHeader};
+use std::{fs::File, io, sync::Arc};
+use virtqueue::{NET_HEADER_LEN, NetHeader};
 
 /// One queue of a tap.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub(super) struct TapQueue {
     pub(super) served: bool,
     /// Its device is gone.
     latched: bool,
+    /// Packets that the next burst is likely to have.
+    expected: usize,
     /// As a source.
     pub(super) conduct: Conduct,
 }
@@ -25,6 +28,7 @@ impl TapQueue {
             file,
             served,
             latched: false,
+            expected: 1,
             conduct: Conduct::default(),
         }
     }
@@ -36,57 +40,48 @@ impl TapQueue {
         frames: &mut Frames,
         shared: &PortShared,
     ) -> usize {
-        let mut packets = 0;
-        while packets < most && !self.latched {
-            let Some(buffer) = frames.tap_buffers.buffer(packets) else {
-                break;
-            };
-            let len = match (&*self.file).read(buffer) {
-                Ok(len) => len,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    self.latch(&error, shared);
-                    break;
+        let most = most.min(BURST);
+        let Frames {
+            tap_buffers,
+            tap_io,
+            heads,
+            list,
+            malformed,
+            ..
+        } = frames;
+        let (mut packets, mut place) = (0, 0);
+        let mut room = self.expected;
+        while place < most && !self.latched {
+            let places = place..(place + room).min(most);
+            let results = tap_io.read(&self.file, tap_buffers.buffers(places));
+            let mut is_dry = results.is_empty();
+            for result in results {
+                match result {
+                    Ok(len) => {
+                        packets += 1;
+                        let packet = tap_buffers.buffer(place).and_then(|bytes| bytes.get(..len));
+                        match packet.and_then(|packet| parse(packet, place, heads)) {
+                            Some(frame) => list.push(frame),
+                            None => *malformed += 1,
+                        }
+                    }
+                    Err(error) => {
+                        is_dry = true;
+                        if error.kind() != io::ErrorKind::WouldBlock {
+                            self.latch(&error, shared);
+                        }
+                    }
                 }
-            };
-            let packet = buffer.get(..len);
-            match packet.and_then(|packet| parse(packet, packets, &mut frames.heads)) {
-                Some(frame) => frames.list.push(frame),
-                None => frames.malformed += 1,
+                place += 1;
             }
-            packets += 1;
+            if is_dry {
+                break;
+            }
+            room *= 2;
         }
+        // One more than the last burst had, so that the end of a like one is seen by the same call.
+        self.expected = (packets + 1).min(BURST);
         packets
-    }
-
-    /// Writes a frame; false: the tap does not take it.
-    pub(super) fn write(
-        &self,
-        frame: &Outgoing<'_>,
-        burst: &Burst,
-        vecs: &mut sys::IoVecs,
-        linear: &mut [u8],
-    ) -> bool {
-        let header = frame.header().encode();
-        vecs.0.clear();
-        vecs.push(&header);
-        if !frame.gather(vecs) {
-            vecs.0.clear();
-            return false;
-        }
-        if vecs.0.len() > sys::MAX_IOVECS {
-            // A guest that sends by the byte pays for it with a copy.
-            let Some(bytes) = frame.linearize(linear) else {
-                return false;
-            };
-            vecs.0.clear();
-            vecs.push(&header);
-            vecs.push(bytes);
-        }
-        let written = sys::writev_guest(&self.file, vecs, Some(burst));
-        vecs.0.clear();
-        written.is_ok()
     }
 
     /// The device behind the queue is gone.
