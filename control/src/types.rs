@@ -130,6 +130,17 @@ pub enum PortKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         netns: Option<String>,
     },
+    /// A NIC of the host.
+    Nic {
+        /// Its name.
+        nic: String,
+        /// Network namespace it lives in.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        netns: Option<String>,
+        /// Outside, frames have the tag of this VLAN.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vlan: Option<u16>,
+    },
 }
 
 /// What a port may do; by default everything.

@@ -88,6 +88,9 @@ pub(crate) struct PortSettings {
     pub(crate) policy: PortPolicy,
     pub(crate) queue_pairs: u16,
     pub(crate) carrier: Carrier,
+    /// The last of the descriptors are so many queues of the guest's own macvtap: it is joined to that instead of the switch.
+    #[serde(default)]
+    pub(crate) wire_queues: u16,
 }
 
 /// What the descriptors beside the message are.
@@ -104,7 +107,11 @@ impl From<&NetworkConfig> for NetworkSettings {
     fn from(config: &NetworkConfig) -> Self {
         Self {
             name: config.name.clone(),
-            mode: config.mode,
+            // With macvtaps of their own, the kernel follows the mode; ports are joined in pairs here.
+            mode: match config.attach {
+                Some(_) => control::Mode::Bridge,
+                None => config.mode,
+            },
             mtu: config.mtu,
             ageing: config.ageing,
             fdb_capacity_per_port: config.fdb_capacity_per_port,
@@ -151,8 +158,9 @@ impl From<&PortConfig> for PortSettings {
             carrier: match config.transport {
                 TransportConfig::VhostUser { .. } => Carrier::ListeningSocket,
                 TransportConfig::VhostUserClient { .. } => Carrier::Connections,
-                TransportConfig::Tap { .. } => Carrier::TapQueues,
+                TransportConfig::Tap { .. } | TransportConfig::Uplink(_) => Carrier::TapQueues,
             },
+            wire_queues: 0,
         }
     }
 }

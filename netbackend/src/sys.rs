@@ -14,6 +14,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 nix::ioctl_write_ptr_bad!(tun_set_iff, 0x4004_54ca, libc::ifreq);
 nix::ioctl_write_ptr_bad!(tun_set_vnet_hdr_size, 0x4004_54d8, libc::c_int);
 nix::ioctl_write_int_bad!(tun_set_offload, 0x4004_54d0);
+nix::ioctl_write_ptr_bad!(tun_set_carrier, 0x4004_54e2, libc::c_int);
 
 /// Takes ownership of a descriptor that `recvmsg` has just put into this process.
 pub(crate) fn own_received(fd: RawFd) -> OwnedFd {
@@ -69,6 +70,13 @@ pub(crate) fn set_tap_header_size(file: impl AsFd, bytes: libc::c_int) -> Result
 pub(crate) fn set_tap_offloads(file: impl AsFd, offloads: libc::c_int) -> Result<(), Errno> {
     // SAFETY: the argument is passed by value.
     unsafe { tun_set_offload(file.as_fd().as_raw_fd(), offloads) }.map(drop)
+}
+
+/// TUNSETCARRIER: whether the interface has a carrier.
+pub(crate) fn set_tap_carrier(file: impl AsFd, carrier: bool) -> Result<(), Errno> {
+    let carrier = libc::c_int::from(carrier);
+    // SAFETY: the kernel reads the int during the call.
+    unsafe { tun_set_carrier(file.as_fd().as_raw_fd(), &raw const carrier) }.map(drop)
 }
 
 /// `pidfd_open(2)`: a descriptor that gets readable when the process ends; it closes on exec.

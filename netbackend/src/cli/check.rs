@@ -71,6 +71,7 @@ fn port_row(port: &PortConfig) -> Vec<String> {
             Some(netns) => format!("tap {interface} in netns {netns}"),
             None => format!("tap {interface}"),
         },
+        TransportConfig::Uplink(uplink) => uplink.to_string(),
     };
     let role = match port.role {
         Role::Guest => "guest",

@@ -195,6 +195,13 @@ pub(super) fn transport(kind: &PortKind) -> String {
             Some(netns) => format!("tap {interface}@{netns}"),
             None => format!("tap {interface}"),
         },
+        PortKind::Nic { nic, netns, vlan } => {
+            let vlan = vlan.map_or_else(String::new, |vlan| format!(".{vlan}"));
+            let netns = netns
+                .as_ref()
+                .map_or_else(String::new, |netns| format!("@{netns}"));
+            format!("nic {nic}{vlan}{netns}")
+        }
     }
 }
 

@@ -90,6 +90,8 @@ fn all_keys_are_read() {
         cpus: vec![1, 0],
         require_sealed_memory: true,
         socket_access: SocketAccess::DEFAULT,
+        mtu_of_nic: false,
+        attach: None,
         ports: vec![
             port("db", Role::Guest, None, 8, socket("/run/nb/lan/db.sock")),
             port("out", Role::Uplink, None, 1, tap),

@@ -12,12 +12,14 @@ mod overlay;
 mod policy;
 mod port;
 mod section;
+mod uplink;
 mod value;
 
 pub use access::SocketAccess;
 pub use error::{ConfigError, Problem};
 pub(crate) use name::check as check_name;
 pub(crate) use overlay::{Base, parse_port};
+pub use uplink::{AttachConfig, UplinkConfig, UplinkDevice};
 
 use control::{Mode, PortPolicy};
 use error::Source;
@@ -75,6 +77,10 @@ pub struct NetworkConfig {
     pub require_sealed_memory: bool,
     /// Who may connect to its ports' sockets, where a port says nothing else.
     pub socket_access: SocketAccess,
+    /// The MTU is the NIC's, unless the file has another.
+    pub mtu_of_nic: bool,
+    /// Each guest has a macvtap of its own, and the kernel switches.
+    pub attach: Option<AttachConfig>,
     /// Ports that exist from the start, in the order of their names.
     pub ports: Vec<PortConfig>,
 }
@@ -118,6 +124,8 @@ pub enum TransportConfig {
         /// Named network namespace (`ip netns`) to create it in; the daemon's own without.
         netns: Option<String>,
     },
+    /// The way out that the section `uplink` describes.
+    Uplink(UplinkConfig),
 }
 
 /// What the command line sets, over the file and over the defaults.
@@ -213,6 +221,8 @@ impl NetworkConfig {
             cpus: Vec::new(),
             require_sealed_memory: false,
             socket_access: SocketAccess::DEFAULT,
+            mtu_of_nic: false,
+            attach: None,
             ports: Vec::new(),
         }
     }

@@ -3,6 +3,7 @@ use super::{
     NetworkConfig, PortConfig, access, name,
     port::{self, Claims},
     section::{Named, Section},
+    uplink,
     value::{self, Wrong},
 };
 use control::Mode;
@@ -21,6 +22,7 @@ const KEYS: &[&str] = &[
     "socket_mode",
     "socket_owner",
     "socket_group",
+    "uplink",
     "ports",
 ];
 
@@ -69,11 +71,15 @@ fn read(
     let mut config = NetworkConfig::new(&*network.name);
     read_settings(&mut section, &mut config);
     claims.enter_network();
+    uplink::read(&mut section, &mut config, claims);
     for table in section.tables("ports") {
         let port = port::read(&table, &mut section, (&config, runtime_dir), claims);
         config.ports.extend(port);
     }
+    config.ports.sort_by(|one, other| one.name.cmp(&other.name));
     check_roles(&mut section, &config);
+    uplink::tag_guests(&mut config);
+    config.mtu_of_nic = config.nic().is_some() && !section.has("mtu");
     config
 }
 
@@ -140,16 +146,18 @@ fn check_roles(section: &mut Section<'_, '_, '_>, config: &NetworkConfig) {
     let (guests, uplinks) = (names(Role::Guest), names(Role::Uplink));
     if uplinks.len() > 1 {
         let wrong = Wrong::new(
-            format!("several ports have uplink = true: {}", uplinks.join(", ")),
-            "a network has one way out: leave uplink = true at one port",
+            format!("several ports are uplinks: {}", uplinks.join(", ")),
+            "a network has one way out: leave uplink = true at one port, or the section [uplink]",
         );
         section.problem("ports", wrong);
     }
     match config.mode {
-        Mode::Passthrough if uplinks.is_empty() => {
+        // Each guest has a way out of its own.
+        _ if config.attach.is_some() && config.mode != Mode::Passthrough => {}
+        Mode::Passthrough if config.attach.is_none() && uplinks.is_empty() => {
             let wrong = Wrong::new(
                 "a passthrough network needs an uplink",
-                "give one of its ports uplink = true",
+                "add a section [uplink] with nic = \"NIC\", or give one of its ports uplink = true",
             );
             section.problem("mode", wrong);
         }
@@ -169,7 +177,7 @@ fn check_roles(section: &mut Section<'_, '_, '_>, config: &NetworkConfig) {
                     "a {} network without an uplink carries no frames",
                     config.mode
                 ),
-                "give one of its ports uplink = true, or choose mode = \"bridge\"",
+                "add a section [uplink] with nic = \"NIC\", give one of its ports uplink = true, or choose mode = \"bridge\"",
             );
             section.warning("mode", wrong);
         }

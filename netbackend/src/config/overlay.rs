@@ -117,7 +117,11 @@ pub(crate) fn parse_port(
     let config = Config::parse(Path::new("request"), &text, &overrides)?;
     let mut ports = config.networks.into_iter().flat_map(|found| found.ports);
     // A port that is read without a problem is there.
-    Ok(ports.next().expect("the request's port"))
+    let mut port = ports.next().expect("the request's port");
+    if let (Some(vlan), true) = (network.guest_vlan(), port.policy.trunk.is_empty()) {
+        port.policy.vlan.get_or_insert(vlan);
+    }
+    Ok(port)
 }
 
 fn write_access(text: &mut String, access: SocketAccess) {

@@ -36,7 +36,7 @@ const KINDS: &[(&str, Kind)] = &[("vhost-user", Kind::VhostUser), ("tap", Kind::
 pub(super) struct Claims {
     sockets: HashMap<PathBuf, String>,
     /// Namespace and interface.
-    interfaces: HashMap<(Option<String>, String), String>,
+    pub(super) interfaces: HashMap<(Option<String>, String), String>,
     /// Of the current network.
     macs: HashMap<MacAddr, String>,
 }
@@ -214,7 +214,7 @@ fn tap(section: &mut Section<'_, '_, '_>, claims: &mut Claims) -> Option<Transpo
 }
 
 /// Takes `what` for the port of `section`, which nobody else may have.
-fn claim<T: Eq + Hash>(
+pub(super) fn claim<T: Eq + Hash>(
     taken: &mut HashMap<T, String>,
     what: T,
     section: &mut Section<'_, '_, '_>,

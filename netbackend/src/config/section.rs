@@ -155,6 +155,23 @@ impl<'s, 'd, 'i> Section<'s, 'd, 'i> {
         found
     }
 
+    /// The table `key`, if it is there.
+    pub(super) fn table(&mut self, key: &str) -> Option<Named<'s, 'i>> {
+        let (name, value) = self.table.get_key_value(key)?;
+        let DeValue::Table(table) = value.get_ref() else {
+            let prefix = self.prefix.trim_end_matches('.').to_owned();
+            let remedy = format!("write a section [{prefix}.{key}]");
+            self.problem(key, Wrong::new("must be a table", remedy));
+            return None;
+        };
+        Some(Named {
+            name: key.to_owned(),
+            path: self.path(key),
+            span: name.span(),
+            table,
+        })
+    }
+
     /// Notes a problem of `key`, or of the whole section if the key is not there.
     pub(super) fn problem(&mut self, key: &str, wrong: Wrong) {
         let offset = self.offset_of(key);

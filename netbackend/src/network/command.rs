@@ -112,6 +112,8 @@ pub(super) enum Command {
         carrier: NewCarrier,
         shared: Arc<PortShared>,
     },
+    /// From now on two ports exchange frames with each other only.
+    Join([PortId; 2]),
     /// Forget a port, its rings and what was learned on it.
     RemovePort(PortId),
     /// Tell everybody that a station is behind this port now.

@@ -99,6 +99,8 @@ struct PortEntry {
     id: PortId,
     shared: Arc<PortShared>,
     listener: Option<Listener>,
+    /// The port of its own way out, joined to it.
+    wire: Option<PortId>,
     /// Keeps the id taken while the port is being removed.
     removing: bool,
 }
@@ -133,6 +135,28 @@ impl Network {
     /// # Errors
     /// The name is taken, the queue pairs are out of range, or the transport cannot be watched.
     pub fn add_port(&self, spec: PortSpec, transport: PortTransport) -> anyhow::Result<()> {
+        self.add(spec, transport, None)
+    }
+
+    /// Adds a port that exchanges frames with a macvtap of its own only, given like [`PortTransport::Tap`].
+    ///
+    /// # Errors
+    /// See [`Network::add_port`].
+    pub fn add_wired_port(
+        &self,
+        spec: PortSpec,
+        transport: PortTransport,
+        wire: Vec<File>,
+    ) -> anyhow::Result<()> {
+        self.add(spec, transport, Some(wire))
+    }
+
+    fn add(
+        &self,
+        spec: PortSpec,
+        transport: PortTransport,
+        wire: Option<Vec<File>>,
+    ) -> anyhow::Result<()> {
         if !(1..=MAX_QUEUE_PAIRS).contains(&spec.queue_pairs) {
             bail!(
                 "port {}: queue_pairs is {}; choose 1 to {MAX_QUEUE_PAIRS}",
@@ -144,7 +168,7 @@ impl Network {
         if ports.contains_key(&spec.name) {
             bail!("port {} exists already; choose another name", spec.name);
         }
-        let id = free_id(&ports).context("the network has no port id left")?;
+        let id = free_id(&ports, None).context("the network has no port id left")?;
         let kind = match transport {
             PortTransport::VhostUser(_) => Carrier::VhostUser,
             PortTransport::VhostUserClient(_) => Carrier::VhostUserClient,
@@ -185,13 +209,25 @@ impl Network {
                 shared: Arc::clone(&shared),
             })
             .with_context(|| format!("add port {name}"))?;
+        let wire = wire
+            .map(|files| self.wire(&ports, id, files, &name))
+            .transpose();
+        let wire = match wire {
+            Ok(wire) => wire,
+            Err(error) => {
+                self.crew.mailbox().call(Command::RemovePort(id))?;
+                return Err(error);
+            }
+        };
         let listener = source
             .map(|source| self.listen(source?, id, spec.queue_pairs, &shared))
             .transpose();
         let listener = match listener {
             Ok(listener) => listener,
             Err(error) => {
-                self.crew.mailbox().call(Command::RemovePort(id))?;
+                for id in [Some(id), wire].into_iter().flatten() {
+                    self.crew.mailbox().call(Command::RemovePort(id))?;
+                }
                 return Err(error);
             }
         };
@@ -199,10 +235,42 @@ impl Network {
             id,
             shared,
             listener,
+            wire,
             removing: false,
         };
         ports.insert(name, entry);
         Ok(())
+    }
+
+    /// Adds the port of a guest's own way out, and joins the two.
+    fn wire(
+        &self,
+        ports: &BTreeMap<String, PortEntry>,
+        guest: PortId,
+        files: Vec<File>,
+        name: &str,
+    ) -> anyhow::Result<PortId> {
+        let id = free_id(ports, Some(guest)).context("the network has no port id left")?;
+        let queues = u16::try_from(files.len()).context("a macvtap has fewer queues")?;
+        let name = format!("{name} (macvtap)");
+        let shared = PortShared::new(name, Carrier::Tap, Role::Guest, None, queues);
+        let add = Command::AddPort {
+            port: id,
+            config: PortConfig {
+                role: Role::Guest,
+                mac: None,
+            },
+            limits: Limits::new(&PortPolicy::default()),
+            policy: PortPolicy::default(),
+            carrier: NewCarrier::Tap(files.into_iter().map(Arc::new).collect()),
+            shared: Arc::new(shared),
+        };
+        self.crew.mailbox().call(add).context("add its macvtap")?;
+        if let Err(error) = self.crew.mailbox().call(Command::Join([guest, id])) {
+            self.crew.mailbox().call(Command::RemovePort(id))?;
+            return Err(error).context("join it to its macvtap");
+        }
+        Ok(id)
     }
 
     fn listen(
@@ -234,17 +302,20 @@ impl Network {
     pub fn remove_port(&self, name: &str) -> anyhow::Result<bool> {
         // The control thread may take a while to end (its front-end decides what it waits for), and
         // must not hold up reports meanwhile.
-        let (id, listener) = match self.lock_ports().get_mut(name) {
+        let (id, wire, listener) = match self.lock_ports().get_mut(name) {
             Some(entry) if !entry.removing => {
                 entry.removing = true;
-                (entry.id, entry.listener.take())
+                (entry.id, entry.wire, entry.listener.take())
             }
             _ => return Ok(false),
         };
         if let Some(listener) = listener {
             listener.stop();
         }
-        let removed = self.crew.mailbox().call(Command::RemovePort(id));
+        let ids = [Some(id), wire].into_iter().flatten();
+        let removed = ids
+            .map(|id| self.crew.mailbox().call(Command::RemovePort(id)))
+            .collect::<Result<Vec<_>, _>>();
         self.lock_ports().remove(name);
         removed.with_context(|| format!("remove port {name}"))?;
         Ok(true)
@@ -295,8 +366,10 @@ impl Drop for Network {
 }
 
 /// The smallest id that no port has: ids stay small and dense.
-fn free_id(ports: &BTreeMap<String, PortEntry>) -> Option<PortId> {
-    (0..u16::MAX)
-        .map(PortId)
-        .find(|id| ports.values().all(|entry| entry.id != *id))
+fn free_id(ports: &BTreeMap<String, PortEntry>, taken: Option<PortId>) -> Option<PortId> {
+    let is_free = |id: &PortId| {
+        let has = |entry: &PortEntry| entry.id == *id || entry.wire == Some(*id);
+        taken != Some(*id) && !ports.values().any(has)
+    };
+    (0..u16::MAX).map(PortId).find(is_free)
 }

@@ -1,13 +1,12 @@
 //! Ports that live as long as the process that asked for them.
 use super::handle::NetworkHandle;
-use crate::sys;
+use crate::{process::Process, sys};
 use nix::sys::socket::{
     getsockopt,
     sockopt::{PeerCredentials, PeerPidfd},
 };
-use serde::{Deserialize, Serialize};
 use std::{
-    fs, io,
+    io,
     os::fd::{AsFd, OwnedFd},
 };
 use tokio::task::JoinHandle;
@@ -53,46 +52,20 @@ pub(crate) struct Lessee {
     pidfd: OwnedFd,
 }
 
-/// A process, told from a later one with its id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Identity {
-    pid: i32,
-    /// When it was started, in clock ticks since boot.
-    started: u64,
-}
-
-impl Identity {
-    fn of(pid: i32) -> Option<Self> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // proc(5): "pid (comm) state ..."; starttime is field 22, state is field 3.
-        let (_, rest) = stat.rsplit_once(") ")?;
-        let mut fields = rest.split(' ');
-        // A zombie has ended.
-        let state = fields.next().filter(|state| *state != "Z");
-        let started = fields.nth(18)?.parse().ok()?;
-        state.map(|_| Self { pid, started })
-    }
-
-    /// Whether the process lives.
-    pub(super) fn is_alive(self) -> bool {
-        Self::of(self.pid) == Some(self)
-    }
-
-    /// The process, if it lives, for a lease by a daemon that it has not asked.
-    pub(super) fn lessee(self) -> Option<Lessee> {
-        let pidfd = sys::pidfd_open(self.pid).ok()?;
-        // Looked at only now: the pidfd means this very process.
-        self.is_alive().then_some(Lessee {
-            pid: self.pid,
-            pidfd,
-        })
-    }
+/// The process, if it lives, for a lease by a daemon that it has not asked.
+pub(super) fn lessee_of(process: Process) -> Option<Lessee> {
+    let pidfd = sys::pidfd_open(process.pid).ok()?;
+    // Looked at only now: the pidfd means this very process.
+    process.is_alive().then_some(Lessee {
+        pid: process.pid,
+        pidfd,
+    })
 }
 
 impl Lessee {
     /// What tells it from a later process; `None`: it is gone or out of sight.
-    pub(super) fn identity(&self) -> Option<Identity> {
-        Identity::of(self.pid)
+    pub(super) fn identity(&self) -> Option<Process> {
+        Process::of(self.pid)
     }
 }
 

@@ -21,6 +21,7 @@ mod request;
 mod requests;
 mod runtime_dir;
 mod state;
+mod uplink;
 mod worker;
 
 pub(crate) use health::examine;
@@ -205,6 +206,9 @@ fn announce(networks: &[NetworkConfig], control_socket: &Path) {
                     let netns = netns.iter().map(|ns| format!(" in netns {ns}"));
                     let netns: String = netns.collect();
                     info!("port {name}/{}: tap {interface}{netns}{role}", port.name);
+                }
+                TransportConfig::Uplink(uplink) => {
+                    info!("port {name}/{}: {uplink}{role}", port.name);
                 }
             }
         }

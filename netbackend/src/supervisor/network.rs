@@ -7,6 +7,7 @@ use super::{
     port::Port,
     registry::Registry,
     requests::{Adding, Outcome, Requests, Waiting},
+    uplink::NicWatch,
     worker::{Event, Worker},
 };
 use crate::{
@@ -47,7 +48,8 @@ pub(super) struct NetworkTask {
     /// Why the worker died last, and when.
     last_death: Option<(String, Instant)>,
     backoff: Backoff,
-    requests: Requests,
+    pub(super) requests: Requests,
+    pub(super) nics: NicWatch,
 }
 
 /// A port that there is.
@@ -56,6 +58,18 @@ pub(super) struct Entry {
     /// Tells a port from a later one of the same name.
     serial: u64,
     pub(super) port: Port,
+    /// The present worker was told of it, and not to remove it since.
+    pub(super) is_given: bool,
+}
+
+impl Entry {
+    fn new(serial: u64, port: Port) -> Self {
+        Self {
+            serial,
+            port,
+            is_given: false,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -74,7 +88,7 @@ impl NetworkTask {
     ) -> (Self, NetworkHandle) {
         let ports: BTreeMap<String, Entry> = (0..)
             .zip(ports)
-            .map(|(serial, port)| (port.config.name.clone(), Entry { serial, port }))
+            .map(|(serial, port)| (port.config.name.clone(), Entry::new(serial, port)))
             .collect();
         let (mailbox, handle) = NetworkHandle::new(NetworkStatus {
             name: config.name.clone(),
@@ -104,6 +118,7 @@ impl NetworkTask {
             last_death: None,
             backoff: Backoff::default(),
             requests: Requests::default(),
+            nics: NicWatch::default(),
         };
         (task, handle)
     }
@@ -111,6 +126,7 @@ impl NetworkTask {
     /// Serves the network until it is told to stop.
     pub(super) async fn run(mut self) {
         loop {
+            self.watch_nics();
             let worker = &mut self.worker;
             let event = async move {
                 match worker {
@@ -129,6 +145,7 @@ impl NetworkTask {
                     }
                     command => self.command(command),
                 },
+                (nic, sight) = self.nics.next() => self.nic_changed(&nic, sight),
                 event = event => match event {
                     None => self.start().await,
                     Some(Event::Answer(answer)) => {
@@ -172,6 +189,7 @@ impl NetworkTask {
                 Ok(fds) => worker.call(message, &borrowed(&fds)).await.err(),
                 Err(why) => Some(why),
             };
+            entry.is_given = port.fault.is_none();
             if let Some(fault) = &port.fault {
                 error!(
                     network = self.config.name,
@@ -238,7 +256,7 @@ impl NetworkTask {
         self.mailbox.status.send_replace(status);
     }
 
-    fn publish_ports(&self) {
+    pub(super) fn publish_ports(&self) {
         self.mailbox.status.send_replace(self.status());
     }
 
@@ -313,6 +331,7 @@ impl NetworkTask {
             // The worker gets it when it starts; a front-end may connect before.
             Life::Due(_) => None,
         };
+        entry.is_given = matches!(sent, Some(Ok(_)));
         self.ports.insert(port.clone(), entry);
         match sent {
             Some(Ok(id)) => self.requests.insert(id, Waiting::AddPort(Box::new(adding))),
@@ -331,7 +350,7 @@ impl NetworkTask {
         config: &PortConfig,
         lessee: Option<Lessee>,
     ) -> Result<Entry, ApiError> {
-        let mut port = Port::open(&self.config, config, &self.inherited)
+        let mut port = Port::open(&self.config, config, &self.inherited, &self.runtime_dir)
             .map_err(|error| unavailable(format!("open port {}: {error:#}", config.name)))?;
         let serial = self.take_serial();
         if let Some(lessee) = lessee {
@@ -343,7 +362,7 @@ impl NetworkTask {
                 ))
             })?);
         }
-        Ok(Entry { serial, port })
+        Ok(Entry::new(serial, port))
     }
 
     fn take_serial(&mut self) -> u64 {
@@ -359,7 +378,7 @@ impl NetworkTask {
             return drop(reply.send(Err(unavailable(message))));
         }
         let serial = self.take_serial();
-        self.add_port(Entry { serial, port }, reply);
+        self.add_port(Entry::new(serial, port), reply);
     }
 
     fn show_port(&mut self, port: String, reply: oneshot::Sender<Result<PortDetail, ApiError>>) {
@@ -413,14 +432,21 @@ impl NetworkTask {
 
     fn remove_port(&mut self, port: String, reply: Option<oneshot::Sender<Result<(), ApiError>>>) {
         // Closes our descriptors and unlinks the socket: nobody new can connect.
-        if self.ports.remove(&port).is_none() {
+        let Some(entry) = self.ports.remove(&port) else {
             if let Some(reply) = reply {
                 drop(reply.send(Err(no_such_port(&self.config.name, &port))));
             }
             return;
-        }
+        };
         info!(network = self.config.name, port, "port removed");
         self.publish_ports();
+        if self.removing.contains(&port) || entry.port.is_unwired() {
+            // The worker has lost it with its NIC.
+            if let Some(reply) = reply {
+                drop(reply.send(Ok(())));
+            }
+            return;
+        }
         if let Some(id) = self.post(ToWorker::RemovePort(port.clone()), &[]) {
             self.removing.insert(port.clone());
             self.requests
@@ -437,7 +463,7 @@ impl NetworkTask {
     }
 
     /// Sends a request if there is a worker that takes it.
-    fn post(&mut self, message: ToWorker, fds: &[BorrowedFd<'_>]) -> Option<u64> {
+    pub(super) fn post(&mut self, message: ToWorker, fds: &[BorrowedFd<'_>]) -> Option<u64> {
         let Life::Running(worker) = &mut self.worker else {
             return None;
         };
@@ -454,7 +480,9 @@ impl NetworkTask {
             Outcome::Removed { port } => {
                 self.removing.remove(&port);
                 self.unpark();
+                self.rewire();
             }
+            Outcome::Unfit { port, why } => self.unfit(&port, why),
             Outcome::Abandoned { port, serial } => self.remove_exactly(port, serial),
             Outcome::Refused { port, serial } => {
                 if self.has(&port, serial) {
@@ -478,7 +506,7 @@ impl NetworkTask {
     }
 }
 
-fn borrowed(fds: &[OwnedFd]) -> Vec<BorrowedFd<'_>> {
+pub(super) fn borrowed(fds: &[OwnedFd]) -> Vec<BorrowedFd<'_>> {
     fds.iter().map(AsFd::as_fd).collect()
 }
 

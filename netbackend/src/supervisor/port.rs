@@ -1,22 +1,28 @@
 //! What the supervisor keeps of a port: enough to give it to a new worker.
+use super::uplink::{self, Wire};
 use super::{activation::Inherited, connector::Connector, lease::Lease, listen::BoundSocket};
 use crate::{
     config::{NetworkConfig, PortConfig, TransportConfig},
     protocol::PortSettings,
+    sys,
     tap::{self, TapSpec},
 };
 use control::{PortCounters, PortKind, PortState, PortStatus};
 use std::{
     io,
     os::fd::{AsFd, OwnedFd},
+    path::Path,
 };
 use switch::Role;
+use tracing::warn;
 
 /// An open port.
 #[derive(Debug)]
 pub(super) struct Port {
     pub(super) config: PortConfig,
     transport: Transport,
+    /// The host's interface that it is on: the network's uplink, or the guest's own macvtap.
+    pub(super) wire: Option<Wire>,
     /// Why the present worker did not take it.
     pub(super) fault: Option<String>,
     /// Ends the port with a process.
@@ -29,6 +35,8 @@ enum Transport {
     /// While a worker has the port.
     VhostUserClient(Option<Connector>),
     Tap(Vec<OwnedFd>),
+    /// All of it is [`Port::wire`].
+    Uplink,
 }
 
 impl Port {
@@ -37,8 +45,10 @@ impl Port {
         network: &NetworkConfig,
         config: &PortConfig,
         inherited: &Inherited,
+        runtime_dir: &Path,
     ) -> anyhow::Result<Self> {
         let mut config = config.clone();
+        let wire = Wire::open(network, &mut config, runtime_dir)?;
         let transport = match &mut config.transport {
             TransportConfig::VhostUser { socket } => {
                 let name = format!("{}/{}", network.name, config.name);
@@ -52,10 +62,12 @@ impl Port {
             }
             TransportConfig::VhostUserClient { .. } => Transport::VhostUserClient(None),
             TransportConfig::Tap { .. } => Transport::Tap(open_tap(&config, network.mtu)?),
+            TransportConfig::Uplink(_) => Transport::Uplink,
         };
         Ok(Self {
             config,
             transport,
+            wire,
             fault: None,
             lease: None,
         })
@@ -68,19 +80,36 @@ impl Port {
             queues.clear();
             *queues = open_tap(&self.config, mtu)?;
         }
+        if let Some(wire) = &mut self.wire {
+            wire.set_mtu(mtu);
+            wire.close();
+            wire.reopen()?;
+        }
         Ok(())
     }
 
     /// The port as a worker is told.
     pub(super) fn settings(&self) -> PortSettings {
-        (&self.config).into()
+        let is_guest = !matches!(self.transport, Transport::Uplink);
+        let wire = self.wire.as_ref().filter(|_| is_guest);
+        PortSettings {
+            wire_queues: wire.map_or(0, Wire::queue_count),
+            ..(&self.config).into()
+        }
     }
 
     /// The descriptors that go with [`Port::settings`] to a worker.
     ///
     /// # Errors
-    /// The process has no descriptors left.
+    /// The process has no descriptors left, or the host's interface is gone.
     pub(super) fn hand_over(&mut self) -> io::Result<Vec<OwnedFd>> {
+        let wire = self.wire.as_ref().map(Wire::queues).transpose()?;
+        let mut fds = self.hand_over_transport()?;
+        fds.extend(wire.into_iter().flatten());
+        Ok(fds)
+    }
+
+    fn hand_over_transport(&mut self) -> io::Result<Vec<OwnedFd>> {
         match &mut self.transport {
             Transport::VhostUser(socket) => Ok(vec![socket.as_fd().try_clone_to_owned()?]),
             Transport::VhostUserClient(connector) => {
@@ -93,6 +122,7 @@ impl Port {
                 Ok(vec![feed])
             }
             Transport::Tap(queues) => queues.iter().map(OwnedFd::try_clone).collect(),
+            Transport::Uplink => Ok(Vec::new()),
         }
     }
 
@@ -135,6 +165,17 @@ impl Port {
                 interface: interface.clone(),
                 netns: netns.clone(),
             },
+            TransportConfig::Uplink(config) => uplink::kind(config),
+        }
+    }
+
+    /// Tells a guest behind a tap whether its network reaches the world.
+    pub(super) fn set_carrier(&self, carries: bool) {
+        if let (Transport::Tap(queues), Role::Guest) = (&self.transport, self.config.role)
+            && let Some(queue) = queues.first()
+            && let Err(errno) = sys::set_tap_carrier(queue, carries)
+        {
+            warn!(port = self.config.name, %errno, "set the carrier of the tap");
         }
     }
 }

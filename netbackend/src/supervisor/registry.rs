@@ -6,12 +6,13 @@
 use super::{
     activation::Inherited,
     handle::{NetworkHandle, unavailable},
-    lease::Lessee,
+    lease::{Lessee, lessee_of},
     network::NetworkTask,
     port::Port,
     request::{invalid, refusal, settings_of, to_table},
     runtime_dir::RuntimeDir,
     state::State,
+    uplink::take_mtu_of_nic,
 };
 use crate::config::{
     Base, NetworkConfig, Overrides, PortConfig, TransportConfig, check_name, parse_port,
@@ -100,8 +101,10 @@ impl Registry {
                 running: BTreeMap::new(),
             }),
         };
+        crate::uplink::remove_leftovers(&registry.runtime_path());
         let mut opened = Vec::new();
-        for network in networks {
+        for mut network in networks {
+            take_mtu_of_nic(&mut network)?;
             opened.push(registry.open_network(network)?);
         }
         Ok((registry, opened))
@@ -130,7 +133,7 @@ impl Registry {
         network: &NetworkConfig,
         config: &PortConfig,
     ) -> anyhow::Result<Port> {
-        Port::open(network, config, &self.inherited)
+        Port::open(network, config, &self.inherited, &self.runtime_path())
             .with_context(|| format!("open port {} of network {}", config.name, network.name))
     }
 
@@ -204,9 +207,10 @@ impl Registry {
             .with(&self.options.overrides, |networks| state.apply(networks))
             .map_err(|wrong| invalid(&wrong))?;
         let mut config = networks.into_iter().filter(|network| network.name == name);
-        let config = config
+        let mut config = config
             .next()
             .ok_or_else(|| unavailable("no network".into()))?;
+        take_mtu_of_nic(&mut config).map_err(|wrong| unavailable(format!("{wrong:#}")))?;
         let opened = self.runtime_dir.make_network_dir(&name).and_then(|()| {
             let ports = config.ports.iter();
             ports
@@ -296,7 +300,7 @@ impl Registry {
         };
         let mut renewed = Vec::new();
         for (network, port, leased) in leases {
-            let (Ok(handle), Some(lessee)) = (self.network(&network), leased.process.lessee())
+            let (Ok(handle), Some(lessee)) = (self.network(&network), lessee_of(leased.process))
             else {
                 continue;
             };

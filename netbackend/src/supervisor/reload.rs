@@ -4,6 +4,7 @@ use super::{
     port::Port,
     registry::Registry,
     request::{invalid, refusal},
+    uplink::take_mtu_of_nic,
 };
 use crate::config::{Base, Config, NetworkConfig, PortConfig, TransportConfig};
 use control::{ApiError, ReloadReport};
@@ -67,10 +68,13 @@ impl Plan {
 impl Change {
     /// `None`: nothing changes.
     fn new(old: &NetworkConfig, new: &NetworkConfig) -> Option<Self> {
-        let same = |port: &PortConfig| new.ports.contains(port);
+        // Each guest's macvtap is made for the one and in the other.
+        let rewired = old.attach != new.attach || new.attach.is_some() && old.mode != new.mode;
+        let same = |port: &PortConfig| !rewired && new.ports.contains(port);
         let removed: Vec<_> = old.ports.iter().filter(|port| !same(port)).collect();
         let removed = removed.into_iter().map(|port| port.name.clone()).collect();
-        let added = new.ports.iter().filter(|port| !old.ports.contains(port));
+        let is_new = |port: &&PortConfig| rewired || !old.ports.contains(port);
+        let added = new.ports.iter().filter(is_new);
         let bare = |network: &NetworkConfig| NetworkConfig {
             ports: Vec::new(),
             // Each port has its own already.
@@ -111,7 +115,7 @@ impl Registry {
         self.check_fixed(&base.config)?;
         let (state, mut warnings) = self.lock().state.after_reload(&base.sections());
         warnings.extend(base.config.warnings.iter().map(ToString::to_string));
-        let new = base
+        let mut new = base
             .with(overrides, |networks| state.apply(networks))
             .map_err(|wrong| {
                 let wrong = invalid(&wrong);
@@ -124,6 +128,11 @@ impl Registry {
                     wrong.remedy.unwrap_or_default(),
                 )
             })?;
+        for network in &mut new {
+            take_mtu_of_nic(network).map_err(|wrong| {
+                refusal("bad-config", format!("{wrong:#}"), "nothing was changed")
+            })?;
+        }
         let old = self.lock().defined.clone();
         let plan = Plan::new(&old, &new);
         let opened = self.prepare(&plan, &old)?;
@@ -185,7 +194,7 @@ impl Registry {
                     network.name, port.name
                 ));
             }
-            if leaving.contains(&&port.transport) {
+            if leaving.contains(&&port.transport) || reuses_wire(network, port, old) {
                 return Ok(());
             }
             if !old.contains_key(&network.name) {
@@ -363,6 +372,18 @@ fn keep_up(now: &mut NetworkConfig, before: Option<&NetworkConfig>, mut asked: N
     ports.extend(come.filter(|port| !has(Some(&asked), &port.name)).cloned());
     asked.ports = ports;
     *now = asked;
+}
+
+/// Whether the port makes an interface of the host of the same name as the port that it replaces.
+fn reuses_wire(network: &NetworkConfig, port: &PortConfig, old: &Networks) -> bool {
+    let is_wired = |network: &NetworkConfig, port: &PortConfig| {
+        network.attach.is_some() || matches!(port.transport, TransportConfig::Uplink(_))
+    };
+    let Some(before) = old.get(&network.name) else {
+        return false;
+    };
+    let replaced = before.ports.iter().find(|other| other.name == port.name);
+    is_wired(network, port) && replaced.is_some_and(|replaced| is_wired(before, replaced))
 }
 
 /// Whether a port is there that no configuration asks for.

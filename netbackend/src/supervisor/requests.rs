@@ -23,6 +23,10 @@ pub(super) enum Waiting {
         port: String,
         reply: Option<oneshot::Sender<Result<(), ApiError>>>,
     },
+    /// A port whose NIC is there again.
+    Rewire {
+        port: String,
+    },
 }
 
 /// A port that is being added.
@@ -73,6 +77,11 @@ pub(super) enum Outcome {
     Abandoned {
         port: String,
         serial: u64,
+    },
+    /// The worker does not take the port back, and why.
+    Unfit {
+        port: String,
+        why: String,
     },
     /// The name of the port is free again.
     Removed {
@@ -139,6 +148,9 @@ impl Requests {
                 finish_removal(reply, Err(unavailable(why)));
                 Outcome::Removed { port }
             }
+            (Some(Waiting::Rewire { port }), FromWorker::Error(why)) => {
+                Outcome::Unfit { port, why }
+            }
             // An answer of the wrong kind is a bug; whoever waits is told by the dropped reply.
             (Some(_) | None, _) => Outcome::Nothing,
         }
@@ -155,6 +167,8 @@ impl Requests {
                 Waiting::AddPort(adding) => outcomes.push(adding.done()),
                 Waiting::ShowPort { detail, reply } => drop(reply.send(Ok(*detail))),
                 Waiting::RemovePort { reply, .. } => finish_removal(reply, Ok(())),
+                // The next worker is given it as well.
+                Waiting::Rewire { .. } => {}
             }
         }
         outcomes

@@ -2,7 +2,8 @@
 //!
 //! The file has the keys of the configuration file, as JSON. `docs/config.md`, "Changes at run time",
 //! says which of the two wins.
-use super::{lease::Identity, parent};
+use super::parent;
+use crate::process::Process;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -43,7 +44,7 @@ pub(super) struct State {
 /// A port on lease.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Leased {
-    pub(super) process: Identity,
+    pub(super) process: Process,
     pub(super) settings: Settings,
 }
 
@@ -185,7 +186,7 @@ impl State {
         &mut self,
         network: &str,
         port: &str,
-        process: Identity,
+        process: Process,
         settings: Table,
     ) {
         for ports in self.leases.values_mut() {

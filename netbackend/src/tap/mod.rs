@@ -1,17 +1,18 @@
 //! Making tap devices: in the right namespace, with virtio-net headers and offloads, up.
-use crate::sys;
-use nix::{
-    errno::Errno,
-    libc,
-    sched::{CloneFlags, setns},
+use crate::{
+    netlink::Netlink,
+    netns::{self, NetnsError},
+    sys,
 };
+use nix::{errno::Errno, libc};
 use rtnetlink::LinkUnspec;
 use std::{
-    fs::{File, OpenOptions},
+    fs::OpenOptions,
     io,
-    os::{fd::OwnedFd, unix::fs::OpenOptionsExt},
-    path::PathBuf,
-    thread,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::OpenOptionsExt,
+    },
 };
 use switch::MacAddr;
 
@@ -35,16 +36,8 @@ pub(crate) struct TapSpec {
 /// Why there is no tap.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TapError {
-    #[error("network namespace {name} cannot be opened at {}: {source} (make it with `ip netns add {name}`)", path.display())]
-    NoNamespace {
-        name: String,
-        path: PathBuf,
-        source: io::Error,
-    },
-    #[error(
-        "entering network namespace {0} is not permitted (netbackend needs CAP_SYS_ADMIN for that: run it as root)"
-    )]
-    NamespaceNotPermitted(String),
+    #[error(transparent)]
+    Namespace(#[from] NetnsError),
     #[error(
         "open /dev/net/tun: {0} (load the module with `modprobe tun`, and check the device's permissions)"
     )]
@@ -69,41 +62,11 @@ pub(crate) enum TapError {
 
 /// Makes the tap and brings it up; one file per queue. It vanishes when all of them are closed.
 pub(crate) fn open(spec: &TapSpec) -> Result<Vec<OwnedFd>, TapError> {
-    // A namespace is entered by a thread, and a thread that has done so is of no further use.
-    thread::scope(|scope| {
-        let opener = thread::Builder::new().name("tap-opener".into());
-        let opener = opener.spawn_scoped(scope, || open_here(spec));
-        let opener = opener.map_err(|source| spec.error("start the thread", source))?;
-        opener.join().unwrap_or_else(|_| {
-            Err(spec.error("open the queues", io::Error::other("the thread panicked")))
-        })
-    })
-}
-
-fn open_here(spec: &TapSpec) -> Result<Vec<OwnedFd>, TapError> {
-    if let Some(name) = &spec.netns {
-        enter_namespace(name)?;
-    }
-    let queues = (0..spec.queues).map(|_| open_queue(spec));
-    let queues = queues.collect::<Result<_, _>>()?;
-    configure_link(spec).map_err(|source| spec.error("configure the link", source))?;
-    Ok(queues)
-}
-
-fn enter_namespace(name: &str) -> Result<(), TapError> {
-    let path = PathBuf::from("/run/netns").join(name);
-    let namespace = File::open(&path).map_err(|source| TapError::NoNamespace {
-        name: name.to_owned(),
-        path: path.clone(),
-        source,
-    })?;
-    setns(namespace, CloneFlags::CLONE_NEWNET).map_err(|errno| match errno {
-        Errno::EPERM => TapError::NamespaceNotPermitted(name.to_owned()),
-        errno => TapError::NoNamespace {
-            name: name.to_owned(),
-            path,
-            source: errno.into(),
-        },
+    netns::within(spec.netns.as_deref(), || {
+        let queues = (0..spec.queues).map(|_| open_queue(spec));
+        let queues = queues.collect::<Result<_, _>>()?;
+        configure_link(spec).map_err(|source| spec.error("configure the link", source))?;
+        Ok(queues)
     })
 }
 
@@ -119,38 +82,33 @@ fn open_queue(spec: &TapSpec) -> Result<OwnedFd, TapError> {
         flags |= libc::IFF_MULTI_QUEUE;
     }
     let interface = &spec.interface;
-    sys::attach_tap(&file, interface, flags).map_err(|errno| match errno {
+    set_up_queue(&file, interface, flags).map_err(|(operation, errno)| match errno {
         Errno::EPERM => TapError::NotPermitted(interface.clone()),
         Errno::EBUSY => TapError::InUse(interface.clone()),
         Errno::EINVAL | Errno::EEXIST => TapError::WrongKind(interface.clone()),
-        errno => spec.error("attach a queue", errno.into()),
+        errno => spec.error(operation, errno.into()),
     })?;
-    sys::set_tap_header_size(&file, HEADER_SIZE)
-        .map_err(|errno| spec.error("set the header size", errno.into()))?;
-    sys::set_tap_offloads(&file, OFFLOADS)
-        .map_err(|errno| spec.error("set the offloads", errno.into()))?;
     Ok(file.into())
 }
 
-/// Address, MTU and up, through a netlink socket of the namespace that this thread is in.
+/// Attaches a file of a tap or macvtap, for frames as the data plane reads and writes them; what failed, and why.
+pub(crate) fn set_up_queue(
+    file: impl AsFd,
+    interface: &str,
+    flags: libc::c_int,
+) -> Result<(), (&'static str, Errno)> {
+    sys::attach_tap(&file, interface, flags).map_err(|errno| ("attach a queue", errno))?;
+    sys::set_tap_header_size(&file, HEADER_SIZE).map_err(|errno| ("set the header size", errno))?;
+    sys::set_tap_offloads(&file, OFFLOADS).map_err(|errno| ("set the offloads", errno))
+}
+
+/// Address, MTU and up, in the namespace that this thread is in.
 fn configure_link(spec: &TapSpec) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let (connection, handle, _) = rtnetlink::new_connection()?;
-        let connection = tokio::spawn(connection);
-        let mut link = LinkUnspec::new_with_name(&spec.interface).mtu(spec.mtu.into());
-        if let Some(mac) = spec.mac {
-            link = link.address(mac.0.to_vec());
-        }
-        let done = handle.link().set(link.up().build()).execute().await;
-        connection.abort();
-        done.map_err(|error| match error {
-            rtnetlink::Error::NetlinkError(message) => message.to_io(),
-            other => io::Error::other(other),
-        })
-    })
+    let mut link = LinkUnspec::new_with_name(&spec.interface).mtu(spec.mtu.into());
+    if let Some(mac) = spec.mac {
+        link = link.address(mac.0.to_vec());
+    }
+    Netlink::open()?.set(link.up().build())
 }
 
 impl TapSpec {

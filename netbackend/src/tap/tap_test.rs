@@ -1,6 +1,6 @@
 use super::*;
-use nix::sched::unshare;
-use std::{fs, path::Path, process::Command};
+use nix::sched::{CloneFlags, unshare};
+use std::{fs, path::Path, process::Command, thread};
 
 /// A named namespace, removed at the end.
 struct Namespace(String);
@@ -86,8 +86,7 @@ fn missing_capability_is_named() {
     let error = thread::spawn(|| {
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
         caps::clear(None, caps::CapSet::Effective).unwrap();
-        // Not `open`, whose own thread would have them too, but plainly here.
-        open_here(&spec("nbt3", None)).unwrap_err()
+        open(&spec("nbt3", None)).unwrap_err()
     });
     let error = error.join().unwrap();
     assert!(matches!(error, TapError::NotPermitted(_)), "{error}");

@@ -100,7 +100,9 @@ fn serve(socket: &OwnedFd, network: Arc<Network>) -> anyhow::Result<()> {
     }
 }
 
-fn add_port(network: &Network, port: PortSettings, fds: Vec<OwnedFd>) -> anyhow::Result<()> {
+fn add_port(network: &Network, port: PortSettings, mut fds: Vec<OwnedFd>) -> anyhow::Result<()> {
+    let own = fds.len().checked_sub(usize::from(port.wire_queues));
+    let wire = fds.split_off(own.context("a macvtap has one descriptor per queue")?);
     let transport = match port.carrier {
         Carrier::ListeningSocket => {
             let socket = <[OwnedFd; 1]>::try_from(fds)
@@ -121,7 +123,11 @@ fn add_port(network: &Network, port: PortSettings, fds: Vec<OwnedFd>) -> anyhow:
         }
         Carrier::TapQueues => bail!("a tap has one descriptor per queue pair"),
     };
-    network.add_port(port.into(), transport)
+    if wire.is_empty() {
+        return network.add_port(port.into(), transport);
+    }
+    let wire = wire.into_iter().map(File::from).collect();
+    network.add_wired_port(port.into(), transport, wire)
 }
 
 /// Removes a port on a thread of its own: the peer of the port decides how long that takes, and the

@@ -21,7 +21,7 @@ fn named(name: &str) -> PortRequest {
 fn socket(port: &PortStatus) -> PathBuf {
     match &port.kind {
         PortKind::VhostUser { socket, .. } => socket.clone(),
-        tap @ PortKind::Tap { .. } => panic!("{tap:?}"),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -58,6 +58,10 @@ impl Worker {
                 carrier,
                 shared,
             } => self.add_port(port, (config, &policy, limits), carrier, shared),
+            Command::Join([one, other]) => {
+                self.switch.join(one, other)?;
+                Ok(Answer::Done)
+            }
             Command::RemovePort(port) => self.remove_port(port),
             Command::Announce { port, mac } => {
                 self.announce(port, mac);

@@ -1,0 +1,182 @@
+//! A guest's own macvtap without the daemon: served by threads of the calling process, for a VMM.
+//!
+//! What the worker of a network with `attach = "macvtap"` does, for one port.
+use crate::{
+    network::{Network, NetworkSpec, PortSpec, PortTransport},
+    process::Process,
+    uplink::{self, Identity, MacvtapMode, MacvtapSpec, Nic, Uplink, UplinkError},
+};
+use anyhow::Context;
+use control::Mode;
+use std::{
+    fs::{self, DirBuilder, File},
+    os::{
+        fd::OwnedFd,
+        unix::{fs::DirBuilderExt, net::UnixListener},
+    },
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+use switch::{MacAddr, Role};
+
+/// Aliases of what processes make for themselves start with this, as if it were a runtime directory.
+const PREFIX: &str = "direct-";
+
+/// The macvtap to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirectSpec {
+    /// The NIC that it is on.
+    pub nic: String,
+    /// What the kernel does between it, its siblings and the wire; NAT is refused.
+    pub mode: Mode,
+    /// The guest's address.
+    pub mac: [u8; 6],
+    /// Queue pairs of the guest.
+    pub queue_pairs: u16,
+}
+
+/// A vhost-user socket with a macvtap behind it. Both go when this is dropped.
+#[derive(Debug)]
+pub struct Direct {
+    // In the order in which they go.
+    _network: Network,
+    _wire: Uplink,
+    directory: Directory,
+    mtu: u16,
+}
+
+impl Direct {
+    /// Makes the macvtap and serves it.
+    ///
+    /// # Errors
+    /// The NIC will not do, or a capability is missing; told with the remedy.
+    pub fn start(spec: &DirectSpec) -> anyhow::Result<Self> {
+        let mode =
+            mode(spec.mode).context("a macvtap has mode bridge, private, vepa or passthrough")?;
+        let own = Process::own().context("this process is not in /proc")?;
+        remove_stale()?;
+        let nic = Nic {
+            name: spec.nic.clone(),
+            netns: None,
+        };
+        let mac = MacAddr(spec.mac);
+        let mtu = u16::try_from(uplink::mtu_of(&nic)?).unwrap_or(u16::MAX);
+        let owner = PathBuf::from(format!("{PREFIX}{own}"));
+        let wire = Uplink::macvtap(&MacvtapSpec {
+            vlan: None,
+            mode,
+            identity: Identity::new(&owner, &nic.name, &mac.to_string()),
+            mac: (mode != MacvtapMode::Passthru).then_some(mac),
+            mtu,
+            queues: spec.queue_pairs,
+            nic,
+        })?;
+        let directory = Directory::make()?;
+        let listener =
+            UnixListener::bind(directory.socket()).context("make the vhost-user socket")?;
+        let network = serve(spec, mac, mtu, listener, &wire)?;
+        Ok(Self {
+            _network: network,
+            _wire: wire,
+            directory,
+            mtu,
+        })
+    }
+
+    /// Where the back-end listens.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.socket()
+    }
+
+    /// MTU of the NIC.
+    pub fn mtu(&self) -> u16 {
+        self.mtu
+    }
+}
+
+fn serve(
+    spec: &DirectSpec,
+    mac: MacAddr,
+    mtu: u16,
+    listener: UnixListener,
+    wire: &Uplink,
+) -> anyhow::Result<Network> {
+    let network = Network::start(NetworkSpec {
+        name: spec.nic.clone(),
+        mode: switch::Mode::Bridge,
+        mtu,
+        ageing: Duration::from_mins(5),
+        fdb_capacity_per_port: 1,
+        poll_idle: Duration::from_micros(50),
+        workers: 1,
+        cpus: Vec::new(),
+        require_sealed_memory: false,
+    })?;
+    let port = PortSpec {
+        name: "guest".into(),
+        role: Role::Guest,
+        mac: Some(mac),
+        policy: control::PortPolicy::default(),
+        queue_pairs: spec.queue_pairs,
+    };
+    let queues = wire.queues().iter().map(OwnedFd::try_clone);
+    let queues = queues
+        .collect::<Result<Vec<_>, _>>()
+        .context("copy the macvtap's queues")?;
+    let queues = queues.into_iter().map(File::from).collect();
+    network.add_wired_port(port, PortTransport::VhostUser(listener), queues)?;
+    Ok(network)
+}
+
+fn mode(mode: Mode) -> Option<MacvtapMode> {
+    match mode {
+        Mode::Bridge => Some(MacvtapMode::Bridge),
+        Mode::Private => Some(MacvtapMode::Private),
+        Mode::Vepa => Some(MacvtapMode::Vepa),
+        Mode::Passthrough => Some(MacvtapMode::Passthru),
+        Mode::Nat => None,
+    }
+}
+
+/// Removes what processes that have ended could not remove themselves.
+fn remove_stale() -> Result<(), UplinkError> {
+    uplink::remove_by_alias(|alias| {
+        let owner = Identity::owner(alias).and_then(|owner| owner.strip_prefix(PREFIX));
+        let process = owner.and_then(|process| process.parse::<Process>().ok());
+        process.is_some_and(|process| !process.is_alive())
+    })
+    .map(drop)
+}
+
+/// A private directory with the socket.
+#[derive(Debug)]
+struct Directory(PathBuf);
+
+impl Directory {
+    fn make() -> anyhow::Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("netbackend-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        // Fails if somebody has made it before us.
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .with_context(|| format!("make {} (remove it if it is left over)", path.display()))?;
+        Ok(Self(path))
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.0.join("vhost-user.sock")
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let gone = fs::remove_file(self.socket()).and_then(|()| fs::remove_dir(&self.0));
+        if let Err(error) = gone {
+            tracing::debug!(%error, path = %Path::display(&self.0), "remove a directory");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Why there is no way out.
+use crate::netns::NetnsError;
+use std::io;
+use switch::MacAddr;
+
+/// Each with its remedy.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UplinkError {
+    #[error(transparent)]
+    Namespace(#[from] NetnsError),
+    #[error("there is no interface {nic}{place} (`ip link` shows what there is)")]
+    Missing { nic: String, place: String },
+    #[error("interface {nic} is no Ethernet NIC (choose one that `ip link` shows as link/ether)")]
+    NotEthernet { nic: String },
+    #[error("interface {nic} is down (take it up with `ip link set {nic} up`)")]
+    Down { nic: String },
+    #[error(
+        "interface {nic} is a port of {controller} already (release it with `ip link set {nic} nomaster`, or use tap = \"…\" with bridge = \"{controller}\")"
+    )]
+    Enslaved { nic: String, controller: String },
+    #[error(
+        "interface {nic} is in use: {user} is on top of it (remove that one, or choose another NIC; networks with attach = \"macvtap\" can share one)"
+    )]
+    Busy { nic: String, user: String },
+    #[error(
+        "mtu {mtu} is larger than that of interface {nic}, {largest} (lower mtu, or raise the other with `ip link set {nic} mtu {mtu}`)"
+    )]
+    Mtu { nic: String, mtu: u16, largest: u32 },
+    #[error(
+        "address {mac} is in use on interface {nic} (give the port another mac, or remove what has it)"
+    )]
+    AddressInUse { nic: String, mac: MacAddr },
+    #[error("interface {0} is no bridge (make one with `ip link add {0} type bridge`)")]
+    NotABridge(String),
+    #[error("the kernel has no {0} devices (load the module with `modprobe {0}`)")]
+    NoModule(&'static str),
+    #[error(
+        "to {operation} is not permitted (netbackend needs {capability}: run it as root, or `setcap {set}+ep` on its binary)"
+    )]
+    NotPermitted {
+        operation: &'static str,
+        capability: &'static str,
+        set: &'static str,
+    },
+    #[error("{operation} of {interface}: {source}")]
+    Io {
+        operation: &'static str,
+        interface: String,
+        source: io::Error,
+    },
+}
+
+impl UplinkError {
+    /// An error of a request to the kernel about `interface`.
+    pub(super) fn io(operation: &'static str, interface: &str) -> impl FnOnce(io::Error) -> Self {
+        move |source| match source.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES) => Self::NotPermitted {
+                operation,
+                capability: "CAP_NET_ADMIN",
+                set: "cap_net_admin",
+            },
+            _ => Self::Io {
+                operation,
+                interface: interface.to_owned(),
+                source,
+            },
+        }
+    }
+}

@@ -1,0 +1,61 @@
+use super::*;
+
+const RUN: &str = "/run/netbackend";
+
+fn identity(network: &str, port: &str) -> Identity {
+    Identity::new(Path::new(RUN), network, port)
+}
+
+#[test]
+fn names_are_stable_and_fit_the_kernel() {
+    let one = identity("lan", "web");
+    assert_eq!(one, identity("lan", "web"));
+    // Known from the first version: a later one must find what this one has left behind.
+    assert_eq!(one.interface(), "nb8d87c31941a0");
+    assert_eq!(one.alias(), "netbackend:/run/netbackend:lan/web");
+    assert_eq!(one.mac(), identity("lan", "web").mac());
+}
+
+#[test]
+fn every_port_has_names_of_its_own() {
+    let one = identity("lan", "web");
+    let elsewhere = Identity::new(Path::new("/run/other"), "lan", "web");
+    for other in [identity("lan", "web1"), identity("lan1", "web"), elsewhere] {
+        assert_ne!(one.interface(), other.interface());
+        assert_ne!(one.mac(), other.mac());
+    }
+}
+
+#[test]
+fn addresses_are_local_stations() {
+    let mac = identity("lan", "web").mac();
+    assert!(mac.is_station());
+    assert_eq!(mac.0[0] & 2, 2);
+}
+
+#[test]
+fn only_our_own_are_ours() {
+    let run = Path::new(RUN);
+    assert!(is_ours(run, identity("lan", "web").alias()));
+    for foreign in [
+        "",
+        "netbackend",
+        "netbackend:/run/other:lan/web",
+        "uplink to the office",
+    ] {
+        assert!(!is_ours(run, foreign), "{foreign}");
+    }
+    // Not that of a directory whose name only starts alike.
+    let other = Identity::new(Path::new("/run/netbackend2"), "lan", "web");
+    assert!(!is_ours(run, other.alias()));
+}
+
+#[test]
+fn long_directories_are_abbreviated() {
+    let run = "/long".repeat(60);
+    let run = Path::new(&run);
+    let identity = Identity::new(run, "lan", "web");
+    assert!(identity.alias().len() <= LONGEST_ALIAS);
+    assert!(is_ours(run, identity.alias()));
+    assert!(!is_ours(Path::new(RUN), identity.alias()));
+}

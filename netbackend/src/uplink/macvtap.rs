@@ -1,0 +1,175 @@
+//! Making macvtaps, and removing them.
+use super::{
+    Made,
+    device::open_queues,
+    error::UplinkError,
+    identity::Identity,
+    nic::{Nic, Use},
+};
+use crate::netlink::{Link, Netlink};
+use rtnetlink::{LinkMacVtap, LinkUnspec, LinkVlan, packet_route::link::MacVtapMode};
+use std::{fs, io, os::fd::OwnedFd};
+use switch::MacAddr;
+
+/// What the kernel does between a macvtap, its siblings on the same NIC, and the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MacvtapMode {
+    Private,
+    Vepa,
+    Bridge,
+    /// The NIC is its alone.
+    Passthru,
+}
+
+impl MacvtapMode {
+    fn of_kernel(self) -> MacVtapMode {
+        match self {
+            Self::Private => MacVtapMode::Private,
+            Self::Vepa => MacVtapMode::Vepa,
+            Self::Bridge => MacVtapMode::Bridge,
+            Self::Passthru => MacVtapMode::Passthrough,
+        }
+    }
+}
+
+/// A macvtap to make.
+#[derive(Debug, Clone)]
+pub(crate) struct MacvtapSpec {
+    pub(crate) nic: Nic,
+    /// The macvtap is on top of an interface for this VLAN, made by us.
+    ///
+    /// The kernel's VLAN interface and not the tag of our own switch: no other VLAN's frame reaches us, the tag costs our
+    /// data path nothing and keeps all offloads, and several networks may share the NIC, each in its VLAN.
+    pub(crate) vlan: Option<(u16, Identity)>,
+    pub(crate) mode: MacvtapMode,
+    pub(crate) identity: Identity,
+    /// The NIC's own in passthru mode: changing it would change the NIC's.
+    pub(crate) mac: Option<MacAddr>,
+    pub(crate) mtu: u16,
+    pub(crate) queues: u16,
+}
+
+/// Makes it, in the thread's namespace. What was made is noted as it is made, to be removed again.
+pub(super) fn open(
+    spec: &MacvtapSpec,
+    netlink: &mut Netlink,
+    made: &mut Made,
+) -> Result<(Link, Vec<OwnedFd>), UplinkError> {
+    let name = spec.identity.interface();
+    // Of a daemon that was killed before it could mark it: nobody else makes such names.
+    if let Ok(Some(unmarked)) = netlink.link(&name)
+        && unmarked.alias.is_empty()
+    {
+        let removed = netlink.delete(unmarked.index);
+        removed.map_err(UplinkError::io("remove the interface", &name))?;
+    }
+    let exclusive = spec.mode == MacvtapMode::Passthru && spec.vlan.is_none();
+    let how = if exclusive {
+        Use::Exclusive
+    } else {
+        Use::Shared
+    };
+    let nic = spec.nic.find(netlink, how, Some(spec.mtu))?;
+    let lower = match &spec.vlan {
+        Some((id, identity)) => make_vlan(spec, netlink, &nic, (*id, identity), made)?,
+        None => nic.index,
+    };
+    let index = make(spec, netlink, lower, &name, made)?;
+    let foreign = spec.nic.netns.is_some();
+    let queues = open_queues(&name, index, spec.queues, foreign)?;
+    Ok((nic, queues))
+}
+
+fn make(
+    spec: &MacvtapSpec,
+    netlink: &mut Netlink,
+    lower: u32,
+    name: &str,
+    made: &mut Made,
+) -> Result<u32, UplinkError> {
+    let mut link = LinkMacVtap::new(name, lower, spec.mode.of_kernel()).mtu(spec.mtu.into());
+    if let Some(mac) = spec.mac {
+        link = link.address(mac.0.to_vec());
+    }
+    let refused = |source: io::Error| refusal(spec, source);
+    netlink.add(link.build()).map_err(refused)?;
+    made.note(name);
+    let index = index_of(netlink, name)?;
+    silence(name);
+    // Marked before it is up. All groups: which of them guests have joined, only their own stacks know.
+    let link = LinkUnspec::new_with_index(index).alias(spec.identity.alias());
+    netlink
+        .set(link.allmulticast(true).up().build())
+        .map_err(refused)?;
+    Ok(index)
+}
+
+fn make_vlan(
+    spec: &MacvtapSpec,
+    netlink: &mut Netlink,
+    nic: &Link,
+    (id, identity): (u16, &Identity),
+    made: &mut Made,
+) -> Result<u32, UplinkError> {
+    let name = identity.interface();
+    let failed = || UplinkError::io("make a VLAN interface", &spec.nic.name);
+    if let Some(link) = netlink.link(&name).map_err(failed())? {
+        // Of another port of this network.
+        made.note(&name);
+        return Ok(link.index);
+    }
+    let link = LinkVlan::new(&name, nic.index, id).mtu(nic.mtu);
+    netlink
+        .add(link.build())
+        .map_err(|source| match source.raw_os_error() {
+            Some(libc::EEXIST) => spec.nic.busy(&format!("an interface of VLAN {id}")),
+            Some(libc::EOPNOTSUPP) => UplinkError::NoModule("8021q"),
+            _ => failed()(source),
+        })?;
+    made.note(&name);
+    let index = index_of(netlink, &name)?;
+    silence(&name);
+    let link = LinkUnspec::new_with_index(index).alias(identity.alias());
+    netlink.set(link.up().build()).map_err(failed())?;
+    Ok(index)
+}
+
+fn index_of(netlink: &mut Netlink, name: &str) -> Result<u32, UplinkError> {
+    let failed = || UplinkError::io("look up the new interface", name);
+    let link = netlink.link(name).map_err(failed())?;
+    let link = link.ok_or_else(|| failed()(io::ErrorKind::NotFound.into()))?;
+    Ok(link.index)
+}
+
+/// The host itself has nothing to say by this interface.
+pub(super) fn silence(name: &str) {
+    // Fails only in a kernel without IPv6, which is as silent.
+    drop(fs::write(
+        format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"),
+        "1",
+    ));
+}
+
+/// Why the kernel refuses a macvtap (drivers/net/macvlan.c).
+fn refusal(spec: &MacvtapSpec, source: io::Error) -> UplinkError {
+    let nic = &spec.nic;
+    match (source.raw_os_error(), spec.mac) {
+        (Some(libc::EADDRINUSE), Some(mac)) => UplinkError::AddressInUse {
+            nic: nic.name.clone(),
+            mac,
+        },
+        // Before Linux 4.20 or so.
+        (Some(libc::EBUSY), Some(mac)) if spec.mode != MacvtapMode::Passthru => {
+            UplinkError::AddressInUse {
+                nic: nic.name.clone(),
+                mac,
+            }
+        }
+        // A bridge, Open vSwitch, a bond or a team takes its frames.
+        (Some(libc::EBUSY), _) => nic.busy("another network device"),
+        // `macvlan_common_newlink`: beside a passthru device there is no other, nor it beside others.
+        (Some(libc::EINVAL), _) => nic.busy("another macvlan or macvtap"),
+        (Some(libc::EOPNOTSUPP), _) => UplinkError::NoModule("macvtap"),
+        _ => UplinkError::io("make a macvtap", &nic.name)(source),
+    }
+}

@@ -1,0 +1,177 @@
+//! The way out of a network: a NIC of the host, by macvtap, by tap and bridge, or by packet sockets.
+//!
+//! The supervisor makes what is needed, and hands queues to the worker that read and write like those of a tap. What was made
+//! bears an alias with the runtime directory, so that the next start finds what a killed daemon has left behind, and nothing else.
+mod device;
+mod error;
+mod identity;
+mod leftovers;
+mod macvtap;
+mod monitor;
+mod nic;
+
+pub(crate) use error::UplinkError;
+pub(crate) use identity::Identity;
+pub(crate) use leftovers::{remove as remove_leftovers, remove_by_alias};
+pub(crate) use macvtap::{MacvtapMode, MacvtapSpec};
+pub(crate) use monitor::{Monitor, Sight};
+pub(crate) use nic::Nic;
+
+use crate::{netlink::Netlink, netns, tap, tap::TapSpec};
+use nic::Use;
+use rtnetlink::LinkUnspec;
+use std::os::fd::OwnedFd;
+use tracing::warn;
+
+/// An open way out. What was made for it vanishes with it.
+#[derive(Debug)]
+pub(crate) struct Uplink {
+    queues: Vec<OwnedFd>,
+    /// What it needs to go on, and its index: one of the same name may be another.
+    needs: Option<(Nic, u32)>,
+    _made: Made,
+}
+
+/// A tap that is a port of a bridge.
+#[derive(Debug, Clone)]
+pub(crate) struct BridgedTap {
+    pub(crate) tap: TapSpec,
+    pub(crate) bridge: Option<String>,
+}
+
+impl Uplink {
+    /// Makes a macvtap on a NIC.
+    pub(crate) fn macvtap(spec: &MacvtapSpec) -> Result<Self, UplinkError> {
+        let netns = spec.nic.netns.as_deref();
+        let mut made = Made::new(netns);
+        let (nic, queues) = netns::within(netns, || {
+            let mut netlink = open_netlink(&spec.nic.name)?;
+            macvtap::open(spec, &mut netlink, &mut made)
+        })?;
+        Ok(Self {
+            queues,
+            needs: Some((spec.nic.clone(), nic.index)),
+            _made: made,
+        })
+    }
+
+    /// Makes a tap and puts it into its bridge.
+    pub(crate) fn tap(spec: &BridgedTap) -> anyhow::Result<Self> {
+        let netns = spec.tap.netns.as_deref();
+        let bridge = spec.bridge.as_ref().map(|name| Nic {
+            name: name.clone(),
+            netns: spec.tap.netns.clone(),
+        });
+        let Some(bridge) = bridge else {
+            return Ok(Self {
+                queues: tap::open(&spec.tap)?,
+                needs: None,
+                _made: Made::new(netns),
+            });
+        };
+        // What is wrong with the bridge is told before anything is made.
+        netns::within(netns, || find_bridge(&bridge, spec.tap.mtu))?;
+        let queues = tap::open(&spec.tap)?;
+        let index = netns::within(netns, || enslave(&bridge, &spec.tap))?;
+        Ok(Self {
+            queues,
+            needs: Some((bridge, index)),
+            _made: Made::new(netns),
+        })
+    }
+
+    /// One file per queue.
+    pub(crate) fn queues(&self) -> &[OwnedFd] {
+        &self.queues
+    }
+
+    /// The interface that it needs, and its index.
+    pub(crate) fn needs(&self) -> Option<(&Nic, u32)> {
+        self.needs.as_ref().map(|(nic, index)| (nic, *index))
+    }
+}
+
+/// The MTU of a NIC that will do as an uplink.
+pub(crate) fn mtu_of(nic: &Nic) -> Result<u32, UplinkError> {
+    netns::within(nic.netns.as_deref(), || {
+        let mut netlink = open_netlink(&nic.name)?;
+        Ok(nic.find(&mut netlink, Use::Beside, None)?.mtu)
+    })
+}
+
+fn open_netlink(interface: &str) -> Result<Netlink, UplinkError> {
+    Netlink::open().map_err(UplinkError::io("open a netlink socket", interface))
+}
+
+fn find_bridge(bridge: &Nic, mtu: u16) -> Result<u32, UplinkError> {
+    let mut netlink = open_netlink(&bridge.name)?;
+    let link = bridge.find(&mut netlink, Use::Beside, Some(mtu))?;
+    match link.kind.as_str() {
+        "bridge" => Ok(link.index),
+        _ => Err(UplinkError::NotABridge(bridge.name.clone())),
+    }
+}
+
+/// The bridge's index.
+fn enslave(bridge: &Nic, tap: &TapSpec) -> Result<u32, UplinkError> {
+    let index = find_bridge(bridge, tap.mtu)?;
+    let mut netlink = open_netlink(&bridge.name)?;
+    macvtap::silence(&tap.interface);
+    let link = LinkUnspec::new_with_name(&tap.interface).controller(index);
+    netlink
+        .set(link.build())
+        .map_err(UplinkError::io("put the tap into its bridge", &bridge.name))?;
+    Ok(index)
+}
+
+/// Interfaces to remove, in reverse order, when this is dropped.
+#[derive(Debug)]
+struct Made {
+    netns: Option<String>,
+    names: Vec<String>,
+}
+
+impl Made {
+    fn new(netns: Option<&str>) -> Self {
+        Self {
+            netns: netns.map(str::to_owned),
+            names: Vec::new(),
+        }
+    }
+
+    fn note(&mut self, name: &str) {
+        self.names.push(name.to_owned());
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        if self.names.is_empty() {
+            return;
+        }
+        let names = std::mem::take(&mut self.names);
+        let removed = netns::within(self.netns.as_deref(), || {
+            let mut netlink = open_netlink("netlink")?;
+            let remove = |name: &String| remove_unused(&mut netlink, name);
+            names.iter().rev().try_for_each(remove)
+        });
+        match removed {
+            // With its namespace went the interface.
+            Ok(()) | Err(UplinkError::Namespace(netns::NetnsError::Missing { .. })) => {}
+            Err(error) => warn!(%error, "remove what was made for an uplink"),
+        }
+    }
+}
+
+/// Removes an interface, unless there is another on top of it: a VLAN that ports share goes with the last of them.
+fn remove_unused(netlink: &mut Netlink, name: &str) -> Result<(), UplinkError> {
+    let failed = || UplinkError::io("remove the interface", name);
+    let links = netlink.links().map_err(failed())?;
+    let Some(link) = links.iter().find(|link| link.name == name) else {
+        return Ok(());
+    };
+    if links.iter().any(|upper| upper.lower == Some(link.index)) {
+        return Ok(());
+    }
+    netlink.delete(link.index).map_err(failed())
+}

@@ -1,0 +1,128 @@
+//! Following a NIC: whether it is there, and whether its cable is.
+use super::{error::UplinkError, nic::Nic, open_netlink};
+use crate::{
+    netlink::Netlink,
+    netns::{self, NetnsError},
+    sys,
+};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
+};
+use std::{
+    io,
+    os::fd::{AsRawFd, OwnedFd},
+    time::Duration,
+};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time,
+};
+
+/// linux/rtnetlink.h: `RTMGRP_LINK`.
+const LINKS: u32 = 1;
+/// Many interfaces change together; one look afterwards is enough.
+const SETTLE: Duration = Duration::from_millis(20);
+/// Of a namespace that is not there: nothing tells when it is again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What there is of a NIC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sight {
+    /// No such interface, or no such namespace.
+    Gone,
+    Present {
+        index: u32,
+        /// It is up and has a carrier.
+        carries: bool,
+    },
+}
+
+/// Looks at a NIC whenever something happens to interfaces of its namespace.
+#[derive(Debug)]
+pub(crate) struct Monitor {
+    nic: Nic,
+    /// None: the namespace cannot be entered.
+    events: Option<AsyncFd<OwnedFd>>,
+    last: Option<Sight>,
+}
+
+impl Monitor {
+    pub(crate) fn new(nic: Nic) -> Self {
+        Self {
+            nic,
+            events: None,
+            last: None,
+        }
+    }
+
+    /// What is to be seen, as soon as that is something else than before. May be cancelled.
+    pub(crate) async fn next(&mut self) -> Sight {
+        loop {
+            if self.events.is_none() {
+                // Before the look: what happens in between is not missed.
+                self.events = subscribe(&self.nic).ok();
+            }
+            let sight = self.look();
+            if self.last != Some(sight) {
+                self.last = Some(sight);
+                return sight;
+            }
+            self.wait().await;
+        }
+    }
+
+    async fn wait(&mut self) {
+        let Some(events) = &self.events else {
+            return time::sleep(RETRY).await;
+        };
+        // What the events say does not matter, nor whether some were lost (ENOBUFS): the look tells.
+        drop(events.async_io(Interest::READABLE, drain).await);
+        if self.last == Some(Sight::Gone) && self.nic.netns.is_some() {
+            // A namespace that was deleted lives on as long as our socket: it may be another by now.
+            self.events = None;
+        }
+        time::sleep(SETTLE).await;
+    }
+
+    fn look(&self) -> Sight {
+        let looked = netns::within(self.nic.netns.as_deref(), || {
+            let mut netlink: Netlink = open_netlink(&self.nic.name)?;
+            let found = netlink.link(&self.nic.name);
+            found.map_err(UplinkError::io("look up the interface", &self.nic.name))
+        });
+        match looked {
+            Ok(Some(link)) => Sight::Present {
+                index: link.index,
+                carries: link.is_up && link.has_carrier,
+            },
+            Ok(None) | Err(_) => Sight::Gone,
+        }
+    }
+}
+
+/// A socket that gets readable when interfaces of the NIC's namespace change.
+fn subscribe(nic: &Nic) -> Result<AsyncFd<OwnedFd>, UplinkError> {
+    let subscribed = netns::within(nic.netns.as_deref(), || {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let protocol = SockProtocol::NetlinkRoute;
+        let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol);
+        let bound = socket.and_then(|socket| {
+            bind(socket.as_raw_fd(), &NetlinkAddr::new(0, LINKS))?;
+            Ok(socket)
+        });
+        Ok::<_, NetnsError>(bound)
+    })?;
+    let failed = || UplinkError::io("watch the interface", &nic.name);
+    let socket = subscribed.map_err(|errno| failed()(errno.into()))?;
+    sys::watch(socket).map_err(failed())
+}
+
+/// Takes all that is there; an error if there was nothing.
+fn drain(socket: &OwnedFd) -> io::Result<()> {
+    // What is longer is cut: the look tells.
+    let mut buffer = [0; 64];
+    let mut take = || recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty());
+    take()?;
+    while take().is_ok() {}
+    Ok(())
+}
