@@ -13,10 +13,21 @@ fn nets_are_read_and_mistakes_explained() {
     assert!(net.link);
     let net: NetConfig = "socket=/s,model=e1000-82545em,link=down".parse().unwrap();
     assert_eq!((net.model, net.link), (NetModel::E1000Server, false));
+    let net: NetConfig = "mode=vepa,macvtap=eth0".parse().unwrap();
+    let (nic, mode) = ("eth0".into(), control::Mode::Vepa);
+    assert_eq!(net.source, NetSource::Macvtap { nic, mode });
     for (text, expected) in [
-        ("", "give network=NAME or socket=PATH"),
+        ("", "give network=NAME, socket=PATH or macvtap=NIC"),
         ("network=", "`network` needs a value"),
-        ("network=a,socket=/b", "either network=NAME or socket=PATH"),
+        (
+            "network=a,socket=/b",
+            "one of network=NAME, socket=PATH and",
+        ),
+        ("network=a,mode=bridge", "`mode=` is of macvtap=NIC"),
+        (
+            "macvtap=eth0,mode=nat",
+            "use bridge, private, vepa or passthru",
+        ),
         ("network=a,mac=1:2:3:4:5:6", "six hexadecimal bytes"),
         ("network=a,mac=01:00:5e:00:00:01", "multicast"),
         ("network=a,queues=0", "a number from 1 to 8"),

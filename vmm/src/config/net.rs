@@ -1,8 +1,9 @@
-//! `--net network=NAME|socket=PATH[,mac=…][,queues=N][,mtu=N][,model=MODEL][,link=down]`
+//! `--net network=NAME|socket=PATH|macvtap=NIC[,mode=MODE][,mac=…][,queues=N][,mtu=N][,model=MODEL][,link=down]`
 
 use std::{path::PathBuf, str::FromStr};
 
 use super::{pairs, value};
+use control::Mode;
 
 /// Queue pairs of a NIC at most.
 const MAX_QUEUE_PAIRS: u16 = 8;
@@ -40,6 +41,13 @@ pub enum NetSource {
     Network(String),
     /// Any vhost-user back-end that listens here.
     Socket(PathBuf),
+    /// A macvtap of its own on a NIC of the host.
+    Macvtap {
+        /// The NIC.
+        nic: String,
+        /// What the kernel does between it, its siblings and the wire.
+        mode: Mode,
+    },
 }
 
 /// One NIC.
@@ -63,13 +71,21 @@ impl FromStr for NetConfig {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let mut source = None;
+        let (mut source, mut mode) = (None, None);
         let mut model = NetModel::default();
         let (mut mac, mut queues, mut mtu, mut link) = (None, 1, None, true);
         for (key, given) in pairs(text) {
             let new_source = match key {
                 "network" => Some(NetSource::Network(value(key, given)?.to_owned())),
                 "socket" => Some(NetSource::Socket(value(key, given)?.into())),
+                "macvtap" => Some(NetSource::Macvtap {
+                    nic: value(key, given)?.to_owned(),
+                    mode: Mode::Bridge,
+                }),
+                "mode" => {
+                    mode = Some(parse_mode(value(key, given)?)?);
+                    None
+                }
                 "mac" => {
                     mac = Some(parse_mac(value(key, given)?)?);
                     None
@@ -92,16 +108,21 @@ impl FromStr for NetConfig {
                 }
                 other => {
                     return Err(format!(
-                        "unknown key `{other}`: --net knows network, socket, mac, queues, mtu, model and link"
+                        "unknown key `{other}`: --net knows network, socket, macvtap, mode, mac, queues, mtu, model and link"
                     ));
                 }
             };
             if new_source.is_some() && source.is_some() {
-                return Err("give either network=NAME or socket=PATH, once".into());
+                return Err("give one of network=NAME, socket=PATH and macvtap=NIC, once".into());
             }
             source = source.or(new_source);
         }
-        let source = source.ok_or("where to? give network=NAME or socket=PATH")?;
+        let mut source = source.ok_or("where to? give network=NAME, socket=PATH or macvtap=NIC")?;
+        match (&mut source, mode) {
+            (NetSource::Macvtap { mode, .. }, Some(given)) => *mode = given,
+            (_, Some(_)) => return Err("`mode=` is of macvtap=NIC: leave it out".into()),
+            (_, None) => {}
+        }
         if model != NetModel::Virtio && queues > 1 {
             return Err(
                 "only model=virtio has more than one queue pair: leave out `queues=`".into(),
@@ -123,6 +144,18 @@ fn parse_number(key: &str, text: &str, min: u16, max: u16) -> Result<u16, String
         .ok()
         .filter(|number| (min..=max).contains(number))
         .ok_or_else(|| format!("`{key}={text}`: give a number from {min} to {max}"))
+}
+
+fn parse_mode(mode: &str) -> Result<Mode, String> {
+    match mode {
+        "bridge" => Ok(Mode::Bridge),
+        "private" => Ok(Mode::Private),
+        "vepa" => Ok(Mode::Vepa),
+        "passthru" | "passthrough" => Ok(Mode::Passthrough),
+        _ => Err(format!(
+            "unknown mode `{mode}`: use bridge, private, vepa or passthru"
+        )),
+    }
 }
 
 fn parse_model(name: &str) -> Result<NetModel, String> {

@@ -1,7 +1,8 @@
 //! From a [`NetSource`] to a socket: a port of netbackend is asked for, and given back.
 use super::mac::MacAddress;
 use crate::config::{NetConfig, NetSource};
-use control::{Client, ClientError, PortKind, PortRequest};
+use control::{Client, ClientError, Mode, PortKind, PortRequest};
+use netbackend::direct::{Direct, DirectSpec};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -17,20 +18,39 @@ pub enum SourceError {
         /// What happened.
         error: ClientError,
     },
+    /// There is no macvtap to be had.
+    #[error("macvtap={nic}: {error}")]
+    Macvtap {
+        /// The NIC.
+        nic: String,
+        /// What is wrong, and the remedy.
+        error: String,
+    },
     /// The daemon made something else than a vhost-user port.
     #[error("network `{0}`: netbackend gave a port that is no vhost-user socket")]
     Kind(String),
 }
 
-/// A port of netbackend that is ours until dropped.
+/// What is ours until dropped.
 #[derive(Debug)]
-pub struct Lease {
+pub struct Lease(#[expect(dead_code, reason = "held for what it does when dropped")] Held);
+
+#[derive(Debug)]
+#[expect(dead_code, reason = "held for what it does when dropped")]
+enum Held {
+    Port(PortLease),
+    Macvtap(Box<Direct>),
+}
+
+/// A port of netbackend.
+#[derive(Debug)]
+struct PortLease {
     client: Client,
     network: String,
     port: String,
 }
 
-impl Drop for Lease {
+impl Drop for PortLease {
     fn drop(&mut self) {
         // The daemon also notices by itself that we are gone.
         if let Err(error) = self.client.remove_port(&self.network, &self.port) {
@@ -48,7 +68,7 @@ pub struct Attachment {
     pub mtu: Option<u16>,
     /// The NIC's cable is plugged in.
     pub cable: bool,
-    /// Gives the port back when dropped.
+    /// Gives the port back, or removes the macvtap, when dropped.
     pub lease: Option<Lease>,
 }
 
@@ -67,8 +87,34 @@ impl Attachment {
                 lease: None,
             }),
             NetSource::Network(network) => lease(network, config, mac, control),
+            NetSource::Macvtap { nic, mode } => macvtap(nic, *mode, config, mac),
         }
     }
+}
+
+/// A back-end of our own, in this process.
+fn macvtap(
+    nic: &str,
+    mode: Mode,
+    config: &NetConfig,
+    mac: MacAddress,
+) -> Result<Attachment, SourceError> {
+    let direct = Direct::start(&DirectSpec {
+        nic: nic.to_owned(),
+        mode,
+        mac: mac.0,
+        queue_pairs: config.queues,
+    });
+    let direct = direct.map_err(|error| SourceError::Macvtap {
+        nic: nic.to_owned(),
+        error: format!("{error:#}"),
+    })?;
+    Ok(Attachment {
+        socket: direct.socket(),
+        mtu: config.mtu.or(Some(direct.mtu())),
+        cable: config.link,
+        lease: Some(Lease(Held::Macvtap(Box::new(direct)))),
+    })
 }
 
 fn lease(
@@ -94,11 +140,11 @@ fn lease(
         None => client.network(network).map_err(failed)?.mtu,
     };
     let port = client.add_port(network, &request).map_err(failed)?;
-    let lease = Lease {
+    let lease = Lease(Held::Port(PortLease {
         client,
         network: network.into(),
         port: port.name,
-    };
+    }));
     let PortKind::VhostUser { socket, .. } = port.kind else {
         return Err(SourceError::Kind(network.into()));
     };
