@@ -37,9 +37,17 @@ impl PacketSocket {
     /// A socket at `interface` in `namespace`.
     #[track_caller]
     pub fn open(namespace: &Namespace, interface: &str) -> Self {
+        let every = u16::try_from(libc::ETH_P_ALL).expect("an EtherType");
+        Self::open_for(namespace, interface, every)
+    }
+
+    /// One that sees only what the host's own stack is given of an EtherType: nothing that a bridge or a macvlan has taken.
+    #[track_caller]
+    pub fn open_for(namespace: &Namespace, interface: &str, ethertype: u16) -> Self {
         let path = Path::new("/run/netns").join(namespace.name());
         // A namespace is entered by a thread, which is of no further use.
-        let opened = thread::scope(|scope| scope.spawn(|| open(&path, interface)).join());
+        let opened =
+            thread::scope(|scope| scope.spawn(|| open(&path, interface, ethertype)).join());
         let socket = opened
             .expect("the thread does not panic")
             .unwrap_or_else(|error| panic!("{interface} in {}: {error}", namespace.name()));
@@ -102,7 +110,7 @@ impl PacketSocket {
     }
 }
 
-fn open(namespace: &Path, interface: &str) -> std::io::Result<OwnedFd> {
+fn open(namespace: &Path, interface: &str, ethertype: u16) -> std::io::Result<OwnedFd> {
     setns(File::open(namespace)?, CloneFlags::CLONE_NEWNET)?;
     // No protocol: nothing is received before the socket is bound to its interface.
     let socket = socket(
@@ -115,7 +123,7 @@ fn open(namespace: &Path, interface: &str) -> std::io::Result<OwnedFd> {
     for option in [libc::PACKET_AUXDATA, libc::PACKET_IGNORE_OUTGOING] {
         sys::enable_packet_option(socket.as_fd(), option)?;
     }
-    sys::bind_packet_socket(socket.as_fd(), if_nametoindex(interface)?)?;
+    sys::bind_packet_socket(socket.as_fd(), if_nametoindex(interface)?, ethertype)?;
     Ok(socket)
 }
 

@@ -1,6 +1,6 @@
 //! Thin wrappers of system calls that crate `nix` has no safe form of.
 #![expect(unsafe_code, reason = "the system calls take pointers")]
-use libc::{AF_PACKET, ETH_P_ALL, SOL_PACKET, c_int, sockaddr_ll, socklen_t};
+use libc::{AF_PACKET, SOL_PACKET, c_int, sockaddr_ll, socklen_t};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -20,11 +20,15 @@ pub(crate) fn enable_packet_option(socket: BorrowedFd<'_>, option: c_int) -> io:
     check(result)
 }
 
-/// Binds a packet socket to one interface; from then on it receives every EtherType.
-pub(crate) fn bind_packet_socket(socket: BorrowedFd<'_>, interface: u32) -> io::Result<()> {
+/// Binds a packet socket to one interface; from then on it receives this EtherType (`ETH_P_ALL`: every one).
+pub(crate) fn bind_packet_socket(
+    socket: BorrowedFd<'_>,
+    interface: u32,
+    ethertype: u16,
+) -> io::Result<()> {
     let address = sockaddr_ll {
         sll_family: constant(AF_PACKET),
-        sll_protocol: constant(ETH_P_ALL).to_be(),
+        sll_protocol: ethertype.to_be(),
         sll_ifindex: interface.cast_signed(),
         sll_hatype: 0,
         sll_pkttype: 0,

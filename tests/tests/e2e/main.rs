@@ -16,3 +16,4 @@ mod macvlan;
 mod migration;
 mod qemu;
 mod restarts;
+mod uplink;

@@ -17,6 +17,7 @@ const MODULES: &[&str] = &[
     "bridge",
     "veth",
     "macvtap",
+    "8021q",
 ];
 const PROGRAMS: &[&str] = &["ip", "iperf3", "openssl", "ethtool", "tcpdump"];
 

@@ -35,6 +35,7 @@ pub const TOOLS: &[Tool] = &[
     tool("ping", "iputils-ping"),
     tool("ethtool", "ethtool"),
     tool("tcpdump", "tcpdump"),
+    tool("dnsmasq", "dnsmasq-base"),
     tool("depmod", "kmod"),
     tool("openssl", "openssl"),
     tool("ldd", "libc-bin"),

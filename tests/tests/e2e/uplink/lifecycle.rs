@@ -1,0 +1,202 @@
+//! What is made for an uplink, when it goes, and what happens when the NIC does.
+use super::{Guest, NIC, OUTSIDE, PATIENCE, Wire, text};
+use control::{Client, PortRequest, PortState};
+use std::fs;
+use std::time::Instant;
+use tests::{Daemon, Process, heavy, needs_root, say, wait_until};
+
+fn descriptors(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+/// Promiscuous and all-multicast counts of the NIC.
+fn modes(wire: &Wire) -> (u32, u32) {
+    let links = wire.links();
+    let line = links
+        .lines()
+        .find(|line| line.contains(NIC) && !line.contains("macvtap"));
+    let words: Vec<&str> = line.unwrap().split_whitespace().collect();
+    let count = |key| {
+        let at = words.iter().position(|word| *word == key).unwrap();
+        words[at + 1].parse().unwrap()
+    };
+    (count("promiscuity"), count("allmulti"))
+}
+
+#[test]
+fn a_nic_uplink_is_made_with_its_network_and_removed_with_it() {
+    if !needs_root("a_nic_uplink_is_made_with_its_network_and_removed_with_it") {
+        return;
+    }
+    let _turn = heavy();
+    let wire = Wire::new();
+    wire.host.run(&format!("ip link set {NIC} mtu 9000"));
+    wire.outside.run("ip link set eth0 mtu 9000");
+    let before = modes(&wire);
+    let guest = Guest::new(2);
+    let daemon = Daemon::start(&(wire.section("n", "queue_pairs = 2") + &guest.section("n")));
+    let more = wire.more_links();
+    assert_eq!(more.len(), 1, "{more:#?}");
+    let alias = format!("netbackend:{}/run:n/uplink", daemon.directory().display());
+    for part in ["macvtap mode passthru", "mtu 9000", &alias] {
+        assert!(more[0].contains(part), "{part}: {more:#?}");
+    }
+    assert_eq!(modes(&wire), (before.0 + 1, before.1 + 1));
+    // The guests' MTU is the NIC's.
+    assert_eq!(daemon.network("n").mtu, 9000);
+    guest.configure();
+    guest.wait_reaches(OUTSIDE);
+    let jumbo = format!("ping -c 1 -W 10 -M do -s 8972 {OUTSIDE}");
+    guest.namespace.run(&jumbo);
+    assert!(daemon.stop().success());
+    assert_eq!(wire.more_links(), Vec::<String>::new());
+    assert_eq!(modes(&wire), before);
+}
+
+#[test]
+fn the_next_start_removes_what_a_killed_daemon_left_and_nothing_else() {
+    if !needs_root("the_next_start_removes_what_a_killed_daemon_left_and_nothing_else") {
+        return;
+    }
+    let _turn = heavy();
+    let (first, second) = (Wire::new(), Wire::new());
+    let config = first.section("a", "") + &second.section("b", "attach = \"macvtap\"");
+    let guest = Guest::new(2);
+    let mut daemon = Daemon::start(&(config + &guest.section("b")));
+    // Somebody else's, which look alike.
+    for (name, alias) in [
+        ("nb0123456789ab", "mine"),
+        ("other", "netbackend:/elsewhere:a/uplink"),
+    ] {
+        second.host.script(&format!(
+            "ip link add link {NIC} name {name} type macvlan mode bridge
+             ip link set {name} alias {alias}"
+        ));
+    }
+    let left: Vec<_> = [first.links(), second.links()].into_iter().collect();
+    daemon.kill_and_start_again();
+    // Made anew: other indices, the same names.
+    let names = |links: &str| -> Vec<String> {
+        let names = links
+            .lines()
+            .map(|line| line.split(' ').nth(1).unwrap().to_owned());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        names
+    };
+    let now = [first.links(), second.links()];
+    for (left, now) in left.iter().zip(&now) {
+        assert_eq!(names(left), names(now));
+        assert_ne!(left, now);
+    }
+    let log = daemon.log();
+    assert!(
+        log.contains("left behind by a daemon that was killed"),
+        "{log}"
+    );
+    assert!(daemon.stop().success());
+    assert_eq!(first.more_links(), Vec::<String>::new());
+    let kept = second.more_links();
+    assert_eq!(kept.len(), 2, "{kept:#?}");
+}
+
+#[test]
+fn a_nic_that_is_pulled_out_under_load_works_again_when_it_is_back() {
+    if !needs_root("a_nic_that_is_pulled_out_under_load_works_again_when_it_is_back") {
+        return;
+    }
+    let _turn = heavy();
+    let wire = Wire::new();
+    let guest = Guest::new(2);
+    let daemon = Daemon::start(&(wire.section("n", "") + &guest.section("n")));
+    guest.configure();
+    guest.wait_reaches(OUTSIDE);
+    let mut flood = guest.namespace.command("ping");
+    flood.args(["-q", "-f", "-s", "1000", OUTSIDE]);
+    let mut flood = Process::start("flood", daemon.directory(), &mut flood);
+    let before = descriptors(daemon.pid());
+    for _ in 0..3 {
+        wire.pull_out();
+        let fault = wait_until("the fault of the uplink", PATIENCE, || {
+            let ports = daemon.network("n").ports;
+            let uplink = ports.into_iter().find(|port| port.uplink)?;
+            (uplink.state == PortState::Faulty).then_some(uplink.fault?)
+        });
+        assert!(
+            fault.contains(&format!("interface {NIC} is gone")),
+            "{fault}"
+        );
+        assert_eq!(wire.more_links(), Vec::<String>::new());
+        wire.plug_in();
+        daemon.wait_running("n", "uplink");
+        guest.wait_reaches(OUTSIDE);
+    }
+    assert!(flood.ended().is_none(), "the load ended");
+    assert_eq!(descriptors(daemon.pid()), before);
+    assert_eq!(daemon.network("n").restarts, 0, "{}", daemon.log());
+}
+
+#[test]
+fn guests_see_the_carrier_of_the_nic() {
+    if !needs_root("guests_see_the_carrier_of_the_nic") {
+        return;
+    }
+    let _turn = heavy();
+    let wire = Wire::new();
+    let guest = Guest::new(2);
+    let config = "[networks.n]\nmode = \"private\"\n".to_owned() + &wire.section("n", "");
+    let _daemon = Daemon::start(&(config + &guest.section("n")));
+    guest.configure();
+    let carrier = |wanted: &str| {
+        wait_until(&format!("carrier {wanted}"), PATIENCE, || {
+            let output = guest.namespace.run("ip -o link show eth0");
+            let has = text(&output).contains("NO-CARRIER");
+            (has == (wanted == "off")).then_some(())
+        });
+    };
+    carrier("on");
+    wire.outside.run("ip link set eth0 down");
+    carrier("off");
+    wire.outside.run("ip link set eth0 up");
+    carrier("on");
+    guest.wait_reaches(OUTSIDE);
+}
+
+#[test]
+fn a_thousand_guests_come_and_go_and_leave_nothing() {
+    const CYCLES: u32 = 1000;
+    if !needs_root("a_thousand_guests_come_and_go_and_leave_nothing") {
+        return;
+    }
+    let _turn = heavy();
+    let wire = Wire::new();
+    let daemon = Daemon::start(&wire.section("n", "attach = \"macvtap\""));
+    let client = Client::new(control::default_socket(&daemon.directory().join("run")));
+    let request = |number: u32| PortRequest {
+        name: Some(format!("p{}", number % 3)),
+        ..PortRequest::default()
+    };
+    let cycle = |number| {
+        let port = client.add_port("n", &request(number)).unwrap();
+        client.remove_port("n", &port.name).unwrap();
+    };
+    // The first API connections and the monitor of the NIC have been made, and closed again.
+    (0..5).for_each(cycle);
+    let worker = daemon.network("n").worker_pid.unwrap();
+    let count = || (descriptors(daemon.pid()), descriptors(worker));
+    let (before, began) = (count(), Instant::now());
+    (0..CYCLES).for_each(cycle);
+    say(&format!(
+        "{CYCLES} guests with macvtaps came and went in {:?}",
+        began.elapsed()
+    ));
+    assert_eq!(wire.more_links(), Vec::<String>::new());
+    assert_eq!(modes(&wire), (0, 0));
+    wait_until("as few descriptors as before", PATIENCE, || {
+        let now = count();
+        (now.0 <= before.0 && now.1 <= before.1).then_some(())
+    });
+    let nodes = fs::read_dir("/dev").unwrap().flatten();
+    let nodes = nodes.filter(|node| node.file_name().to_string_lossy().starts_with("nb"));
+    assert_eq!(nodes.count(), 0);
+}
