@@ -24,6 +24,7 @@ mod scale;
 mod statistics;
 mod table;
 mod testpmd;
+mod uplink;
 mod workload;
 
 pub use generators::{GeneratorOptions, generators};
@@ -32,6 +33,7 @@ pub use instructions::{InstructionOptions, check_instructions, instructions};
 pub use latency::{LatencyOptions, latency};
 pub use peers::{PeerOptions, peers};
 pub use scale::{ScaleOptions, scale};
+pub use uplink::{UplinkOptions, uplink};
 
 use crate::commands::build::cargo;
 use crate::exec;

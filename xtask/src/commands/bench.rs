@@ -2,7 +2,7 @@
 use super::build::cargo;
 use crate::bench::{
     GeneratorOptions, IdleOptions, InstructionOptions, LatencyOptions, PeerOptions, ScaleOptions,
-    generators, idle, instructions, latency, peers, scale,
+    UplinkOptions, generators, idle, instructions, latency, peers, scale, uplink,
 };
 use crate::exec;
 use crate::setup;
@@ -32,6 +32,8 @@ enum What {
     Idle(IdleOptions),
     /// Instructions per frame (callgrind): fails when they become more than the baseline
     Instructions(InstructionOptions),
+    /// Namespaces as guests on the wire, beside the kernel alone; needs root
+    Uplink(UplinkOptions),
     /// Ring operations alone (criterion)
     Rings {
         /// Passed on to criterion (a filter, `--save-baseline NAME`, …)
@@ -49,12 +51,13 @@ struct Line {
     args: Args,
 }
 
-const ALL: [&str; 7] = [
+const ALL: [&str; 8] = [
     "peers",
     "latency",
     "scale",
     "generators",
     "idle",
+    "uplink",
     "instructions",
     "rings",
 ];
@@ -86,6 +89,7 @@ fn measure(ui: Ui, what: &What) -> Result<()> {
             setup::install_tools(ui)?;
             instructions(ui, options)?;
         }
+        What::Uplink(options) => uplink(ui, options)?,
         What::Rings { criterion } => rings(ui, criterion)?,
         What::All => {
             for group in ALL {

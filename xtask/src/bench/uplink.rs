@@ -1,0 +1,137 @@
+//! Guests on the wire: TCP and small frames through our uplinks, and through the kernel's own devices.
+//!
+//! Guest and outside are network namespaces, so both ends are Linux's TCP/IP at native speed. The ways between them take turns,
+//! round after round; the first round is dropped.
+mod ways;
+
+use super::machine_report as report;
+use super::statistics::{Summary, summarize};
+use super::table::markdown;
+use super::{build, results};
+use crate::repo;
+use crate::ui::Ui;
+use anyhow::Result;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use ways::{Flow, Kind, Way};
+
+/// Arguments of `bench uplink`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct UplinkOptions {
+    /// Rounds that count; one more comes first and is dropped
+    #[arg(long, default_value_t = 5)]
+    rounds: u32,
+    /// Seconds of each measurement
+    #[arg(long, default_value_t = 2)]
+    seconds: u32,
+    /// Do not write benches/RESULTS.md
+    #[arg(long)]
+    dry: bool,
+}
+
+/// What is sent, and by whom.
+const WORKLOADS: [Workload; 6] = [
+    workload("TCP to the wire, MTU 1500", 1500, Flow::TcpOut),
+    workload("TCP from the wire, MTU 1500", 1500, Flow::TcpIn),
+    workload("TCP to the wire, MTU 9000", 9000, Flow::TcpOut),
+    workload("TCP from the wire, MTU 9000", 9000, Flow::TcpIn),
+    workload("UDP to the wire, 64 B", 1500, Flow::UdpOut),
+    workload("UDP from the wire, 64 B", 1500, Flow::UdpIn),
+];
+
+#[derive(Debug, Clone, Copy)]
+struct Workload {
+    name: &'static str,
+    mtu: u32,
+    flow: Flow,
+}
+
+const fn workload(name: &'static str, mtu: u32, flow: Flow) -> Workload {
+    Workload { name, mtu, flow }
+}
+
+/// Measurements by workload and way.
+type Figures = BTreeMap<(usize, Kind), Vec<f64>>;
+
+/// Measures all ways in turns, and writes the section of the results.
+pub fn uplink(ui: Ui, options: &UplinkOptions) -> Result<()> {
+    let programs = build(ui)?;
+    let name = format!("xtask-uplink-{}", std::process::id());
+    let directory = std::env::temp_dir().join(name);
+    let body = measure(ui, options, &programs.netbackend, &directory);
+    // Nothing in it is wanted any more.
+    let _ = fs::remove_dir_all(&directory);
+    let body = body?;
+    println!("{body}");
+    if !options.dry {
+        results::write("uplink", &body)?;
+        ui.note(&format!("written to {}", repo::display(&results::path())));
+    }
+    Ok(())
+}
+
+fn measure(ui: Ui, options: &UplinkOptions, netbackend: &Path, directory: &Path) -> Result<String> {
+    let ways = Kind::ALL
+        .into_iter()
+        .map(|kind| Way::open(kind, netbackend, &directory.join(kind.word())))
+        .collect::<Result<Vec<_>>>()?;
+    let mut figures = Figures::new();
+    for round in 0..=options.rounds {
+        let title = format!("round {round} of {}", options.rounds);
+        ui.step(&title, |_| {
+            for (index, workload) in WORKLOADS.iter().enumerate() {
+                for way in &ways {
+                    way.set_mtu(workload.mtu)?;
+                    let figure = way.run(workload.flow, options.seconds)?;
+                    if round > 0 {
+                        figures.entry((index, way.kind())).or_default().push(figure);
+                    }
+                }
+            }
+            Ok(())
+        })?;
+    }
+    let syscalls = ways
+        .iter()
+        .filter_map(|way| Some((way.kind(), way.system_calls(options.seconds)?)))
+        .map(|(kind, counted)| Ok((kind, counted?)))
+        .collect::<Result<Vec<_>>>()?;
+    Ok(write_up(options, &figures, &syscalls))
+}
+
+fn write_up(options: &UplinkOptions, figures: &Figures, syscalls: &[(Kind, f64)]) -> String {
+    let mut heading = vec!["Gb/s; 64 B: Mpps".to_owned()];
+    heading.extend(Kind::ALL.map(|kind| kind.to_string()));
+    heading.push("ours / macvlan".to_owned());
+    heading.push("ours / veth".to_owned());
+    let rows = WORKLOADS.iter().enumerate().map(|(index, workload)| {
+        let summary = |kind| summarize(figures.get(&(index, kind)).into_iter().flatten().copied());
+        let ratio = |limit| match (summary(Kind::Nic), summary(limit)) {
+            (Some(ours), Some(limit)) => format!("{:.2}", ours.median / limit.median),
+            _ => "–".to_owned(),
+        };
+        let mut row = vec![workload.name.to_owned()];
+        row.extend(Kind::ALL.map(|kind| summary(kind).map_or_else(|| "–".into(), show)));
+        row.extend([ratio(Kind::Macvlan), ratio(Kind::Veth)]);
+        row
+    });
+    let table = markdown(&heading, &rows.collect::<Vec<_>>());
+    let syscalls = syscalls.iter().map(|(kind, count)| {
+        format!("* {kind}: {count:.0} system calls per 1000 frames of 64 B to the wire (strace)")
+    });
+    format!(
+        "## Guests on the wire\n\n{}\n\nMedians (smallest–largest) of {} rounds of {} s, iperf3 between two namespaces. {}\n\n{table}\n\n{}",
+        report::machine(),
+        options.rounds,
+        options.seconds,
+        "`nic` and `attach` are netbackend between a tap and a macvtap; `macvlan` and `veth` are the kernel alone, without any \
+         program between.",
+        syscalls.collect::<Vec<_>>().join("\n")
+    )
+}
+
+fn show(summary: Summary) -> String {
+    let Summary { median, min, max } = summary;
+    format!("{median:.2} ({min:.2}–{max:.2})")
+}

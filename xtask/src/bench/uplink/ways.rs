@@ -1,0 +1,268 @@
+//! Ways from a guest to the wire, each in namespaces of its own.
+use super::super::process::Process;
+use crate::exec;
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const GUEST: &str = "10.7.0.2";
+const OUTSIDE: &str = "10.7.0.1";
+/// The NIC's, and so that of all networks.
+const LARGEST_MTU: u32 = 9000;
+/// UDP payload of a frame that has 64 bytes on the wire, its check sequence included.
+const SMALL: &str = "18";
+
+/// What is between guest and wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    /// Tap, our switch, macvtap in passthru mode.
+    Nic,
+    /// Tap, our relay, macvtap in bridge mode.
+    Attach,
+    /// The guest's interface is a macvlan device on the NIC.
+    Macvlan,
+    /// The guest's interface is the NIC.
+    Veth,
+}
+
+impl Kind {
+    pub(super) const ALL: [Self; 4] = [Self::Nic, Self::Attach, Self::Macvlan, Self::Veth];
+
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Nic => "nic",
+            Self::Attach => "attach",
+            Self::Macvlan => "macvlan",
+            Self::Veth => "veth",
+        }
+    }
+
+    fn is_ours(self) -> bool {
+        matches!(self, Self::Nic | Self::Attach)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// Who sends what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flow {
+    TcpOut,
+    TcpIn,
+    UdpOut,
+    UdpIn,
+}
+
+/// A network namespace, deleted when dropped.
+#[derive(Debug)]
+struct Namespace(String);
+
+impl Namespace {
+    fn new(kind: Kind, part: &str) -> Result<Self> {
+        let name = format!("nb-bench-{}-{}-{part}", std::process::id(), kind.word());
+        exec::run(Command::new("ip").args(["netns", "add", &name]))?;
+        let namespace = Self(name);
+        namespace.run("ip link set lo up")?;
+        Ok(namespace)
+    }
+
+    fn command(&self, line: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.0]);
+        command.args(line.split_whitespace());
+        command
+    }
+
+    fn run(&self, line: &str) -> Result<()> {
+        exec::run(&mut self.command(line)).map(drop)
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        // The processes inside have ended before.
+        let _ = exec::run(Command::new("ip").args(["netns", "del", &self.0]));
+    }
+}
+
+/// A way that is ready. Dropped in this order: programs before what they are in.
+#[derive(Debug)]
+pub(super) struct Way {
+    kind: Kind,
+    _server: Process,
+    daemon: Option<Process>,
+    directory: PathBuf,
+    guest: Namespace,
+    outside: Namespace,
+    _host: Namespace,
+}
+
+impl Way {
+    pub(super) fn open(kind: Kind, netbackend: &Path, directory: &Path) -> Result<Self> {
+        fs::create_dir_all(directory)?;
+        let [guest, host, outside] =
+            ["guest", "host", "outside"].map(|part| Namespace::new(kind, part));
+        let (guest, host, outside) = (guest?, host?, outside?);
+        let near = if kind == Kind::Veth {
+            (&guest, "eth0")
+        } else {
+            (&host, "nic0")
+        };
+        let (at, name) = near;
+        let far = &outside.0;
+        at.run(&format!(
+            "ip link add {name} mtu {LARGEST_MTU} type veth peer name eth0 mtu {LARGEST_MTU} netns {far}"
+        ))?;
+        at.run(&format!("ip link set {name} up"))?;
+        if kind == Kind::Macvlan {
+            let netns = &guest.0;
+            host.run(&format!(
+                "ip link add link nic0 name eth0 netns {netns} type macvlan mode bridge"
+            ))?;
+        }
+        let start = || start(kind, netbackend, directory, (&guest, &host));
+        let daemon = kind.is_ours().then(start).transpose()?;
+        for (namespace, address) in [(&guest, GUEST), (&outside, OUTSIDE)] {
+            namespace.run(&format!("ip addr add {address}/24 dev eth0"))?;
+            namespace.run("ip link set eth0 up")?;
+        }
+        let mut server = outside.command("iperf3 -s");
+        let mut server = Process::start("iperf3", directory, &mut server)?;
+        server.wait_until("echo", || {
+            guest.run(&format!("ping -c 1 -W 1 {OUTSIDE}")).is_ok()
+        })?;
+        Ok(Self {
+            kind,
+            _server: server,
+            daemon,
+            directory: directory.to_owned(),
+            guest,
+            outside,
+            _host: host,
+        })
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Of both ends; the NIC's stays.
+    pub(super) fn set_mtu(&self, mtu: u32) -> Result<()> {
+        for namespace in [&self.guest, &self.outside] {
+            // The far end is the NIC itself: its frames may not be larger than its MTU, so the route says it.
+            let route = format!("ip route replace 10.7.0.0/24 dev eth0 mtu lock {mtu}");
+            namespace.run(&route)?;
+        }
+        Ok(())
+    }
+
+    /// Gb/s that arrived; of small frames, Mpps.
+    pub(super) fn run(&self, flow: Flow, seconds: u32) -> Result<f64> {
+        let options = match flow {
+            Flow::TcpOut => String::new(),
+            Flow::TcpIn => "-R".to_owned(),
+            Flow::UdpOut => format!("-u -b 0 -l {SMALL}"),
+            Flow::UdpIn => format!("-u -b 0 -l {SMALL} -R"),
+        };
+        let line = format!("iperf3 -J -c {OUTSIDE} -t {seconds} {options}");
+        let text = exec::stdout(&mut self.guest.command(&line))
+            .with_context(|| format!("iperf3 over {}", self.kind))?;
+        let report: Value = serde_json::from_str(&text).context("iperf3's report")?;
+        let end = report.get("end").context("iperf3's report has no end")?;
+        let figure = |section: &str, key: &str| {
+            let value = end.get(section).and_then(|section| section.get(key));
+            let value = value.and_then(Value::as_f64);
+            value.with_context(|| format!("iperf3's report has no end.{section}.{key}"))
+        };
+        match flow {
+            Flow::TcpOut | Flow::TcpIn => Ok(figure("sum_received", "bits_per_second")? / 1e9),
+            Flow::UdpOut | Flow::UdpIn => {
+                let (sent, lost) = (figure("sum", "packets")?, figure("sum", "lost_packets")?);
+                Ok((sent - lost) / figure("sum", "seconds")? / 1e6)
+            }
+        }
+    }
+
+    /// System calls of our worker per 1000 small frames to the wire; `None`: no program of ours is on this way.
+    pub(super) fn system_calls(&self, seconds: u32) -> Option<Result<f64>> {
+        let daemon = self.daemon.as_ref()?;
+        Some(self.trace(daemon, seconds))
+    }
+
+    fn trace(&self, daemon: &Process, seconds: u32) -> Result<f64> {
+        let children = format!("/proc/{0}/task/{0}/children", daemon.id());
+        let worker = fs::read_to_string(children)?;
+        let log = self.directory.join("strace");
+        let mut strace = Command::new("strace");
+        strace
+            .args(["-c", "-f", "-p", worker.trim(), "-o"])
+            .arg(&log);
+        let before = self.frames()?;
+        let mut strace = Process::start("strace", &self.directory, &mut strace)?;
+        let attached = self.directory.join("strace.log");
+        strace.wait_until("attached thread", || {
+            fs::read_to_string(&attached).is_ok_and(|text| text.contains("attached"))
+        })?;
+        self.run(Flow::UdpOut, seconds)?;
+        drop(strace);
+        let frames = self.frames()? - before;
+        if frames == 0 {
+            bail!("no frame went by {}", self.kind);
+        }
+        let text = fs::read_to_string(&log)?;
+        let total = text.lines().find(|line| line.ends_with("total"));
+        let calls = total.and_then(|line| line.split_whitespace().nth(3)?.parse::<f64>().ok());
+        let calls = calls.with_context(|| format!("strace counted nothing: {text}"))?;
+        #[expect(clippy::cast_precision_loss, reason = "frames of seconds fit")]
+        Ok(calls * 1000.0 / frames as f64)
+    }
+
+    /// Frames that the guest's interface has sent and received.
+    fn frames(&self) -> Result<u64> {
+        let read = |name: &str| {
+            let line = format!("cat /sys/class/net/eth0/statistics/{name}");
+            let text = exec::stdout(&mut self.guest.command(&line))?;
+            text.trim().parse::<u64>().context("a counter")
+        };
+        Ok(read("tx_packets")? + read("rx_packets")?)
+    }
+}
+
+fn start(
+    kind: Kind,
+    netbackend: &Path,
+    directory: &Path,
+    (guest, host): (&Namespace, &Namespace),
+) -> Result<Process> {
+    let attach = if kind == Kind::Attach {
+        "macvtap"
+    } else {
+        "switch"
+    };
+    let config = directory.join("netbackend.toml");
+    fs::write(
+        &config,
+        format!(
+            "[networks.n.uplink]\nnic = \"nic0\"\nnetns = \"{}\"\nattach = \"{attach}\"\n\
+             [networks.n.ports.g]\nkind = \"tap\"\ninterface = \"eth0\"\nnetns = \"{}\"\n\
+             mac = \"52:54:00:07:00:02\"\n",
+            host.0, guest.0
+        ),
+    )?;
+    let mut command = Command::new(netbackend);
+    command.arg("--config").arg(&config);
+    command.arg("--runtime-dir").arg(directory.join("run"));
+    let mut daemon = Process::start("netbackend", directory, &mut command)?;
+    let log = directory.join("netbackend.log");
+    daemon.wait_until("ready daemon", || {
+        fs::read_to_string(&log).is_ok_and(|text| text.contains("is ready"))
+    })?;
+    Ok(daemon)
+}
