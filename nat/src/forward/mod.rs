@@ -1,6 +1,9 @@
 //! Port forwards: who in the world reaches which guest.
+mod parse;
 mod spec;
 mod table;
+mod text;
 
+pub use parse::ParseForwardError;
 pub use spec::{Forward, GuestRef, Transport};
 pub(crate) use table::ForwardTable;
