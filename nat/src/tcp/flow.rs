@@ -317,7 +317,12 @@ impl Flow {
 
     /// When it wants to be woken.
     pub(crate) fn deadline(&self) -> Duration {
-        let ours = self.wake_at.unwrap_or(Duration::MAX).min(self.idle_at);
+        let ours = self.wake_at.unwrap_or(Duration::MAX);
+        if self.phase != Phase::Open {
+            // Nothing is sent again, and nobody is probed: what those timers still say is of the past.
+            return ours;
+        }
+        let ours = ours.min(self.idle_at);
         self.sender.deadline().unwrap_or(Duration::MAX).min(ours)
     }
 
