@@ -4,6 +4,7 @@
 //! * [`DeviceQueue`] pops [`Burst`]s of validated descriptor chains and completes them in order.
 //! * [`DriverQueue`] is the other end, for emulated NICs, traffic generators and tests.
 //!   Both know split and packed rings ([`RingFeatures::packed`]).
+//! * [`LocalReceiver`] and [`LocalSender`] are that end with buffers, where both ends are in one process.
 //! * [`NetHeader`] is what precedes every frame on a virtio-net ring.
 //!
 //! No Rust reference ever points into guest memory: its bytes change at any moment. Descriptors are read once into
@@ -48,6 +49,7 @@ mod device;
 mod dirty_log;
 mod driver;
 mod fault;
+mod local;
 mod memory;
 mod net;
 mod packed;
@@ -62,6 +64,7 @@ pub use device::DeviceQueue;
 pub use dirty_log::{DirtyLog, LOG_PAGE, LogError};
 pub use driver::{DriverBuffer, DriverQueue, Used};
 pub use fault::QueueFault;
+pub use local::{LocalError, LocalReceiver, LocalRing, LocalSender};
 pub use memory::{MAX_REGIONS, MapError, MemoryMap, RegionSpec, SealPolicy};
 pub use net::{GsoType, NET_HEADER_LEN, NetHeader};
 pub use truncation::{survive_truncation, truncations};
