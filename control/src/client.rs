@@ -1,7 +1,7 @@
 //! A blocking client of the control API.
 use crate::{
-    ApiError, Health, NetworkRequest, NetworkStatus, PortDetail, PortRequest, PortStatus,
-    ReloadReport, Status, transport,
+    ApiError, FlowStatus, ForwardRequest, ForwardStatus, Health, LeaseStatus, NetworkRequest,
+    NetworkStatus, PortDetail, PortRequest, PortStatus, ReloadReport, Status, transport,
 };
 use hyper::{Method, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
@@ -162,6 +162,39 @@ impl Client {
         let (network, port) = (segment(network), segment(port));
         let path = format!("/v1/networks/{network}/ports/{port}");
         self.call(&Method::DELETE, &path, None::<&()>).map(drop)
+    }
+
+    /// `GET /v1/networks/{network}/forwards`
+    pub fn forwards(&self, network: &str) -> Result<Vec<ForwardStatus>, ClientError> {
+        self.get(&format!("/v1/networks/{}/forwards", segment(network)))
+    }
+
+    /// `POST /v1/networks/{network}/forwards`
+    pub fn add_forward(
+        &self,
+        network: &str,
+        request: &ForwardRequest,
+    ) -> Result<ForwardStatus, ClientError> {
+        let path = format!("/v1/networks/{}/forwards", segment(network));
+        let answer = self.call(&Method::POST, &path, Some(request))?;
+        self.decode(&answer)
+    }
+
+    /// `DELETE /v1/networks/{network}/forwards/{forward}`
+    pub fn remove_forward(&self, network: &str, forward: &str) -> Result<(), ClientError> {
+        let (network, forward) = (segment(network), segment(forward));
+        let path = format!("/v1/networks/{network}/forwards/{forward}");
+        self.call(&Method::DELETE, &path, None::<&()>).map(drop)
+    }
+
+    /// `GET /v1/networks/{network}/flows`
+    pub fn flows(&self, network: &str) -> Result<Vec<FlowStatus>, ClientError> {
+        self.get(&format!("/v1/networks/{}/flows", segment(network)))
+    }
+
+    /// `GET /v1/networks/{network}/leases`
+    pub fn leases(&self, network: &str) -> Result<Vec<LeaseStatus>, ClientError> {
+        self.get(&format!("/v1/networks/{}/leases", segment(network)))
     }
 
     fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {

@@ -15,6 +15,11 @@
 //! | `POST /v1/networks/{network}/ports` with [`PortRequest`] | 201, [`PortStatus`] |
 //! | `GET /v1/networks/{network}/ports/{port}` | [`PortDetail`] |
 //! | `DELETE /v1/networks/{network}/ports/{port}` | 204 |
+//! | `GET /v1/networks/{network}/forwards` | list of [`ForwardStatus`] |
+//! | `POST /v1/networks/{network}/forwards` with [`ForwardRequest`] | 201, [`ForwardStatus`] |
+//! | `DELETE /v1/networks/{network}/forwards/{forward}` | 204 |
+//! | `GET /v1/networks/{network}/flows` | list of [`FlowStatus`] |
+//! | `GET /v1/networks/{network}/leases` | list of [`LeaseStatus`] |
 //!
 //! Errors carry [`ApiError`] with a 4xx/5xx status.
 //!
@@ -27,11 +32,13 @@
 //! ```
 #![forbid(unsafe_code)]
 mod client;
+mod nat;
 mod paths;
 mod transport;
 mod types;
 
 pub use client::{Client, ClientError};
+pub use nat::{FlowStatus, ForwardRequest, ForwardStatus, LeaseStatus, NatCounters, NatStatus};
 pub use paths::{default_runtime_dir, default_socket};
 pub use types::{
     ApiError, Direction, Fault, Health, Mode, NetworkRequest, NetworkState, NetworkStatus,

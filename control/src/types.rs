@@ -1,4 +1,5 @@
 //! Types of the control API.
+use crate::NatStatus;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::{collections::BTreeMap, fmt, net::IpAddr, path::PathBuf};
@@ -92,6 +93,9 @@ pub struct NetworkStatus {
     pub workers: Vec<WorkerStatus>,
     /// Ports, by name.
     pub ports: Vec<PortStatus>,
+    /// The gateway, of a network in mode `nat` whose worker has answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nat: Option<NatStatus>,
 }
 
 /// A datapath thread of a network.

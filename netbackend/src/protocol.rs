@@ -4,12 +4,14 @@
 //! supervisor asks, the worker answers every request once, with the request's id; only a report may
 //! be spread over several answers. Both ends are the same binary, so there is no version.
 use crate::{
-    config::{NetworkConfig, PortConfig, TransportConfig},
+    config::{NatConfig, NetworkConfig, PortConfig, TransportConfig},
     network::{NetworkSpec, PortSpec},
 };
-use control::{PortPolicy, PortStatus, QueueStatus, WorkerStatus};
+use control::{
+    FlowStatus, LeaseStatus, NatStatus, PortPolicy, PortStatus, QueueStatus, WorkerStatus,
+};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 use switch::{MacAddr, Role};
 
 /// Ports in one answer: keeps a report far below [`crate::channel::MAX_MESSAGE`].
@@ -17,6 +19,9 @@ pub(crate) const PORTS_PER_REPORT: usize = 16;
 
 /// Queues in one answer, likewise.
 pub(crate) const QUEUES_PER_REPORT: usize = 32;
+
+/// Flows and leases in one answer, likewise.
+pub(crate) const FLOWS_PER_REPORT: usize = 256;
 
 /// A message and the request it belongs to.
 #[derive(Debug, Serialize, Deserialize)]
@@ -29,8 +34,8 @@ pub(crate) struct Envelope<T> {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum ToWorker {
-    /// First of all: start the datapath.
-    Configure(NetworkSettings),
+    /// First of all: start the datapath. For a gateway with the file of leases, if there is one, and raw ICMP sockets.
+    Configure(Box<NetworkSettings>),
     /// With one listening socket, one feed of connections, or one tap file per queue pair.
     AddPort(PortSettings),
     /// Answered when the port is closed.
@@ -39,6 +44,16 @@ pub(crate) enum ToWorker {
     Report,
     /// State and counters of one port, with its queues.
     ShowPort(String),
+    /// With one listening socket for each: the next forwards will use them.
+    GiveSockets(Vec<ListeningSocket>),
+    /// A port of the host, or a range, leads to a guest from now on.
+    AddForward(String),
+    /// No longer.
+    RemoveForward(String),
+    /// All flows through the gateway.
+    Flows,
+    /// All addresses that the gateway's DHCP server gave away.
+    Leases,
     /// Close all ports, answer, exit.
     Stop,
 }
@@ -54,6 +69,7 @@ pub(crate) enum FromWorker {
     /// Some ports; `more`: another answer to the same request follows. The datapath threads come with the last.
     Report {
         ports: Vec<PortStatus>,
+        nat: Option<Box<NatStatus>>,
         workers: Vec<WorkerStatus>,
         more: bool,
     },
@@ -61,6 +77,13 @@ pub(crate) enum FromWorker {
     Port {
         port: Option<Box<PortStatus>>,
         queues: Vec<QueueStatus>,
+        more: bool,
+    },
+    /// Some flows; `more`: another answer to the same request follows.
+    Flows { flows: Vec<FlowStatus>, more: bool },
+    /// Some leases, likewise.
+    Leases {
+        leases: Vec<LeaseStatus>,
         more: bool,
     },
 }
@@ -77,6 +100,20 @@ pub(crate) struct NetworkSettings {
     pub(crate) workers: u16,
     pub(crate) cpus: Vec<u16>,
     pub(crate) require_sealed_memory: bool,
+    /// Of a network in mode `nat`.
+    pub(crate) nat: Option<NatConfig>,
+    /// The first descriptor is the file of leases.
+    pub(crate) lease_file: bool,
+}
+
+/// A listening socket for a forward, as it goes to a worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ListeningSocket {
+    /// TCP; else UDP.
+    pub(crate) tcp: bool,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) interface: Option<String>,
+    pub(crate) port: u16,
 }
 
 /// A port, as it goes to its worker.
@@ -119,21 +156,22 @@ impl From<&NetworkConfig> for NetworkSettings {
             workers: config.workers,
             cpus: config.cpus.clone(),
             require_sealed_memory: config.require_sealed_memory,
+            nat: config.nat.clone(),
+            lease_file: false,
         }
     }
 }
 
-impl TryFrom<NetworkSettings> for NetworkSpec {
-    type Error = &'static str;
-
-    fn try_from(settings: NetworkSettings) -> Result<Self, Self::Error> {
-        Ok(Self {
+impl From<NetworkSettings> for NetworkSpec {
+    fn from(settings: NetworkSettings) -> Self {
+        Self {
+            isolate: settings.nat.is_some_and(|nat| nat.isolate),
             mode: match settings.mode {
-                control::Mode::Bridge => switch::Mode::Bridge,
+                // The gateway is a guest of a bridge.
+                control::Mode::Bridge | control::Mode::Nat => switch::Mode::Bridge,
                 control::Mode::Private => switch::Mode::Private,
                 control::Mode::Vepa => switch::Mode::Vepa,
                 control::Mode::Passthrough => switch::Mode::Passthrough,
-                control::Mode::Nat => return Err("mode nat is not in this version yet"),
             },
             name: settings.name,
             mtu: settings.mtu,
@@ -143,7 +181,7 @@ impl TryFrom<NetworkSettings> for NetworkSpec {
             workers: settings.workers,
             cpus: settings.cpus,
             require_sealed_memory: settings.require_sealed_memory,
-        })
+        }
     }
 }
 

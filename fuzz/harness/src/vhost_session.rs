@@ -96,6 +96,7 @@ impl World {
             workers: 2,
             cpus: Vec::new(),
             require_sealed_memory: false,
+            isolate: false,
         })
         .unwrap();
         let directory = TempDir::new().unwrap();

@@ -8,9 +8,10 @@ use axum::{
     http::{Method, StatusCode, Uri},
 };
 use control::{
-    ApiError, Health, NetworkRequest, NetworkStatus, PortDetail, PortRequest, PortStatus,
-    ReloadReport, Status,
+    ApiError, FlowStatus, ForwardRequest, ForwardStatus, Health, LeaseStatus, NetworkRequest,
+    NetworkStatus, PortDetail, PortRequest, PortStatus, ReloadReport, Status,
 };
+use nat::forward::Forward;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -128,6 +129,60 @@ pub(super) async fn remove_port(
     let registry = Arc::clone(&daemon.registry);
     to_the_end(registry.remove_port(network, port)).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn forwards(
+    State(daemon): State<Arc<Daemon>>,
+    Path(network): Path<String>,
+) -> Reply<Json<Vec<ForwardStatus>>> {
+    Ok(Json(daemon.registry.network(&network)?.forwards().await?))
+}
+
+pub(super) async fn add_forward(
+    State(daemon): State<Arc<Daemon>>,
+    Path(network): Path<String>,
+    body: Body,
+) -> Reply<(StatusCode, Json<ForwardStatus>)> {
+    daemon.registry.network(&network)?;
+    let help = "send a JSON object like {\"forward\": \"tcp:8080=web:80\"}";
+    let request: ForwardRequest = parse(&read(body, help)?, help)?;
+    let forward = forward(&request.forward)?;
+    let registry = Arc::clone(&daemon.registry);
+    let added = to_the_end(registry.add_forward(network, forward)).await?;
+    Ok((StatusCode::CREATED, Json(added)))
+}
+
+pub(super) async fn remove_forward(
+    State(daemon): State<Arc<Daemon>>,
+    Path((network, text)): Path<(String, String)>,
+) -> Reply<StatusCode> {
+    let registry = Arc::clone(&daemon.registry);
+    to_the_end(registry.remove_forward(network, forward(&text)?)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn forward(text: &str) -> Reply<Forward> {
+    text.parse::<Forward>().map_err(|why| {
+        Failure::new(
+            "bad-request",
+            format!("{text:?} is not a forward: {why}"),
+            "write one like tcp:8080=web:80; see docs/config.md, \"Forwards\"",
+        )
+    })
+}
+
+pub(super) async fn flows(
+    State(daemon): State<Arc<Daemon>>,
+    Path(network): Path<String>,
+) -> Reply<Json<Vec<FlowStatus>>> {
+    Ok(Json(daemon.registry.network(&network)?.flows().await?))
+}
+
+pub(super) async fn leases(
+    State(daemon): State<Arc<Daemon>>,
+    Path(network): Path<String>,
+) -> Reply<Json<Vec<LeaseStatus>>> {
+    Ok(Json(daemon.registry.network(&network)?.leases().await?))
 }
 
 /// Does it all, even if the client hangs up or the request takes too long: half of it would be

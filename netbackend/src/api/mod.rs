@@ -10,7 +10,7 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     middleware,
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use std::{sync::Arc, time::Instant};
 
@@ -45,6 +45,16 @@ fn router(registry: Arc<Registry>) -> Router {
             get(handlers::ports).post(handlers::add_port),
         )
         .route("/v1/networks/{network}/ports/{port}", port)
+        .route(
+            "/v1/networks/{network}/forwards",
+            get(handlers::forwards).post(handlers::add_forward),
+        )
+        .route(
+            "/v1/networks/{network}/forwards/{forward}",
+            delete(handlers::remove_forward),
+        )
+        .route("/v1/networks/{network}/flows", get(handlers::flows))
+        .route("/v1/networks/{network}/leases", get(handlers::leases))
         .fallback(handlers::no_such_path)
         .method_not_allowed_fallback(handlers::no_such_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))

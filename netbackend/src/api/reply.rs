@@ -30,7 +30,9 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let status = match self.0.code.as_str() {
             "bad-request" | "bad-config" => StatusCode::BAD_REQUEST,
-            "no-such-network" | "no-such-port" | "not-found" => StatusCode::NOT_FOUND,
+            "no-such-network" | "no-such-port" | "no-such-forward" | "not-found" => {
+                StatusCode::NOT_FOUND
+            }
             "method-not-allowed" => StatusCode::METHOD_NOT_ALLOWED,
             "network-exists" | "port-exists" | "conflict" => StatusCode::CONFLICT,
             "unavailable" => StatusCode::SERVICE_UNAVAILABLE,

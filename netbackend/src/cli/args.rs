@@ -6,7 +6,7 @@ use std::{io, path, path::PathBuf};
 /// Carries the network traffic of this host's KVM guests.
 ///
 /// Without a command it runs the daemon in the foreground, until SIGTERM or Ctrl-C. Without a
-/// configuration there is one network, `default`, in bridge mode; guests get ports on request, as
+/// configuration there is one network, `default`, in mode nat; guests get ports on request, as
 /// from `vmm run --net network=default`.
 ///
 /// Exit codes: 0 done, 1 failed (`health`: there are problems), 2 wrong command line or
@@ -86,6 +86,32 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: PortCommand,
     },
+    /// Adds, removes and lists ports of the host that lead to guests of a network in mode nat
+    Forward {
+        #[command(subcommand)]
+        command: ForwardCommand,
+    },
+    /// Shows what flows through the gateway of a network in mode nat, the fastest first
+    Flows {
+        /// Network with the gateway
+        #[arg(default_value = "default")]
+        network: String,
+        /// Show it again and again, every so many seconds
+        #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1")]
+        watch: Option<f64>,
+        /// As JSON, like GET /v1/networks/NETWORK/flows
+        #[arg(long, conflicts_with = "watch")]
+        json: bool,
+    },
+    /// Shows the addresses that the DHCP servers of a network in mode nat gave away
+    Leases {
+        /// Network with the gateway
+        #[arg(default_value = "default")]
+        network: String,
+        /// As JSON, like GET /v1/networks/NETWORK/leases
+        #[arg(long)]
+        json: bool,
+    },
     /// One network's process; started by the daemon
     #[command(hide = true)]
     Worker {
@@ -100,7 +126,7 @@ pub(super) enum NetworkCommand {
     Add {
         /// Name of the network
         network: String,
-        /// bridge, private, vepa or passthrough [default: bridge]
+        /// bridge, private, vepa, passthrough or nat [default: bridge]
         #[arg(long)]
         mode: Option<String>,
         /// MTU offered to guests [default: 1500]
@@ -187,6 +213,41 @@ pub(super) enum PortCommand {
         /// Name of the port
         port: String,
         /// As JSON, like GET /v1/networks/NETWORK/ports/PORT
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ForwardCommand {
+    /// Adds a forward; it stays until it is removed, also over a restart of the daemon
+    Add {
+        /// Like tcp:8080=web:80 or udp:127.0.0.1%lo:5000-5010=10.0.2.15:5000; a guest without a name is the first
+        /// that gets an address. QEMU's hostfwd (tcp::2222-:22) and passt's -t and -u are understood
+        #[arg(allow_hyphen_values = true)]
+        forward: String,
+        /// Network with the guest
+        #[arg(long, default_value = "default")]
+        network: String,
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Removes a forward; connections through it go on
+    Remove {
+        /// As it was added, or as it is listed
+        #[arg(allow_hyphen_values = true)]
+        forward: String,
+        /// Network with the guest
+        #[arg(long, default_value = "default")]
+        network: String,
+    },
+    /// Lists the forwards of a network
+    List {
+        /// Network with the guests
+        #[arg(long, default_value = "default")]
+        network: String,
+        /// As JSON, like GET /v1/networks/NETWORK/forwards
         #[arg(long)]
         json: bool,
     },

@@ -1,7 +1,10 @@
 //! The command line.
 mod args;
 mod check;
+mod flows;
+mod forward;
 mod health;
+mod leases;
 mod log;
 mod network;
 mod port;
@@ -126,6 +129,22 @@ fn run(args: Args) -> Result<(), Failure> {
         Some(Command::Network { command }) => {
             let client = client(args.config.as_deref(), &overrides)?;
             network::run(&client, command)
+        }
+        Some(Command::Forward { command }) => {
+            let client = client(args.config.as_deref(), &overrides)?;
+            forward::run(&client, command)
+        }
+        Some(Command::Flows {
+            network,
+            watch,
+            json,
+        }) => {
+            let client = client(args.config.as_deref(), &overrides)?;
+            flows::run(&client, &network, watch, json)
+        }
+        Some(Command::Leases { network, json }) => {
+            let client = client(args.config.as_deref(), &overrides)?;
+            leases::run(&client, &network, json)
         }
         Some(Command::Port { command }) => {
             let client = client(args.config.as_deref(), &overrides)?;

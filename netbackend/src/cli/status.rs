@@ -1,7 +1,7 @@
 //! `netbackend status`: the daemon at a glance.
 use super::table::{Table, human, human_time};
 use crate::supervisor::examine;
-use control::{NetworkStatus, PortCounters, PortKind, PortStatus, Status, WorkerStatus};
+use control::{NatStatus, NetworkStatus, PortCounters, PortKind, PortStatus, Status, WorkerStatus};
 use std::io::{self, Write};
 
 const HEADINGS: &[&str] = &[
@@ -101,6 +101,9 @@ pub(super) fn show_network(out: &mut impl Write, network: &NetworkStatus) -> io:
         writeln!(out, "  last fault: {} ({ago} ago)", fault.message)?;
     }
     show_workers(out, &network.workers)?;
+    if let Some(nat) = &network.nat {
+        show_gateway(out, nat)?;
+    }
     show_ports(out, &network.ports)
 }
 
@@ -122,6 +125,28 @@ fn show_workers(out: &mut impl Write, workers: &[WorkerStatus]) -> io::Result<()
             writeln!(out, "  busy: {}", each.collect::<Vec<_>>().join(", "))
         }
     }
+}
+
+fn show_gateway(out: &mut impl Write, nat: &NatStatus) -> io::Result<()> {
+    let counters = &nat.counters;
+    writeln!(
+        out,
+        "  gateway: {} flows, {} sockets; from guests {} / {}B, to guests {} / {}B",
+        nat.flows,
+        nat.sockets,
+        human(counters.frames_in),
+        human(counters.bytes_in),
+        human(counters.frames_out),
+        human(counters.bytes_out)
+    )?;
+    if counters.drops.is_empty() {
+        return Ok(());
+    }
+    let drops = counters.drops.iter();
+    let drops: Vec<String> = drops
+        .map(|(reason, count)| format!("{reason} {count}"))
+        .collect();
+    writeln!(out, "  gateway dropped: {}", drops.join(", "))
 }
 
 pub(super) fn show_ports(out: &mut impl Write, ports: &[PortStatus]) -> io::Result<()> {

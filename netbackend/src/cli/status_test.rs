@@ -7,6 +7,7 @@ fn network(ports: Vec<PortStatus>) -> Status {
         pid: 7,
         uptime_seconds: 3661,
         networks: vec![NetworkStatus {
+            nat: None,
             name: "lan".into(),
             mode: Mode::Bridge,
             mtu: 9000,

@@ -1,5 +1,7 @@
 use super::*;
 
+#[path = "nat_test.rs"]
+mod nat_keys;
 #[path = "problems_test.rs"]
 mod problems;
 
@@ -23,14 +25,17 @@ fn problems(text: &str) -> Vec<Problem> {
 const TAP: &str = "kind = \"tap\"\ninterface = \"t\"\n";
 
 #[test]
-fn built_in_is_one_bridge_without_ports() {
+fn built_in_is_one_nat_network_without_ports() {
     let overrides = Overrides {
         runtime_dir: Some("/run/nb".into()),
         control_socket: None,
     };
     let config = Config::built_in(&overrides).unwrap();
-    assert_eq!(config.networks, [NetworkConfig::new("default")]);
-    assert_eq!(config.networks[0].mode, Mode::Bridge);
+    assert_eq!(config.networks, [NetworkConfig::built_in()]);
+    assert_eq!(config.networks[0].mode, Mode::Nat);
+    // What is written out is the same.
+    let written = parse("[networks.default]\nmode = \"nat\"").unwrap();
+    assert_eq!(written.networks, config.networks);
     assert_eq!(config.control_socket, Path::new("/run/nb/control.sock"));
 }
 
@@ -80,6 +85,7 @@ fn all_keys_are_read() {
     };
     let web = Some("52:54:00:00:00:01");
     let lan = NetworkConfig {
+        nat: None,
         name: "lan".into(),
         mode: Mode::Vepa,
         mtu: 9000,

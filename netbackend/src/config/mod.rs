@@ -7,6 +7,7 @@
 mod access;
 mod error;
 mod name;
+mod nat;
 mod network;
 mod overlay;
 mod policy;
@@ -15,6 +16,7 @@ mod section;
 mod uplink;
 mod value;
 
+pub use self::nat::{HostConfig, NatConfig, UdpFiltering};
 pub use access::SocketAccess;
 pub use error::{ConfigError, Problem};
 pub(crate) use name::check as check_name;
@@ -59,7 +61,7 @@ pub struct Config {
 pub struct NetworkConfig {
     /// Name.
     pub name: String,
-    /// Forwarding policy; never [`Mode::Nat`] in this version.
+    /// Forwarding policy.
     pub mode: Mode,
     /// MTU offered to guests and set on taps.
     pub mtu: u16,
@@ -75,6 +77,8 @@ pub struct NetworkConfig {
     pub cpus: Vec<u16>,
     /// Refuse guest memory that its owner could truncate.
     pub require_sealed_memory: bool,
+    /// The gateway, in mode `nat`.
+    pub nat: Option<NatConfig>,
     /// Who may connect to its ports' sockets, where a port says nothing else.
     pub socket_access: SocketAccess,
     /// The MTU is the NIC's, unless the file has another.
@@ -162,7 +166,7 @@ impl Config {
         diagnostics.finish(config)
     }
 
-    /// What runs without a file: one network in bridge mode, ports on request.
+    /// What runs without a file: one network in mode `nat`, ports on request.
     ///
     /// # Errors
     /// A path of the command line cannot be used.
@@ -194,7 +198,7 @@ impl Config {
         let state_file = state_file.unwrap_or_else(|| runtime_dir.join("state.json"));
         let mut networks = network::read_all(&mut top, &runtime_dir, &control_socket);
         if networks.is_empty() {
-            networks.push(NetworkConfig::new(DEFAULT_NETWORK));
+            networks.push(NetworkConfig::built_in());
         }
         Self {
             runtime_dir,
@@ -208,6 +212,15 @@ impl Config {
 }
 
 impl NetworkConfig {
+    /// The network that exists when the configuration names none: guests reach the world.
+    pub fn built_in() -> Self {
+        Self {
+            mode: Mode::Nat,
+            nat: Some(NatConfig::default()),
+            ..Self::new(DEFAULT_NETWORK)
+        }
+    }
+
     /// A bridge with default settings and no ports.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
@@ -220,6 +233,7 @@ impl NetworkConfig {
             workers: 1,
             cpus: Vec::new(),
             require_sealed_memory: false,
+            nat: None,
             socket_access: SocketAccess::DEFAULT,
             mtu_of_nic: false,
             attach: None,

@@ -1,6 +1,6 @@
 //! The sections `[networks.NAME]`.
 use super::{
-    NetworkConfig, PortConfig, access, name,
+    NetworkConfig, PortConfig, access, name, nat,
     port::{self, Claims},
     section::{Named, Section},
     uplink,
@@ -31,6 +31,7 @@ const MODES: &[(&str, Mode)] = &[
     ("private", Mode::Private),
     ("vepa", Mode::Vepa),
     ("passthrough", Mode::Passthrough),
+    ("nat", Mode::Nat),
 ];
 
 /// Smallest MTU of IPv4 (RFC 791, 3.2).
@@ -67,9 +68,30 @@ fn read(
     if let Err(wrong) = name::check(&network.name) {
         top.diagnostics.add(offset, network.path.clone(), wrong);
     }
-    let mut section = Section::new(&network.path, offset, network.table, KEYS, top.diagnostics);
+    // Which keys there are depends on the mode; those of mode nat are told apart from unknown ones elsewhere.
+    let is_nat = mode_of(network) == Mode::Nat;
+    let misplaced = nat::KEYS.iter().copied();
+    let misplaced = misplaced.filter(|key| !is_nat && network.table.contains_key(*key));
+    let misplaced: Vec<&str> = misplaced.collect();
+    let of_nat = if is_nat { nat::KEYS } else { &misplaced };
+    let known = [KEYS, of_nat].concat();
+    let mut section = Section::new(
+        &network.path,
+        offset,
+        network.table,
+        &known,
+        top.diagnostics,
+    );
+    for key in misplaced {
+        let wrong = Wrong::new(
+            "the key is of networks in mode \"nat\"",
+            "set mode = \"nat\", or remove the key",
+        );
+        section.problem(key, wrong);
+    }
     let mut config = NetworkConfig::new(&*network.name);
     read_settings(&mut section, &mut config);
+    config.nat = is_nat.then(|| nat::read(&mut section));
     claims.enter_network();
     uplink::read(&mut section, &mut config, claims);
     for table in section.tables("ports") {
@@ -84,7 +106,7 @@ fn read(
 }
 
 fn read_settings(section: &mut Section<'_, '_, '_>, config: &mut NetworkConfig) {
-    set(&mut config.mode, section.get("mode", mode));
+    set(&mut config.mode, section.get("mode", value::word(MODES)));
     let mtu = section.get("mtu", value::integer(SMALLEST_MTU, u16::MAX));
     set(&mut config.mtu, mtu);
     let ageing = section.get("ageing", value::duration(AGEING.0, AGEING.1));
@@ -127,14 +149,14 @@ fn set<T>(setting: &mut T, value: Option<T>) {
     }
 }
 
-fn mode(reading: &value::Reading<'_, '_>) -> Result<Mode, Wrong> {
-    if reading.value.as_str() == Some("nat") {
-        return Err(Wrong::new(
-            "mode \"nat\" is not in this version yet",
-            "choose \"bridge\", and give it an uplink tap to reach other networks",
-        ));
-    }
-    value::word(MODES)(reading)
+/// The mode is looked up before the section is opened: it decides which keys are known.
+fn mode_of(network: &Named<'_, '_>) -> Mode {
+    let word = network
+        .table
+        .get("mode")
+        .and_then(|mode| mode.get_ref().as_str());
+    let found = MODES.iter().find(|(known, _)| Some(*known) == word);
+    found.map_or(Mode::Bridge, |(_, mode)| *mode)
 }
 
 /// How many guests and uplinks the mode takes.
@@ -152,6 +174,16 @@ fn check_roles(section: &mut Section<'_, '_, '_>, config: &NetworkConfig) {
         section.problem("ports", wrong);
     }
     match config.mode {
+        Mode::Nat if !uplinks.is_empty() => {
+            let wrong = Wrong::new(
+                format!(
+                    "the way out of a nat network is its gateway, not port {}",
+                    uplinks.join(", ")
+                ),
+                "remove uplink = true, or set mode = \"bridge\"",
+            );
+            section.problem("ports", wrong);
+        }
         // Each guest has a way out of its own.
         _ if config.attach.is_some() && config.mode != Mode::Passthrough => {}
         Mode::Passthrough if config.attach.is_none() && uplinks.is_empty() => {

@@ -32,7 +32,11 @@ impl Base {
         let mut table: Table = text.parse().unwrap_or_default();
         let networks = networks_of(&mut table);
         if networks.is_empty() {
-            networks.insert(DEFAULT_NETWORK.into(), Value::Table(Table::new()));
+            let mode = ("mode".to_owned(), Value::String("nat".into()));
+            networks.insert(
+                DEFAULT_NETWORK.into(),
+                Value::Table(Table::from_iter([mode])),
+            );
         }
         Ok(Self { table, config })
     }

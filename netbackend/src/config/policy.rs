@@ -63,7 +63,7 @@ pub(super) fn read(
         );
         section.problem("isolated", wrong);
     }
-    if policy.isolated && network.mode != Mode::Bridge {
+    if policy.isolated && !matches!(network.mode, Mode::Bridge | Mode::Nat) {
         let wrong = Wrong::new(
             format!(
                 "a {} network's guests do not reach each other here anyway",

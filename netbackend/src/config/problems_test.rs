@@ -18,7 +18,7 @@ const OF_NETWORK: &[Case] = &[
     ("zzz = 1", 2, "zzz", "unknown key", "known here: mode, mtu, ageing"),
     ("mode = \"bridged\"", 2, "mode", "\"bridged\" is not known", "\"bridge\", \"private\""),
     ("mode = 7", 2, "mode", "7 is not known", "choose one of"),
-    ("mode = \"nat\"", 2, "mode", "not in this version yet", "choose \"bridge\""),
+    ("mode = \"Nat\"", 2, "mode", "\"Nat\" is not known", "\"nat\""),
     ("mode = \"passthrough\"", 2, "mode", "needs an uplink", "uplink = true"),
     ("\nmtu = 67", 3, "mtu", "67 is out of range", "68 to 65535"),
     ("mtu = 65536", 2, "mtu", "out of range", "68 to 65535"),

@@ -6,6 +6,7 @@
 mod command;
 mod counters;
 mod datapath;
+mod gateway;
 mod mailbox;
 mod queue_stats;
 mod sys;
@@ -18,6 +19,7 @@ use command::{Command, NewCarrier};
 use control::{PortPolicy, PortStatus, QueueStatus, WorkerStatus};
 use counters::{Carrier, PortShared};
 use datapath::{Crew, CrewConfig, Limits};
+pub(crate) use gateway::{Gateway, GatewaySpec, GivenSocket, open_listener, raw_sockets};
 use std::{
     collections::BTreeMap,
     fs::File,
@@ -54,6 +56,8 @@ pub struct NetworkSpec {
     pub cpus: Vec<u16>,
     /// Refuse guest memory that its owner could truncate.
     pub require_sealed_memory: bool,
+    /// No guest reaches another, whatever its port's own policy.
+    pub isolate: bool,
 }
 
 /// What a port is.
@@ -90,6 +94,7 @@ pub enum PortTransport {
 pub struct Network {
     spec: NetworkSpec,
     crew: Crew,
+    gateway: Option<Gateway>,
     ports: Mutex<BTreeMap<String, PortEntry>>,
 }
 
@@ -111,6 +116,14 @@ impl Network {
     /// # Errors
     /// The process has no fds or threads left.
     pub fn start(spec: NetworkSpec) -> anyhow::Result<Self> {
+        Self::start_with(spec, None)
+    }
+
+    /// The same with a gateway.
+    pub(crate) fn start_with(
+        spec: NetworkSpec,
+        gateway: Option<GatewaySpec>,
+    ) -> anyhow::Result<Self> {
         virtqueue::survive_truncation().context("install the handler of SIGBUS")?;
         let crew = Crew::start(&CrewConfig {
             name: spec.name.clone(),
@@ -123,11 +136,23 @@ impl Network {
             workers: spec.workers,
             cpus: spec.cpus.clone(),
         })?;
-        Ok(Self {
+        let mut network = Self {
             spec,
             crew,
+            gateway: None,
             ports: Mutex::default(),
-        })
+        };
+        if let Some(gateway) = gateway {
+            let NetworkSpec { name, mtu, .. } = &network.spec;
+            let gateway = Gateway::start(name, gateway, *mtu, network.crew.mailbox());
+            network.gateway = Some(gateway.context("start the gateway")?);
+        }
+        Ok(network)
+    }
+
+    /// The gateway, of a network that has one.
+    pub(crate) fn gateway(&self) -> Option<&Gateway> {
+        self.gateway.as_ref()
     }
 
     /// Adds a port; it carries frames when this returns (a vhost-user port: when its front-end is there).
@@ -168,7 +193,8 @@ impl Network {
         if ports.contains_key(&spec.name) {
             bail!("port {} exists already; choose another name", spec.name);
         }
-        let id = free_id(&ports, None).context("the network has no port id left")?;
+        let taken = self.gateway.is_some().then_some(gateway::PORT);
+        let id = free_id(&ports, taken).context("the network has no port id left")?;
         let kind = match transport {
             PortTransport::VhostUser(_) => Carrier::VhostUser,
             PortTransport::VhostUserClient(_) => Carrier::VhostUserClient,
@@ -203,7 +229,10 @@ impl Network {
                     role: spec.role,
                     mac: spec.mac,
                 },
-                policy: spec.policy,
+                policy: PortPolicy {
+                    isolated: spec.policy.isolated || self.spec.isolate,
+                    ..spec.policy
+                },
                 limits,
                 carrier,
                 shared: Arc::clone(&shared),
@@ -351,6 +380,9 @@ impl Network {
         let ports = std::mem::take(&mut *self.lock_ports());
         for listener in ports.into_values().filter_map(|entry| entry.listener) {
             listener.stop();
+        }
+        if let Some(gateway) = &mut self.gateway {
+            gateway.stop(self.crew.mailbox());
         }
     }
 

@@ -1,7 +1,11 @@
 //! How others talk to a network's task.
 use super::{lease::Lessee, port::Port};
 use crate::config::{NetworkConfig, PortConfig};
-use control::{ApiError, NetworkState, NetworkStatus, PortDetail, PortStatus};
+use control::{
+    ApiError, FlowStatus, ForwardStatus, LeaseStatus, NetworkState, NetworkStatus, PortDetail,
+    PortStatus,
+};
+use nat::forward::Forward;
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
@@ -48,6 +52,22 @@ pub(super) enum Command {
         port: String,
         reply: oneshot::Sender<Result<(), ApiError>>,
     },
+    AddForward {
+        forward: Forward,
+        reply: oneshot::Sender<Result<ForwardStatus, ApiError>>,
+    },
+    RemoveForward {
+        forward: Forward,
+        reply: oneshot::Sender<Result<(), ApiError>>,
+    },
+    /// Exactly these forwards from now on; answered with what went wrong.
+    SetForwards {
+        forwards: Vec<Forward>,
+        reply: oneshot::Sender<Result<Vec<String>, ApiError>>,
+    },
+    Forwards(oneshot::Sender<Result<Vec<ForwardStatus>, ApiError>>),
+    Flows(oneshot::Sender<Result<Vec<FlowStatus>, ApiError>>),
+    Leases(oneshot::Sender<Result<Vec<LeaseStatus>, ApiError>>),
     /// Remove the port if it is still the one with this serial number.
     EndLease {
         port: String,
@@ -169,6 +189,42 @@ impl NetworkHandle {
     pub(crate) async fn remove_port(&self, port: String) -> Result<(), ApiError> {
         self.change(|reply| Command::RemovePort { port, reply })
             .await
+    }
+
+    /// Begins a forward.
+    pub(crate) async fn add_forward(&self, forward: Forward) -> Result<ForwardStatus, ApiError> {
+        self.change(|reply| Command::AddForward { forward, reply })
+            .await
+    }
+
+    /// Ends a forward.
+    pub(crate) async fn remove_forward(&self, forward: Forward) -> Result<(), ApiError> {
+        self.change(|reply| Command::RemoveForward { forward, reply })
+            .await
+    }
+
+    /// Ends all other forwards, begins those that are missing. Returns what went wrong.
+    pub(super) async fn set_forwards(
+        &self,
+        forwards: Vec<Forward>,
+    ) -> Result<Vec<String>, ApiError> {
+        self.change(|reply| Command::SetForwards { forwards, reply })
+            .await
+    }
+
+    /// All forwards.
+    pub(crate) async fn forwards(&self) -> Result<Vec<ForwardStatus>, ApiError> {
+        self.change(Command::Forwards).await
+    }
+
+    /// All flows through the gateway.
+    pub(crate) async fn flows(&self) -> Result<Vec<FlowStatus>, ApiError> {
+        self.change(Command::Flows).await
+    }
+
+    /// All addresses that DHCP gave away.
+    pub(crate) async fn leases(&self) -> Result<Vec<LeaseStatus>, ApiError> {
+        self.change(Command::Leases).await
     }
 
     async fn change<T>(

@@ -33,6 +33,7 @@ fn network(ports: Vec<PortStatus>) -> NetworkStatus {
         responsive: true,
         workers: Vec::new(),
         ports,
+        nat: None,
     }
 }
 

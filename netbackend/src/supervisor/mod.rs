@@ -7,6 +7,7 @@
 mod activation;
 mod backoff;
 mod connector;
+mod forward;
 mod handle;
 mod health;
 mod lease;
@@ -93,9 +94,9 @@ async fn supervise(
     }
     // Nothing fails any more: processes are started only now.
     let registry = Arc::new(registry);
-    let networks: Vec<_> = opened.iter().map(|(network, _)| network.clone()).collect();
-    for (network, ports) in opened {
-        registry.start(network, ports);
+    let networks: Vec<_> = opened.iter().map(|open| open.config.clone()).collect();
+    for network in opened {
+        registry.start(network);
     }
     // Before anybody else asks for their names.
     registry.renew_leases().await;

@@ -2,6 +2,7 @@
 use super::{
     activation::Inherited,
     backoff::Backoff,
+    forward::OpenForward,
     handle::{Added, Command, Mailbox, NetworkHandle, unavailable},
     lease::{Lease, Lessee},
     port::Port,
@@ -12,12 +13,17 @@ use super::{
 };
 use crate::{
     config::{NetworkConfig, PortConfig},
-    protocol::ToWorker,
+    network::raw_sockets,
+    protocol::{NetworkSettings, ToWorker},
 };
 use control::{ApiError, Fault, NetworkState, NetworkStatus, PortDetail};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    fs::File,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::OpenOptionsExt,
+    },
     path::PathBuf,
     sync::Arc,
     time::Instant,
@@ -25,11 +31,16 @@ use std::{
 use tokio::{sync::oneshot, time};
 use tracing::{error, info, warn};
 
+/// Raw ICMP sockets of each family for a gateway: echo requests of so many guests' processes at once, where "ping" sockets are not allowed.
+const RAW_ECHO_SOCKETS: usize = 32;
+
 /// A network and everything that belongs to it.
 #[derive(Debug)]
 pub(super) struct NetworkTask {
     pub(super) config: NetworkConfig,
     pub(super) runtime_dir: PathBuf,
+    /// Beside the state file.
+    lease_path: PathBuf,
     /// Sockets of a service manager.
     inherited: Arc<Inherited>,
     /// Filter for the worker's log.
@@ -50,6 +61,8 @@ pub(super) struct NetworkTask {
     backoff: Backoff,
     pub(super) requests: Requests,
     pub(super) nics: NicWatch,
+    /// With their sockets.
+    pub(super) forwards: Vec<OpenForward>,
 }
 
 /// A port that there is.
@@ -84,6 +97,7 @@ impl NetworkTask {
     pub(super) fn new(
         config: &NetworkConfig,
         ports: Vec<Port>,
+        forwards: Vec<OpenForward>,
         registry: &Registry,
     ) -> (Self, NetworkHandle) {
         let ports: BTreeMap<String, Entry> = (0..)
@@ -101,10 +115,12 @@ impl NetworkTask {
             responsive: true,
             workers: Vec::new(),
             ports: ports.values().map(|entry| entry.port.status()).collect(),
+            nat: None,
         });
         let task = Self {
             config: config.clone(),
             runtime_dir: registry.runtime_path(),
+            lease_path: registry.lease_path(&config.name),
             inherited: Arc::clone(&registry.inherited),
             log: registry.options.log.clone(),
             next_serial: ports.len() as u64,
@@ -119,6 +135,7 @@ impl NetworkTask {
             backoff: Backoff::default(),
             requests: Requests::default(),
             nics: NicWatch::default(),
+            forwards,
         };
         (task, handle)
     }
@@ -179,8 +196,18 @@ impl NetworkTask {
     async fn start_worker(&mut self) -> Result<Worker, String> {
         let mut worker = Worker::spawn(&self.config.name, &self.log)
             .map_err(|error| format!("it cannot be started: {error}"))?;
-        let settings = (&self.config).into();
-        worker.call(ToWorker::Configure(settings), &[]).await?;
+        let mut settings = Box::new(NetworkSettings::from(&self.config));
+        let fds = if self.config.nat.is_some() {
+            let lease_file = self.lease_file();
+            settings.lease_file = lease_file.is_some();
+            let raw_echo = raw_sockets(RAW_ECHO_SOCKETS);
+            lease_file.into_iter().chain(raw_echo).collect()
+        } else {
+            Vec::new()
+        };
+        worker
+            .call(ToWorker::Configure(settings), &borrowed(&fds))
+            .await?;
         for (name, entry) in &mut self.ports {
             let port = &mut entry.port;
             let message = ToWorker::AddPort(port.settings());
@@ -199,7 +226,23 @@ impl NetworkTask {
                 );
             }
         }
+        self.hand_over_forwards(&mut worker).await;
         Ok(worker)
+    }
+
+    /// Where the gateway keeps its leases over a restart, of the worker as of the daemon.
+    fn lease_file(&self) -> Option<OwnedFd> {
+        let path = self.lease_path.as_path();
+        let mut options = File::options();
+        let options = options.read(true).write(true).create(true).truncate(false);
+        match options.mode(0o600).open(path) {
+            Ok(file) => Some(file.into()),
+            Err(error) => {
+                let path = path.display();
+                warn!(network = self.config.name, %error, "leases are not kept over a restart: open {path}");
+                None
+            }
+        }
     }
 
     fn worker_died(&mut self, why: &str) {
@@ -293,6 +336,22 @@ impl NetworkTask {
             Command::Reconfigure { reply, .. } => drop(reply),
             Command::RemovePort { port, reply } => self.remove_port(port, Some(reply)),
             Command::EndLease { port, serial } => self.remove_exactly(port, serial),
+            Command::AddForward { forward, reply } => self.add_forward(&forward, reply),
+            Command::RemoveForward { forward, reply } => {
+                drop(reply.send(self.remove_forward(&forward)));
+            }
+            Command::SetForwards { forwards, reply } => {
+                drop(reply.send(Ok(self.set_forwards(&forwards))));
+            }
+            Command::Forwards(reply) => drop(reply.send(Ok(self.forwards()))),
+            Command::Flows(reply) => {
+                let flows = Vec::new();
+                self.ask(ToWorker::Flows, Waiting::Flows { flows, reply });
+            }
+            Command::Leases(reply) => {
+                let leases = Vec::new();
+                self.ask(ToWorker::Leases, Waiting::Leases { leases, reply });
+            }
         }
     }
 
@@ -419,7 +478,9 @@ impl NetworkTask {
                 reopened.is_ok()
             });
         }
+        let forwards = network.nat.as_ref().map(|nat| nat.forwards.clone());
         self.config = network;
+        wrong.extend(self.set_forwards(&forwards.unwrap_or_default()));
         let outcomes = self.requests.worker_gone();
         self.removing.clear();
         for outcome in outcomes {
@@ -483,6 +544,7 @@ impl NetworkTask {
                 self.rewire();
             }
             Outcome::Unfit { port, why } => self.unfit(&port, why),
+            Outcome::ForwardRefused(forward) => self.forward_refused(&forward),
             Outcome::Abandoned { port, serial } => self.remove_exactly(port, serial),
             Outcome::Refused { port, serial } => {
                 if self.has(&port, serial) {

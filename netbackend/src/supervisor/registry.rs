@@ -5,20 +5,22 @@
 //! that a network that hangs holds up no other.
 use super::{
     activation::Inherited,
+    forward::OpenForward,
     handle::{NetworkHandle, unavailable},
     lease::{Lessee, lessee_of},
     network::NetworkTask,
     port::Port,
     request::{invalid, refusal, settings_of, to_table},
     runtime_dir::RuntimeDir,
-    state::State,
+    state::{self, State},
     uplink::take_mtu_of_nic,
 };
 use crate::config::{
     Base, NetworkConfig, Overrides, PortConfig, TransportConfig, check_name, parse_port,
 };
 use anyhow::Context;
-use control::{ApiError, NetworkRequest, NetworkStatus, PortRequest, PortStatus};
+use control::{ApiError, ForwardStatus, NetworkRequest, NetworkStatus, PortRequest, PortStatus};
+use nat::forward::Forward;
 use std::{
     collections::BTreeMap,
     path::PathBuf,
@@ -43,8 +45,13 @@ pub(crate) struct Options {
     pub(crate) log: String,
 }
 
-/// A network and its ports, before its worker is started.
-type OpenNetwork = (NetworkConfig, Vec<Port>);
+/// A network with all that it needs, before its worker is started.
+#[derive(Debug)]
+pub(super) struct OpenNetwork {
+    pub(super) config: NetworkConfig,
+    pub(super) ports: Vec<Port>,
+    pub(super) forwards: Vec<OpenForward>,
+}
 
 /// The networks.
 #[derive(Debug)]
@@ -125,7 +132,31 @@ impl Registry {
             }
         }
         network.ports.retain(|port| !left_out.contains(&port.name));
-        Ok((network, ports))
+        let forwards = self.open_forwards(&mut network)?;
+        Ok(OpenNetwork {
+            config: network,
+            ports,
+            forwards,
+        })
+    }
+
+    /// Opens forwards. Those that were added at run time and cannot be had are left out.
+    fn open_forwards(&self, network: &mut NetworkConfig) -> anyhow::Result<Vec<OpenForward>> {
+        let mut open = Vec::new();
+        let wanted = network.nat.iter().flat_map(|nat| &nat.forwards);
+        for forward in wanted {
+            match OpenForward::open(&network.name, forward) {
+                Ok(forward) => open.push(forward),
+                Err(wrong) if self.lock().state.has_added_forward(&network.name, forward) => {
+                    error!("{wrong:#}; left out (`netbackend reload` tries again)");
+                }
+                Err(wrong) => return Err(wrong),
+            }
+        }
+        if let Some(nat) = &mut network.nat {
+            nat.forwards = open.iter().map(|open| open.forward.clone()).collect();
+        }
+        Ok(open)
     }
 
     pub(super) fn open_port(
@@ -138,8 +169,13 @@ impl Registry {
     }
 
     /// Starts the worker of a network that is open.
-    pub(super) fn start(self: &Arc<Self>, config: NetworkConfig, ports: Vec<Port>) {
-        let (task, handle) = NetworkTask::new(&config, ports, self);
+    pub(super) fn start(self: &Arc<Self>, network: OpenNetwork) {
+        let OpenNetwork {
+            config,
+            ports,
+            forwards,
+        } = network;
+        let (task, handle) = NetworkTask::new(&config, ports, forwards, self);
         let task = tokio::spawn(task.run());
         let mut definitions = self.lock();
         let running = Running { handle, task };
@@ -156,6 +192,13 @@ impl Registry {
     /// Where the sockets are.
     pub(super) fn runtime_path(&self) -> PathBuf {
         self.lock().base.config.runtime_dir.clone()
+    }
+
+    /// Where a network's leases are kept.
+    pub(super) fn lease_path(&self, network: &str) -> PathBuf {
+        let definitions = self.lock();
+        let state = &definitions.base.config.state_file;
+        state.with_file_name(format!("leases-{network}.json"))
     }
 
     /// All networks, by name.
@@ -213,16 +256,23 @@ impl Registry {
         take_mtu_of_nic(&mut config).map_err(|wrong| unavailable(format!("{wrong:#}")))?;
         let opened = self.runtime_dir.make_network_dir(&name).and_then(|()| {
             let ports = config.ports.iter();
-            ports
-                .map(|port| self.open_port(&config, port))
-                .collect::<anyhow::Result<Vec<_>>>()
+            let ports = ports.map(|port| self.open_port(&config, port));
+            let ports = ports.collect::<anyhow::Result<Vec<_>>>()?;
+            let forwards = config.nat.iter().flat_map(|nat| &nat.forwards);
+            let forwards = forwards.map(|forward| OpenForward::open(&name, forward));
+            let forwards = forwards.collect::<anyhow::Result<Vec<_>>>()?;
+            Ok((ports, forwards))
         });
-        let ports = opened.map_err(|wrong| {
+        let (ports, forwards) = opened.map_err(|wrong| {
             self.runtime_dir.remove_network_dir(&name);
             unavailable(format!("{wrong:#}"))
         })?;
         info!(network = name, "network added");
-        self.start(config, ports);
+        self.start(OpenNetwork {
+            config,
+            ports,
+            forwards,
+        });
         self.keep(|definitions| definitions.state = state);
         let handle = self.network(&name)?;
         handle.settled().await;
@@ -370,6 +420,40 @@ impl Registry {
         removed
     }
 
+    /// Begins a forward, for good. Must not be cancelled: spawn it.
+    pub(crate) async fn add_forward(
+        self: Arc<Self>,
+        network: String,
+        forward: Forward,
+    ) -> Result<ForwardStatus, ApiError> {
+        let handle = self.network(&network)?;
+        let status = handle.add_forward(forward.clone()).await?;
+        self.keep(|definitions| {
+            definitions.state.add_forward(&network, &forward);
+            definitions.change_forwards(&network, |forwards| forwards.push(forward));
+        });
+        Ok(status)
+    }
+
+    /// Ends a forward, for good. Must not be cancelled: spawn it.
+    pub(crate) async fn remove_forward(
+        self: Arc<Self>,
+        network: String,
+        forward: Forward,
+    ) -> Result<(), ApiError> {
+        let handle = self.network(&network)?;
+        handle.remove_forward(forward.clone()).await?;
+        self.keep(|definitions| {
+            let is_configured = definitions.has_configured_forward(&network, &forward);
+            let state = &mut definitions.state;
+            state.remove_forward(&network, &forward, is_configured);
+            definitions.change_forwards(&network, |forwards| {
+                forwards.retain(|found| *found != forward);
+            });
+        });
+        Ok(())
+    }
+
     /// Changes the state and writes it down.
     pub(super) fn keep(&self, change: impl FnOnce(&mut Definitions)) {
         let mut definitions = self.lock();
@@ -402,6 +486,22 @@ impl Definitions {
     fn is_in_file(&self, network: &str) -> bool {
         let mut networks = self.base.config.networks.iter();
         networks.any(|found| found.name == network)
+    }
+
+    /// Whether the forward is the file's, or came with its network.
+    fn has_configured_forward(&self, network: &str, forward: &Forward) -> bool {
+        let mut without = self.state.clone();
+        without.remove_forward(network, forward, false);
+        let sections = self.base.sections_with(|networks| without.apply(networks));
+        let section = sections.get(network).and_then(|section| section.as_table());
+        section.is_some_and(|section| state::has_forward(section, forward))
+    }
+
+    fn change_forwards(&mut self, network: &str, change: impl FnOnce(&mut Vec<Forward>)) {
+        let defined = self.defined.get_mut(network);
+        if let Some(nat) = defined.and_then(|network| network.nat.as_mut()) {
+            change(&mut nat.forwards);
+        }
     }
 
     /// A port was removed: it must not come back with the next start.

@@ -1,12 +1,13 @@
 //! Reading the configuration again: everything is checked and opened before anything is changed.
 use super::{
+    forward::open_all,
     handle::NetworkHandle,
     port::Port,
-    registry::Registry,
+    registry::{OpenNetwork, Registry},
     request::{invalid, refusal},
     uplink::take_mtu_of_nic,
 };
-use crate::config::{Base, Config, NetworkConfig, PortConfig, TransportConfig};
+use crate::config::{Base, Config, NatConfig, NetworkConfig, PortConfig, TransportConfig};
 use control::{ApiError, ReloadReport};
 use std::{collections::BTreeMap, sync::Arc};
 use tracing::{info, warn};
@@ -32,6 +33,8 @@ struct Change {
     removed: Vec<String>,
     /// Ports that are new or have other settings.
     added: Vec<PortConfig>,
+    /// Forwards are others.
+    forwards: bool,
 }
 
 impl Plan {
@@ -75,7 +78,19 @@ impl Change {
         let removed = removed.into_iter().map(|port| port.name.clone()).collect();
         let is_new = |port: &&PortConfig| rewired || !old.ports.contains(port);
         let added = new.ports.iter().filter(is_new);
+        let forwards = |network: &NetworkConfig| {
+            let nat = network.nat.as_ref();
+            nat.map(|nat| nat.forwards.clone()).unwrap_or_default()
+        };
+        let without = |network: &NetworkConfig| {
+            let nat = network.nat.clone();
+            nat.map(|nat| NatConfig {
+                forwards: Vec::new(),
+                ..nat
+            })
+        };
         let bare = |network: &NetworkConfig| NetworkConfig {
+            nat: without(network),
             ports: Vec::new(),
             // Each port has its own already.
             socket_access: crate::config::SocketAccess::DEFAULT,
@@ -85,9 +100,13 @@ impl Change {
             settings: bare(old) != bare(new),
             removed,
             added: added.cloned().collect(),
+            forwards: forwards(old) != forwards(new),
             network: new.clone(),
         };
-        let nothing = !change.settings && change.removed.is_empty() && change.added.is_empty();
+        let nothing = !change.settings
+            && !change.forwards
+            && change.removed.is_empty()
+            && change.added.is_empty();
         (!nothing).then_some(change)
     }
 }
@@ -273,6 +292,7 @@ impl Registry {
             mut network,
             settings,
             added,
+            forwards,
             ..
         } = change;
         let Ok(handle) = self.network(&network.name) else {
@@ -289,6 +309,14 @@ impl Registry {
             network
                 .ports
                 .retain(|port| added.contains(port) || is_there(&port.name));
+        }
+        if forwards && !settings {
+            let wanted = network.nat.as_ref().map(|nat| nat.forwards.clone());
+            match handle.set_forwards(wanted.unwrap_or_default()).await {
+                Ok(failed) => report.failed.extend(failed),
+                Err(wrong) => report.failed.push(wrong.to_string()),
+            }
+            report.changed.push(format!("forwards of {}", network.name));
         }
         let before = old.get(&network.name);
         for config in added {
@@ -352,7 +380,19 @@ impl Registry {
             }
         }
         network.ports.retain(|port| !left_out.contains(&port.name));
-        self.start(network, ports);
+        let wanted = network.nat.as_ref().map(|nat| nat.forwards.clone());
+        let forwards = match open_all(&name, &wanted.unwrap_or_default()) {
+            Ok(forwards) => forwards,
+            Err(wrong) => {
+                report.failed.push(format!("{wrong:#}"));
+                Vec::new()
+            }
+        };
+        self.start(OpenNetwork {
+            config: network,
+            ports,
+            forwards,
+        });
         if let Ok(handle) = self.network(&name) {
             handle.settled().await;
         }

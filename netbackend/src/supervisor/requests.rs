@@ -1,7 +1,13 @@
 //! What a worker has been asked and has not answered yet.
-use super::handle::{Added, unavailable};
+use super::{
+    forward,
+    handle::{Added, unavailable},
+};
 use crate::{config::PortConfig, protocol::FromWorker};
-use control::{ApiError, NetworkStatus, PortDetail, PortStatus};
+use control::{
+    ApiError, FlowStatus, ForwardStatus, LeaseStatus, NetworkStatus, PortDetail, PortStatus,
+};
+use nat::forward::Forward;
 use std::collections::HashMap;
 use tokio::sync::oneshot;
 
@@ -27,6 +33,37 @@ pub(super) enum Waiting {
     Rewire {
         port: String,
     },
+    AddForward {
+        forward: Forward,
+        status: ForwardStatus,
+        reply: oneshot::Sender<Result<ForwardStatus, ApiError>>,
+    },
+    /// `flows` is completed by what the worker says.
+    Flows {
+        flows: Vec<FlowStatus>,
+        reply: oneshot::Sender<Result<Vec<FlowStatus>, ApiError>>,
+    },
+    /// `leases`, likewise.
+    Leases {
+        leases: Vec<LeaseStatus>,
+        reply: oneshot::Sender<Result<Vec<LeaseStatus>, ApiError>>,
+    },
+}
+
+impl Waiting {
+    /// There is no worker to answer.
+    pub(super) fn refuse(self, why: ApiError) {
+        match self {
+            Self::Report { status, reply } => drop(reply.send(status)),
+            Self::AddPort(adding) => drop(adding.reply.send(Err(why))),
+            Self::ShowPort { reply, .. } => drop(reply.send(Err(why))),
+            Self::RemovePort { reply, .. } => finish_removal(reply, Err(why)),
+            Self::AddForward { reply, .. } => drop(reply.send(Err(why))),
+            Self::Flows { reply, .. } => drop(reply.send(Err(why))),
+            Self::Leases { reply, .. } => drop(reply.send(Err(why))),
+            Self::Rewire { .. } => {}
+        }
+    }
 }
 
 /// A port that is being added.
@@ -87,6 +124,8 @@ pub(super) enum Outcome {
     Removed {
         port: String,
     },
+    /// The worker does not have the forward.
+    ForwardRefused(Forward),
 }
 
 /// Requests in flight, by id.
@@ -105,11 +144,13 @@ impl Requests {
                 Some(Waiting::Report { mut status, reply }),
                 FromWorker::Report {
                     ports,
+                    nat,
                     workers,
                     more,
                 },
             ) => {
                 merge(&mut status.ports, ports);
+                status.nat = nat.map(|nat| *nat).or(status.nat);
                 status.workers = workers;
                 if more {
                     self.insert(id, Waiting::Report { status, reply });
@@ -151,6 +192,51 @@ impl Requests {
             (Some(Waiting::Rewire { port }), FromWorker::Error(why)) => {
                 Outcome::Unfit { port, why }
             }
+            (
+                Some(Waiting::AddForward {
+                    forward,
+                    status,
+                    reply,
+                }),
+                answer @ (FromWorker::Done | FromWorker::Error(_)),
+            ) => {
+                let refused = match answer {
+                    FromWorker::Error(why) => Some(why),
+                    _ => None,
+                };
+                forward::added(forward, status, reply, refused)
+            }
+            (
+                Some(Waiting::Flows { mut flows, reply }),
+                FromWorker::Flows { flows: part, more },
+            ) => {
+                flows.extend(part);
+                if more {
+                    self.insert(id, Waiting::Flows { flows, reply });
+                } else {
+                    drop(reply.send(Ok(flows)));
+                }
+                Outcome::Nothing
+            }
+            (
+                Some(Waiting::Leases { mut leases, reply }),
+                FromWorker::Leases { leases: part, more },
+            ) => {
+                leases.extend(part);
+                if more {
+                    self.insert(id, Waiting::Leases { leases, reply });
+                } else {
+                    drop(reply.send(Ok(leases)));
+                }
+                Outcome::Nothing
+            }
+            (
+                Some(waiting @ (Waiting::Flows { .. } | Waiting::Leases { .. })),
+                FromWorker::Error(why),
+            ) => {
+                waiting.refuse(unavailable(why));
+                Outcome::Nothing
+            }
             // An answer of the wrong kind is a bug; whoever waits is told by the dropped reply.
             (Some(_) | None, _) => Outcome::Nothing,
         }
@@ -169,6 +255,11 @@ impl Requests {
                 Waiting::RemovePort { reply, .. } => finish_removal(reply, Ok(())),
                 // The next worker is given it as well.
                 Waiting::Rewire { .. } => {}
+                // The next worker gets it.
+                Waiting::AddForward { status, reply, .. } => drop(reply.send(Ok(status))),
+                waiting @ (Waiting::Flows { .. } | Waiting::Leases { .. }) => {
+                    waiting.refuse(unavailable("the worker has ended".into()));
+                }
             }
         }
         outcomes

@@ -36,6 +36,7 @@ fn network(ports: Vec<PortStatus>) -> NetworkStatus {
         responsive: true,
         workers: Vec::new(),
         ports,
+        nat: None,
     }
 }
 
@@ -47,6 +48,7 @@ fn report_in_parts_is_merged_into_what_is_known() {
     requests.insert(7, Waiting::Report { status, reply });
     let part = |ports, more| FromWorker::Report {
         ports,
+        nat: None,
         workers: Vec::new(),
         more,
     };

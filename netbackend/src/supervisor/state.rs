@@ -5,6 +5,7 @@
 use super::parent;
 use crate::process::Process;
 use anyhow::Context;
+use nat::forward::Forward;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,6 +37,12 @@ pub(super) struct State {
     /// Ports of the file that are not wanted, by network.
     #[serde(default)]
     removed_ports: BTreeMap<String, BTreeSet<String>>,
+    /// Forwards that the file does not have, by network.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    forwards: BTreeMap<String, BTreeSet<String>>,
+    /// Forwards of the file that are not wanted, by network.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    removed_forwards: BTreeMap<String, BTreeSet<String>>,
     /// Ports on lease, by network: they are there again after a restart if their process still lives.
     #[serde(default)]
     leases: BTreeMap<String, BTreeMap<String, Leased>>,
@@ -64,6 +71,8 @@ impl Default for State {
             removed_networks: BTreeSet::new(),
             ports: BTreeMap::new(),
             removed_ports: BTreeMap::new(),
+            forwards: BTreeMap::new(),
+            removed_forwards: BTreeMap::new(),
             leases: BTreeMap::new(),
         }
     }
@@ -157,6 +166,53 @@ impl State {
                 }
             }
         }
+        for (network, removed) in &self.removed_forwards {
+            if let Some(forwards) = forwards_of(networks, network) {
+                forwards.retain(|found| !is_one_of(found, removed));
+            }
+        }
+        for (network, added) in &self.forwards {
+            if let Some(forwards) = forwards_of(networks, network) {
+                forwards.retain(|found| !is_one_of(found, added));
+                forwards.extend(added.iter().cloned().map(Value::String));
+            }
+        }
+    }
+
+    /// A forward was added.
+    pub(super) fn add_forward(&mut self, network: &str, forward: &Forward) {
+        let text = forward.to_string();
+        if let Some(removed) = self.removed_forwards.get_mut(network) {
+            removed.remove(&text);
+        }
+        self.removed_forwards
+            .retain(|_, removed| !removed.is_empty());
+        self.forwards
+            .entry(network.into())
+            .or_default()
+            .insert(text);
+    }
+
+    /// A forward was removed, which `is_configured` (in the file, or with its network) or is not.
+    pub(super) fn remove_forward(&mut self, network: &str, forward: &Forward, is_configured: bool) {
+        let text = forward.to_string();
+        if let Some(added) = self.forwards.get_mut(network) {
+            added.remove(&text);
+        }
+        self.forwards.retain(|_, added| !added.is_empty());
+        if is_configured {
+            self.removed_forwards
+                .entry(network.into())
+                .or_default()
+                .insert(text);
+        }
+    }
+
+    /// Whether the forward was added at run time.
+    pub(super) fn has_added_forward(&self, network: &str, forward: &Forward) -> bool {
+        let added = self.forwards.get(network);
+        self.networks.contains_key(network)
+            || added.is_some_and(|added| added.contains(&forward.to_string()))
     }
 
     /// A network was added.
@@ -169,6 +225,8 @@ impl State {
         self.networks.remove(name);
         self.ports.remove(name);
         self.removed_ports.remove(name);
+        self.forwards.remove(name);
+        self.removed_forwards.remove(name);
         self.leases.remove(name);
         if is_in_file {
             self.removed_networks.insert(name.into());
@@ -241,6 +299,7 @@ impl State {
         let mut state = Self {
             networks: self.networks.clone(),
             ports: self.ports.clone(),
+            forwards: self.forwards.clone(),
             leases: self.leases.clone(),
             ..Self::default()
         };
@@ -268,7 +327,23 @@ impl State {
                 false
             });
         }
-        // The removal of a port that came with its network stands.
+        state.forwards.retain(|network, forwards| {
+            if file.contains_key(network) || networks.contains_key(network) {
+                return true;
+            }
+            let forwards = forwards.iter();
+            given_up.extend(forwards.map(|forward| {
+                format!("forward {forward} of {network} was added at run time; its network is gone")
+            }));
+            false
+        });
+        // The removal of a port or forward that came with its network stands.
+        for (network, forwards) in &self.removed_forwards {
+            if networks.contains_key(network) {
+                let forwards = forwards.clone();
+                state.removed_forwards.insert(network.clone(), forwards);
+            }
+        }
         for (network, ports) in &self.removed_ports {
             if networks.contains_key(network) {
                 let ports = ports.clone();
@@ -299,6 +374,16 @@ impl State {
                 parts.push((format!("port {network}/{port}"), part));
             }
         }
+        for (network, forwards) in &self.forwards {
+            for forward in forwards {
+                let one = BTreeMap::from([(network.clone(), BTreeSet::from([forward.clone()]))]);
+                let part = Self {
+                    forwards: one,
+                    ..Self::default()
+                };
+                parts.push((format!("forward {forward} of {network}"), part));
+            }
+        }
         parts
     }
 
@@ -307,6 +392,7 @@ impl State {
         Self {
             removed_networks: self.removed_networks.clone(),
             removed_ports: self.removed_ports.clone(),
+            removed_forwards: self.removed_forwards.clone(),
             leases: self.leases.clone(),
             ..Self::default()
         }
@@ -318,7 +404,32 @@ impl State {
         for (network, ports) in part.ports {
             self.ports.entry(network).or_default().extend(ports);
         }
+        for (network, forwards) in part.forwards {
+            self.forwards.entry(network).or_default().extend(forwards);
+        }
     }
+}
+
+/// The forwards of a section, which need not be there yet.
+fn forwards_of<'a>(networks: &'a mut Table, network: &str) -> Option<&'a mut Vec<Value>> {
+    let section = networks.get_mut(network)?.as_table_mut()?;
+    let forwards = section
+        .entry("forwards")
+        .or_insert_with(|| Value::Array(Vec::new()));
+    forwards.as_array_mut()
+}
+
+/// Whether a section names a forward, in whatever spelling.
+pub(super) fn has_forward(section: &Table, forward: &Forward) -> bool {
+    let forwards = section.get("forwards").and_then(Value::as_array);
+    let one = BTreeSet::from([forward.to_string()]);
+    forwards.is_some_and(|forwards| forwards.iter().any(|found| is_one_of(found, &one)))
+}
+
+/// Whether an entry of `forwards` is among those.
+fn is_one_of(found: &Value, those: &BTreeSet<String>) -> bool {
+    let forward = found.as_str().and_then(|text| text.parse::<Forward>().ok());
+    forward.is_some_and(|forward| those.contains(&forward.to_string()))
 }
 
 fn ports_of<'a>(networks: &'a mut Table, network: &str) -> Option<&'a mut Table> {

@@ -94,9 +94,7 @@ impl Worker {
                     Event::Answer(answer) if answer.id != id => {}
                     Event::Answer(answer) => match answer.body {
                         FromWorker::Error(why) => return Err(why),
-                        FromWorker::Done | FromWorker::Report { .. } | FromWorker::Port { .. } => {
-                            return Ok(());
-                        }
+                        _ => return Ok(()),
                     },
                 }
             }

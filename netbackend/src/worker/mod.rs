@@ -1,11 +1,12 @@
 //! The worker process: runs one network for the supervisor, and nothing else.
 //!
 //! Standard input is the socket to the supervisor. When it ends, the worker does.
+mod forwards;
 mod sandbox;
 
 use crate::{
     channel,
-    network::{Network, NetworkSpec, PortTransport},
+    network::{GatewaySpec, Network, NetworkSpec, PortTransport},
     protocol::{
         Carrier, Envelope, FromWorker, PORTS_PER_REPORT, PortSettings, QUEUES_PER_REPORT, ToWorker,
     },
@@ -56,14 +57,20 @@ fn configure(socket: &OwnedFd) -> anyhow::Result<Option<Network>> {
     let message = channel::receive(socket);
     let message =
         message.context("receive the configuration (a worker is started by netbackend)")?;
-    let Some((Envelope { id, body }, _)) = message else {
+    let Some((Envelope { id, body }, fds)) = message else {
         return Ok(None);
     };
     let ToWorker::Configure(settings) = body else {
         bail!("the first message is no configuration: {body:?}");
     };
-    let spec = NetworkSpec::try_from(settings).map_err(anyhow::Error::msg)?;
-    let network = Network::start(spec);
+    let mut fds = fds.into_iter();
+    let lease_file = fds.by_ref().take(usize::from(settings.lease_file)).next();
+    let gateway = settings.nat.clone().map(|config| GatewaySpec {
+        config,
+        lease_file: lease_file.map(File::from),
+        raw_echo: fds.collect(),
+    });
+    let network = Network::start_with(NetworkSpec::from(*settings), gateway);
     let answer = match &network {
         Ok(_) => FromWorker::Done,
         Err(error) => FromWorker::Error(format!("{error:#}")),
@@ -82,21 +89,36 @@ fn serve(socket: &OwnedFd, network: Arc<Network>) -> anyhow::Result<()> {
         match body {
             ToWorker::Configure(_) => bail!("configured twice"),
             ToWorker::AddPort(port) => {
-                let answer = match add_port(&network, port, fds) {
-                    Ok(()) => FromWorker::Done,
-                    Err(error) => FromWorker::Error(format!("{error:#}")),
-                };
-                reply(socket, id, answer)?;
+                reply(socket, id, outcome(add_port(&network, port, fds)))?;
             }
             ToWorker::RemovePort(port) => remove_port(socket, id, &network, port)?,
             ToWorker::Report => report(socket, id, &network)?,
             ToWorker::ShowPort(port) => show_port(socket, id, &network, &port)?,
+            ToWorker::GiveSockets(sockets) => {
+                let given = forwards::give(&network, sockets, fds);
+                reply(socket, id, outcome(given))?;
+            }
+            ToWorker::AddForward(forward) => {
+                reply(socket, id, outcome(forwards::add(&network, &forward)))?;
+            }
+            ToWorker::RemoveForward(forward) => {
+                reply(socket, id, outcome(forwards::remove(&network, &forward)))?;
+            }
+            ToWorker::Flows => forwards::flows(socket, id, &network)?,
+            ToWorker::Leases => forwards::leases(socket, id, &network)?,
             ToWorker::Stop => {
                 // Stops it, unless a removal is under way: that one ends with the process.
                 drop(network);
                 return reply(socket, id, FromWorker::Done);
             }
         }
+    }
+}
+
+fn outcome(done: anyhow::Result<()>) -> FromWorker {
+    match done {
+        Ok(()) => FromWorker::Done,
+        Err(error) => FromWorker::Error(format!("{error:#}")),
     }
 }
 
@@ -156,12 +178,17 @@ fn remove_port(
 
 fn report(socket: &OwnedFd, id: u64, network: &Network) -> anyhow::Result<()> {
     let mut ports = network.report();
+    // A gateway that does not answer costs its counters, not the report.
+    let nat = network.gateway().and_then(|gateway| gateway.status().ok());
+    let mut nat = nat.map(Box::new);
     loop {
         let rest = ports.split_off(ports.len().min(PORTS_PER_REPORT));
         let more = !rest.is_empty();
+        let nat = nat.take();
         let workers = if more { Vec::new() } else { network.workers() };
         let part = FromWorker::Report {
             ports,
+            nat,
             workers,
             more,
         };

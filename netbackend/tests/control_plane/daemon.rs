@@ -96,7 +96,7 @@ fn without_configuration_there_is_one_default_network() {
     };
     assert_eq!(
         (network.name.as_str(), network.mode),
-        ("default", Mode::Bridge)
+        ("default", Mode::Nat)
     );
 }
 

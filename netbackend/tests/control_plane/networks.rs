@@ -94,9 +94,9 @@ fn wrong_networks_are_refused_with_key_and_remedy() {
         ("b", json!({ "mtu": null }), "bad-request", "null"),
         (
             "b",
-            json!({ "mode": "nat" }),
+            json!({ "mode": "nat", "gateway": "10.0.3.1" }),
             "bad-request",
-            "choose \"bridge\"",
+            "an address of the subnet",
         ),
         (
             "b",

@@ -60,6 +60,7 @@ impl Net {
             workers,
             cpus: Vec::new(),
             require_sealed_memory: false,
+            isolate: false,
         })
         .unwrap();
         Self {

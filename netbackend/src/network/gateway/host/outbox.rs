@@ -1,0 +1,210 @@
+//! Datagrams on their way out: those that belong together leave together.
+use super::{
+    error,
+    sys::set_option,
+    table::{Entry, Kind, Settings, Table},
+};
+use nat::{Family, HostError, Outgoing, SocketId};
+use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg};
+use std::{
+    io::IoSlice,
+    net::{SocketAddr, SocketAddrV6},
+    os::fd::{AsFd, AsRawFd},
+};
+
+/// Datagrams of one system call at most (UDP_MAX_SEGMENTS of Linux).
+const MOST: usize = 64;
+/// Bytes of one system call at most: what one IPv4 packet may carry.
+const LONGEST: usize = 65_507;
+
+/// Datagrams of one socket to one place, all but the last of one size.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    bytes: Vec<u8>,
+    pending: Option<Pending>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Pending {
+    socket: SocketId,
+    to: SocketAddr,
+    settings: Settings,
+    /// Bytes of each datagram.
+    size: usize,
+    count: usize,
+}
+
+impl Outbox {
+    /// Sends a datagram, now or with those that follow.
+    pub(super) fn send(
+        &mut self,
+        table: &mut Table,
+        socket: SocketId,
+        datagram: &Outgoing<'_>,
+    ) -> Result<(), HostError> {
+        let settings = Settings {
+            hop_limit: datagram.hop_limit,
+            traffic_class: Some(datagram.traffic_class),
+            dont_fragment: Some(datagram.dont_fragment),
+        };
+        if let Some(pending) = &mut self.pending {
+            let length = datagram.payload.len();
+            let joins = pending.socket == socket
+                && pending.to == datagram.to
+                && pending.settings == settings
+                && datagram.segment.is_none()
+                && (1..=pending.size).contains(&length)
+                && self.bytes.len() + length <= LONGEST;
+            if joins {
+                self.bytes.extend_from_slice(datagram.payload);
+                pending.count += 1;
+                // A shorter one is the last of its kind.
+                if length < pending.size || pending.count == MOST {
+                    self.flush(table);
+                }
+                return Ok(());
+            }
+            self.flush(table);
+        }
+        let entry = table.entry(socket)?;
+        // Ping sockets know no UDP_SEGMENT, and an empty datagram has nothing to be joined to.
+        if !matches!(entry.kind, Kind::Datagram { .. })
+            || datagram.segment.is_some()
+            || datagram.payload.is_empty()
+        {
+            return send(
+                entry,
+                datagram.to,
+                settings,
+                datagram.payload,
+                datagram.segment,
+            );
+        }
+        self.bytes.clear();
+        self.bytes.extend_from_slice(datagram.payload);
+        self.pending = Some(Pending {
+            socket,
+            to: datagram.to,
+            settings,
+            size: datagram.payload.len(),
+            count: 1,
+        });
+        Ok(())
+    }
+
+    /// Sends what is held back. An error of it is the network's as any other: it is in the socket's error queue, or it is lost.
+    pub(super) fn flush(&mut self, table: &mut Table) {
+        let Some(pending) = self.pending.take() else {
+            return;
+        };
+        let Ok(entry) = table.entry(pending.socket) else {
+            return;
+        };
+        let segment = (pending.count > 1).then_some(pending.size);
+        let segment = segment.and_then(|size| u16::try_from(size).ok());
+        let sent = send(entry, pending.to, pending.settings, &self.bytes, segment);
+        if segment.is_some() && sent.is_err_and(|failed| failed != HostError::WouldBlock) {
+            // The way out may lack what UDP_SEGMENT needs, or one datagram may be longer than its MTU.
+            for datagram in self.bytes.chunks(pending.size) {
+                let _ = send(entry, pending.to, pending.settings, datagram, None);
+            }
+        }
+    }
+
+    /// The same if it is this socket's.
+    pub(super) fn flush_of(&mut self, socket: SocketId, table: &mut Table) {
+        if self.pending.is_some_and(|pending| pending.socket == socket) {
+            self.flush(table);
+        }
+    }
+}
+
+fn send(
+    entry: &mut Entry,
+    to: SocketAddr,
+    settings: Settings,
+    payload: &[u8],
+    segment: Option<u16>,
+) -> Result<(), HostError> {
+    let family = apply(entry, settings);
+    let bytes = match &entry.kind {
+        Kind::RawEcho {
+            identifier, family, ..
+        } => {
+            return super::echo::send_raw(entry, *family, *identifier, to, payload);
+        }
+        _ => [IoSlice::new(payload)],
+    };
+    let to = sockaddr(to, family);
+    let size = segment.unwrap_or(0);
+    let beside = [ControlMessage::UdpGsoSegments(&size)];
+    let beside: &[ControlMessage<'_>] = if segment.is_some() { &beside } else { &[] };
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    let fd = entry.socket.as_raw_fd();
+    // A pending error of an earlier datagram is told instead of sending; the second try sends.
+    let sent = sendmsg(fd, &bytes, beside, flags, Some(&to))
+        .or_else(|_| sendmsg(fd, &bytes, beside, flags, Some(&to)));
+    sent.map(drop).map_err(error::of_errno)
+}
+
+/// The address as the socket's family has it: of IPv4 on a dual-stack socket, mapped.
+pub(super) fn sockaddr(to: SocketAddr, family: Family) -> SockaddrStorage {
+    match (to, family) {
+        (SocketAddr::V4(v4), Family::V4) => v4.into(),
+        (SocketAddr::V6(v6), _) => v6.into(),
+        (SocketAddr::V4(v4), Family::V6) => {
+            let mapped = v4.ip().to_ipv6_mapped();
+            SocketAddrV6::new(mapped, v4.port(), 0, 0).into()
+        }
+    }
+}
+
+/// Has the kernel send as the datagram asks, where that differs from the one before.
+fn apply(entry: &mut Entry, wanted: Settings) -> Family {
+    let socket = entry.socket.as_fd();
+    let Some((family, set)) = entry.kind.settings() else {
+        return Family::V4;
+    };
+    let (v4, v6) = (libc::IPPROTO_IP, libc::IPPROTO_IPV6);
+    // None of these fails for values that are an octet or a constant.
+    if set.hop_limit != wanted.hop_limit {
+        set.hop_limit = wanted.hop_limit;
+        // -1: the host's default.
+        let limit = wanted.hop_limit.map_or(-1, i32::from);
+        let _ = match family {
+            Family::V4 => set_option(socket, v4, libc::IP_TTL, limit),
+            Family::V6 => set_option(socket, v6, libc::IPV6_UNICAST_HOPS, limit),
+        };
+    }
+    if set.traffic_class != wanted.traffic_class {
+        set.traffic_class = wanted.traffic_class;
+        let class = wanted.traffic_class.map_or(0, i32::from);
+        let _ = match family {
+            Family::V4 => set_option(socket, v4, libc::IP_TOS, class),
+            Family::V6 => set_option(socket, v6, libc::IPV6_TCLASS, class),
+        };
+    }
+    if set.dont_fragment != wanted.dont_fragment {
+        set.dont_fragment = wanted.dont_fragment;
+        let never = wanted.dont_fragment == Some(true);
+        let _ = match family {
+            Family::V4 => {
+                let how = if never {
+                    libc::IP_PMTUDISC_DO
+                } else {
+                    libc::IP_PMTUDISC_DONT
+                };
+                set_option(socket, v4, libc::IP_MTU_DISCOVER, how)
+            }
+            Family::V6 => {
+                let how = if never {
+                    libc::IPV6_PMTUDISC_DO
+                } else {
+                    libc::IPV6_PMTUDISC_DONT
+                };
+                set_option(socket, v6, libc::IPV6_MTU_DISCOVER, how)
+            }
+        };
+    }
+    family
+}

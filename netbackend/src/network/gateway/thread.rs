@@ -1,0 +1,188 @@
+//! The gateway's thread.
+use super::{
+    super::counters::PortShared,
+    directory::Root,
+    events::Events,
+    host::HostSockets,
+    leases::LeaseFile,
+    port::{self, Port},
+    request::Request,
+    resolver::Resolver,
+    settings::{GatewaySpec, config},
+    wire::Wire,
+};
+use anyhow::Context;
+use nix::sys::eventfd::EventFd;
+use std::{
+    hash::{BuildHasher, RandomState},
+    ops::ControlFlow,
+    process,
+    sync::{Arc, mpsc::Receiver},
+    time::{Duration, Instant},
+};
+use switch::MacAddr;
+use tracing::error;
+use virtqueue::QueueFault;
+
+/// Frames taken from the network before sockets are looked at.
+const BURST: usize = 64;
+
+/// All that the thread owns.
+#[derive(Debug)]
+pub(super) struct GatewayThread {
+    pub(super) gateway: nat::Gateway<HostSockets>,
+    wire: Wire,
+    events: Events,
+    requests: Receiver<Request>,
+    /// Counters of the gateway's port.
+    pub(super) shared: Arc<PortShared>,
+    /// Kept open: it is watched.
+    _wake: Arc<EventFd>,
+    /// Start of the time that the gateway sees.
+    clock: Instant,
+    /// When the gateway has something to do by itself.
+    due: Option<Duration>,
+    /// The network had no room for a frame.
+    full: bool,
+    leases: LeaseFile,
+    /// The host's DNS servers, unless the configuration names some.
+    resolver: Option<Resolver>,
+    /// Guests that are known beforehand.
+    pub(super) reserved: Vec<MacAddr>,
+}
+
+impl GatewayThread {
+    pub(super) fn new(
+        spec: GatewaySpec,
+        mtu: u16,
+        wire: Wire,
+        shared: Arc<PortShared>,
+        (requests, wake): (Receiver<Request>, Arc<EventFd>),
+    ) -> anyhow::Result<Self> {
+        let events = Events::new().context("make an epoll set")?;
+        events.wake_by(&*wake).context("watch an eventfd")?;
+        events.wake_by(wire.call()).context("watch an eventfd")?;
+        let told = config(&spec, mtu);
+        let host = HostSockets::new(events.watch(), spec.raw_echo);
+        // A hash of nothing by random keys: as good a seed as the system gives.
+        let seed = RandomState::new().hash_one(());
+        let mut gateway = nat::Gateway::new(told, host, seed);
+        let mut leases = LeaseFile::new(spec.lease_file);
+        leases.restore(Duration::ZERO, gateway.services_mut());
+        if let Some(root) = &spec.config.tftp_root {
+            let opened = Root::open(root);
+            let opened = opened.with_context(|| format!("open tftp_root {}", root.display()))?;
+            gateway.services_mut().serve_directory(Box::new(opened));
+        }
+        let hosts = spec.config.hosts.iter();
+        Ok(Self {
+            gateway,
+            wire,
+            events,
+            requests,
+            shared,
+            _wake: wake,
+            clock: Instant::now(),
+            due: Some(Duration::ZERO),
+            full: false,
+            leases,
+            resolver: spec.config.dns.is_empty().then(Resolver::new),
+            reserved: hosts.map(|host| MacAddr(host.mac)).collect(),
+        })
+    }
+
+    /// Runs until it is told to stop.
+    pub(super) fn run(mut self) {
+        loop {
+            match self.turn() {
+                Ok(ControlFlow::Continue(())) => {}
+                Ok(ControlFlow::Break(())) => return,
+                Err(fault) => {
+                    // Both ends are ours, so this is a bug; the supervisor starts another worker.
+                    error!(%fault, "the gateway's ring is broken: the worker ends");
+                    process::exit(1);
+                }
+            }
+        }
+    }
+
+    /// One round, and sleep if it had no work.
+    fn turn(&mut self) -> Result<ControlFlow<()>, QueueFault> {
+        self.events.look();
+        let worked = self.round()?;
+        if self.serve().is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        if !worked {
+            self.sleep();
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Takes what there is and sends what follows from it; false: there was nothing.
+    fn round(&mut self) -> Result<bool, QueueFault> {
+        let now = self.clock.elapsed();
+        let reclaimed = self.wire.reclaim()?;
+        let (receiver, sender) = self.wire.split();
+        let mut out = Port::new(sender);
+        let mut frames = 0;
+        while frames < BURST
+            && let Some((header, frame)) = receiver.receive()?
+        {
+            let meta = port::meta(&header);
+            self.gateway.input(now, frame, meta, &mut out);
+            frames += 1;
+        }
+        let mut stirred = false;
+        while let Some((token, ready)) = self.events.take() {
+            self.gateway.host_event(now, token, ready, &mut out);
+            stirred = true;
+        }
+        let due = self.due.is_some_and(|due| due <= now) && !self.full;
+        let room = self.full && reclaimed;
+        if frames == 0 && !stirred && !due && !room {
+            return Ok(false);
+        }
+        if let Some(resolver) = &mut self.resolver
+            && let Some(conf) = resolver.changed(now)
+        {
+            self.gateway.services_mut().set_dns_upstreams(&conf.servers);
+        }
+        self.due = self.gateway.poll(now, &mut out);
+        self.full = out.full;
+        let keep = self.leases.keep(now, self.gateway.services());
+        // The earlier of the two.
+        self.due = self.due.into_iter().chain(keep).min();
+        self.gateway.host_mut().flush();
+        self.wire.flush();
+        Ok(true)
+    }
+
+    /// Until the datapath calls, a socket stirs, a request comes or a timer is due.
+    fn sleep(&mut self) {
+        if self.wire.arm(self.full) {
+            return;
+        }
+        let timeout = match self.due {
+            // What is due waits for room, which the datapath tells.
+            _ if self.full => None,
+            None => None,
+            Some(due) => Some(due.saturating_sub(self.clock.elapsed())),
+        };
+        self.events.wait(timeout);
+    }
+
+    /// Serves requests; break: the thread ends.
+    fn serve(&mut self) -> ControlFlow<()> {
+        while let Ok(request) = self.requests.try_recv() {
+            let now = self.clock.elapsed();
+            if let Request::Stop = request {
+                return ControlFlow::Break(());
+            }
+            self.answer(now, request);
+            // What was changed may have work to do.
+            self.due = Some(now);
+        }
+        ControlFlow::Continue(())
+    }
+}
