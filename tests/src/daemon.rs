@@ -1,5 +1,5 @@
 //! netbackend as it is installed, with sockets of its own.
-use crate::{Process, programs, wait_until};
+use crate::{Namespace, Process, programs, wait_until};
 use control::{Client, NetworkState, NetworkStatus, PortState};
 use nix::sys::signal::Signal;
 use std::fs;
@@ -19,6 +19,8 @@ pub struct Daemon {
     process: Process,
     client: Client,
     starts: u32,
+    /// Network namespace that it runs in.
+    namespace: Option<String>,
     directory: TempDir,
 }
 
@@ -26,13 +28,25 @@ impl Daemon {
     /// Starts a daemon with this configuration and waits until it answers.
     #[track_caller]
     pub fn start(config: &str) -> Self {
+        Self::launched(config, None)
+    }
+
+    /// The same in a network namespace: its host's world is what is there.
+    #[track_caller]
+    pub fn start_in(namespace: &Namespace, config: &str) -> Self {
+        Self::launched(config, Some(namespace.name().to_owned()))
+    }
+
+    #[track_caller]
+    fn launched(config: &str, namespace: Option<String>) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         fs::write(directory.path().join(CONFIG), config).expect("a temporary file");
         let runtime = directory.path().join(RUNTIME);
         let mut daemon = Self {
-            process: launch(directory.path(), 1),
+            process: launch(directory.path(), namespace.as_deref(), 1),
             client: Client::new(control::default_socket(&runtime)),
             starts: 1,
+            namespace,
             directory,
         };
         daemon.wait_ready();
@@ -45,7 +59,8 @@ impl Daemon {
         self.process.signal(Signal::SIGKILL);
         self.process.wait(PATIENCE);
         self.starts += 1;
-        self.process = launch(self.directory.path(), self.starts);
+        let namespace = self.namespace.as_deref();
+        self.process = launch(self.directory.path(), namespace, self.starts);
         self.wait_ready();
     }
 
@@ -71,6 +86,11 @@ impl Daemon {
     /// Directory for files of the test, gone with the daemon.
     pub fn directory(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// Its control API.
+    pub fn client(&self) -> &Client {
+        &self.client
     }
 
     /// The socket of a vhost-user port.
@@ -108,8 +128,17 @@ impl Daemon {
     }
 }
 
-fn launch(directory: &Path, number: u32) -> Process {
-    let mut command = Command::new(programs::netbackend());
+fn launch(directory: &Path, namespace: Option<&str>, number: u32) -> Process {
+    let mut command = match namespace {
+        None => Command::new(programs::netbackend()),
+        Some(name) => {
+            let mut command = Command::new("ip");
+            command
+                .args(["netns", "exec", name])
+                .arg(programs::netbackend());
+            command
+        }
+    };
     command.arg("--config").arg(directory.join(CONFIG));
     command.arg("--runtime-dir").arg(directory.join(RUNTIME));
     Process::start(&format!("netbackend-{number}"), directory, &mut command)

@@ -127,8 +127,8 @@ fn bad_configurations() {
             &[":2:", "hub", "bridge"],
         ),
         (
-            "[networks.lan]\nmode = \"nat\"\n",
-            &[":2:", "nat", "not in this version"],
+            "[networks.lan]\nmode = \"nat\"\nforwards = [\"tcp:0=web\"]\n",
+            &[":3:", "forwards", "port from 1 to 65535"],
         ),
         ("[networks.lan]\nmtu = 7\n", &[":2:", "mtu", "68"]),
         ("[networks.lan.ports.x]\nkind = \"tap\"\n", &["interface"]),

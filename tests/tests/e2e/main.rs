@@ -14,6 +14,7 @@ mod isolation;
 mod lab;
 mod macvlan;
 mod migration;
+mod nat;
 mod qemu;
 mod restarts;
 mod uplink;

@@ -1,0 +1,7 @@
+//! Networks in mode `nat`: guests in namespaces on taps, a host of its own, a server beyond it.
+mod forwards;
+mod guest;
+mod policy;
+mod restart;
+mod tcp;
+mod world;
