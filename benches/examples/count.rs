@@ -117,6 +117,7 @@ fn forward_in(
         workers: 1,
         cpus: Vec::new(),
         require_sealed_memory: false,
+        isolate: false,
     })?;
     let options = Options {
         mergeable,

@@ -379,12 +379,12 @@ fn truncated_and_broken_icmp_is_counted() {
     let mut lab = Lab::new();
     for len in 0..8 {
         lab.packet(GUEST.ip(), REMOTE.ip(), IpProtocol::Icmp, len, |place| {
-            place.fill(8)
+            place.fill(8);
         });
     }
     assert_eq!(dropped(&lab, DropReason::Malformed), 8);
     lab.packet(GUEST.ip(), REMOTE.ip(), IpProtocol::Icmp, 8, |place| {
-        place.fill(8)
+        place.fill(8);
     });
     assert_eq!(dropped(&lab, DropReason::BadChecksum), 1);
     assert!(lab.host().sockets.is_empty());

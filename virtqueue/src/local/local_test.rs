@@ -12,7 +12,7 @@ fn deliver(device: &mut DeviceQueue, frame: &[u8]) -> bool {
     let mut burst = Burst::new();
     let popped = device.pop_burst(&mut burst, count).unwrap();
     if popped < count {
-        device.unpop(u16::try_from(popped).unwrap());
+        device.unpop(&mut burst, 0);
         return false;
     }
     let header = NetHeader {

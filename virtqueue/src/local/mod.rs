@@ -75,6 +75,7 @@ impl Area {
                 event_idx: true,
                 indirect: false,
                 in_order: true,
+                packed: false,
             },
             ..QueueConfig::default()
         };

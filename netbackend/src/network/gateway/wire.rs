@@ -94,7 +94,7 @@ impl Wire {
         let call = Arc::new(file(&self.call)?);
         let rings = [
             (0, self.receiver.ring(), Kick::Polled),
-            (1, self.sender.ring(), Kick::Fd(file(&self.kick)?)),
+            (1, self.sender.ring(), Kick::Fd(Arc::new(file(&self.kick)?))),
         ];
         for (index, ring, kick) in rings {
             let LocalRing { memory, config } = ring;

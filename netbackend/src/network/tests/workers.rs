@@ -196,6 +196,7 @@ fn a_worker_runs_on_the_cpu_that_it_is_told_and_one_that_is_not_there_is_refused
         workers: 1,
         cpus: vec![cpu],
         require_sealed_memory: false,
+        isolate: false,
     };
     let allowed = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0)).unwrap();
     let cpu = (0..1024).find(|cpu| allowed.is_set(*cpu).unwrap()).unwrap();
