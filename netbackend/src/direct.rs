@@ -112,6 +112,7 @@ fn serve(
         workers: 1,
         cpus: Vec::new(),
         require_sealed_memory: false,
+        isolate: false,
     })?;
     let port = PortSpec {
         name: "guest".into(),
