@@ -22,6 +22,8 @@ pub struct Nic {
     pub legacy: bool,
     /// VIRTIO_NET_F_MRG_RXBUF
     pub mergeable: bool,
+    /// VIRTIO_F_RING_PACKED
+    pub packed: bool,
     /// MTU offered to the guest (VIRTIO_NET_F_MTU).
     pub mtu: u16,
 }
@@ -135,6 +137,9 @@ fn add_nic(command: &mut Command, index: usize, nic: &Nic) {
     }
     if !nic.mergeable {
         device.push_str(",mrg_rxbuf=off");
+    }
+    if nic.packed {
+        device.push_str(",packed=on");
     }
     if major < 8 {
         say("QEMU before version 8 crashes with MSI-X over vhost-user: using INTx");

@@ -14,7 +14,9 @@ pub struct VirtioUser {
     pub mergeable: bool,
     /// VIRTIO_F_IN_ORDER
     pub in_order: bool,
-    /// Rings with SIMD instructions; DPDK has it for rings without the two others.
+    /// VIRTIO_F_RING_PACKED
+    pub packed: bool,
+    /// Rings with SIMD instructions; DPDK has it for split rings without the first two, and for packed rings in order.
     pub vectorized: bool,
     /// Queue pairs.
     pub queue_pairs: u16,
@@ -38,12 +40,13 @@ impl Testpmd {
         command.args(["--force-max-simd-bitwidth=512"]);
         for (index, socket) in sockets.iter().enumerate() {
             command.arg(format!(
-                "--vdev=net_virtio_user{index},path={},queues={},queue_size={},mrg_rxbuf={},in_order={},vectorized={}",
+                "--vdev=net_virtio_user{index},path={},queues={},queue_size={},mrg_rxbuf={},in_order={},packed_vq={},vectorized={}",
                 socket.display(),
                 options.queue_pairs,
                 options.queue_size,
                 u8::from(options.mergeable),
                 u8::from(options.in_order),
+                u8::from(options.packed),
                 u8::from(options.vectorized)
             ));
         }

@@ -26,8 +26,13 @@ fn verified(daemon: &Daemon, pairs: usize, options: Options, load: &Load) -> Mea
         .unwrap_or_else(|error| panic!("{options:?}, {load:?}: {error:#}"));
     assert!(measured.received > 0, "no frame came: {load:?}");
     say(&format!(
-        "{}, mergeable {}: {} frames verified, {} of {} lost to a full ring",
-        load.frame, options.mergeable, measured.received, measured.dropped, measured.sent
+        "{}, mergeable {}, packed {}: {} frames verified, {} of {} lost to a full ring",
+        load.frame,
+        options.mergeable,
+        options.packed,
+        measured.received,
+        measured.dropped,
+        measured.sent
     ));
     let ports = daemon.network("lan").ports;
     let faulty: Vec<_> = ports
@@ -48,9 +53,10 @@ fn frames_of_every_size_come_through_in_order_once_and_unaltered() {
     let daemon = daemon("");
     let plain = [60, 64, 256, 512, 1518, 9018].map(FrameKind::Plain);
     for frame in plain.into_iter().chain([FrameKind::Gso]) {
-        for mergeable in [false, true] {
+        for (mergeable, packed) in [(false, false), (true, false), (false, true), (true, true)] {
             let options = Options {
                 mergeable,
+                packed,
                 ..Options::new(frame)
             };
             verified(&daemon, 1, options, &Load::new(frame));

@@ -76,6 +76,7 @@ impl Lab {
             listens: false,
             legacy: false,
             mergeable: true,
+            packed: false,
             mac: MAC.map(|byte| format!("{byte:02x}")).join(":"),
             queue_pairs: 1,
             mtu: 1500,

@@ -22,11 +22,21 @@ fn nics(daemon: &Daemon, port: &str, number: u8, queue_pairs: u32) -> Vec<Nic> {
             listens: false,
             legacy,
             mergeable: !(legacy && network == "lan"),
+            packed: is_packed(network, port, queue_pairs),
             mac: format!("52:54:00:0e:0{index}:{number:02x}"),
             queue_pairs,
             mtu,
         })
         .to_vec()
+}
+
+/// Of two guests with one queue pair the second has packed rings, of those with several both have on one network.
+fn is_packed(network: &str, port: &str, queue_pairs: u32) -> bool {
+    if queue_pairs == 1 {
+        port == "b"
+    } else {
+        network == "jumbo"
+    }
 }
 
 fn two_guests(queue_pairs: u32) {
@@ -57,6 +67,8 @@ fn two_guests(queue_pairs: u32) {
         assert_eq!(has("version_1"), queue_pairs > 1, "{:?}", port.features);
         let mergeable = queue_pairs > 1 || network == "jumbo";
         assert_eq!(has("mrg_rxbuf"), mergeable, "{:?}", port.features);
+        let packed = is_packed(network, "a", queue_pairs);
+        assert_eq!(has("ring_packed"), packed, "{:?}", port.features);
     }
     driver.process.wait_for("RESULT checks passed", CHECKS);
     let name = format!("QEMU guest to QEMU guest, {queue_pairs} queue pairs");
