@@ -13,6 +13,10 @@ use tokio::sync::oneshot;
 
 /// Who waits for an answer.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a handful at a time, in a map: its entries are as large anyway"
+)]
 pub(super) enum Waiting {
     /// `status` is completed by what the worker says.
     Report {

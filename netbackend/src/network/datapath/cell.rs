@@ -11,6 +11,10 @@ pub(in crate::network) struct SharedRing(Arc<Mutex<Option<Ring>>>);
 
 /// The place of a receive ring.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one for each receive ring, and looked into for each burst: no detour by the heap"
+)]
 pub(super) enum RingCell {
     /// There is one worker: nobody else asks for it.
     Own(Option<Ring>),
