@@ -22,6 +22,7 @@ pub mod dns;
 pub mod e1000;
 mod input;
 mod message;
+pub mod nat_gateway;
 mod nat_services;
 mod nic;
 pub mod offload;
@@ -43,6 +44,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("dhcp6", dhcp6::run),
     ("dns", dns::run),
     ("e1000", e1000::run),
+    ("nat_gateway", nat_gateway::run),
     ("offload", offload::run),
     ("rtl8139", rtl8139::run),
     ("switch", switch::run),

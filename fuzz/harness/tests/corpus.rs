@@ -55,6 +55,11 @@ fn e1000() {
 }
 
 #[test]
+fn nat_gateway() {
+    replay("nat_gateway");
+}
+
+#[test]
 fn offload() {
     replay("offload");
 }

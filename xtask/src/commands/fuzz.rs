@@ -18,6 +18,7 @@ const TARGETS: &[(&str, u32)] = &[
     ("dhcp6", 2048),
     ("dns", 2048),
     ("e1000", 2048),
+    ("nat_gateway", 4096),
     ("offload", 1024),
     ("rtl8139", 2048),
     ("switch", 1024),
@@ -36,7 +37,7 @@ const TAIL: usize = 40;
 /// Arguments of `fuzz`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// One of config, device_queue, dhcp4, dhcp6, dns, e1000, offload, rtl8139, switch, tftp, vhost_session; all without
+    /// One of config, device_queue, dhcp4, dhcp6, dns, e1000, nat_gateway, offload, rtl8139, switch, tftp, vhost_session; all without
     target: Option<String>,
     /// How long each target runs
     #[arg(long, default_value_t = 60)]
