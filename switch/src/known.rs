@@ -24,7 +24,7 @@ pub(crate) fn egress(
         return None;
     }
     let port = ports.get(ingress)?;
-    if port.isolated || port.guard.is_some() {
+    if port.isolated || port.guard.is_some() || port.peer.is_some() {
         return None;
     }
     let header = Header::parse(frame)?;

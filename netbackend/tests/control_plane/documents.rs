@@ -26,7 +26,8 @@ fn every_key_is_described_and_every_described_key_is_known() {
     let file = dir.path().join("nb.toml");
     let text = "zzz = 1\n[networks.n]\nzzz = 1\n[networks.n.ports.v]\nzzz = 1\n\
         [networks.n.ports.t]\nkind = \"tap\"\ninterface = \"t\"\nzzz = 1\n\
-        [networks.g]\nmode = \"nat\"\nzzz = 1\n[networks.g.hosts.h]\nmac = \"52:54:00:00:00:01\"\nzzz = 1\n";
+        [networks.g]\nmode = \"nat\"\nzzz = 1\n[networks.g.hosts.h]\nmac = \"52:54:00:00:00:01\"\nzzz = 1\n\
+        [networks.u.uplink]\nnic = \"eth1\"\nzzz = 1\n";
     fs::write(&file, text).unwrap();
     let output = netbackend().arg("check-config").arg(file).output().unwrap();
     let errors = String::from_utf8(output.stderr).unwrap();

@@ -100,12 +100,12 @@ fn bad_command_lines() {
     bench.refused(
         &mut vmm(&["--net", "network=a,socket=/b"]),
         USAGE,
-        &["network=NAME or socket=PATH"],
+        &["network=NAME, socket=PATH"],
     );
     bench.refused(
-        &mut vmm(&["--net", "network=a,model=rtl8139"]),
+        &mut vmm(&["--net", "network=a,model=pcnet"]),
         USAGE,
-        &["rtl8139", "model=virtio"],
+        &["pcnet", "use one of virtio"],
     );
     let socket = "socket=/nowhere";
     let many: Vec<&str> = std::iter::repeat_n(["--net", socket], 40)

@@ -43,8 +43,3 @@ fn lab_two_vmm_guests_over_a_backend_of_stock_crates() {
 fn lab_a_guest_with_e1000_and_one_with_virtio() {
     run("e1000");
 }
-
-#[test]
-fn lab_a_guest_on_nics_of_the_host_in_every_mode() {
-    run("uplink");
-}

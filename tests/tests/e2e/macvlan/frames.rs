@@ -18,7 +18,7 @@ const ETHERTYPE_VLAN: u16 = 0x8100;
 /// MAC Control (IEEE 802.3, 57A).
 const ETHERTYPE_PAUSE: u16 = 0x8808;
 /// Local Experimental EtherType 1 (IEEE 802, 9.2.4).
-pub(super) const ETHERTYPE_EXPERIMENT: u16 = 0x88b5;
+const ETHERTYPE_EXPERIMENT: u16 = 0x88b5;
 const MAGIC: &[u8] = b"oracle";
 const MIN_LEN: usize = 60;
 const MAX_LEN: usize = 1514;
@@ -30,8 +30,6 @@ pub(super) enum Station {
     Endpoint(usize),
     /// The host behind the relay.
     Outside,
-    /// The host whose NIC it is, by its own stack.
-    Host,
 }
 
 impl Station {
@@ -39,7 +37,6 @@ impl Station {
         let last = match self {
             Self::Endpoint(index) => u8::try_from(index + 1).unwrap(),
             Self::Outside => 0xf0,
-            Self::Host => 0xf1,
         };
         [0x02, 0x0e, 0x2e, 0x00, 0x00, last]
     }
@@ -50,7 +47,6 @@ impl fmt::Display for Station {
         match self {
             Self::Endpoint(index) => write!(f, "E{}", index + 1),
             Self::Outside => f.write_str("outside"),
-            Self::Host => f.write_str("host"),
         }
     }
 }
@@ -88,10 +84,6 @@ impl Frame {
 
     pub(super) fn is_multicast(&self) -> bool {
         self.bytes[0] & 1 == 1
-    }
-
-    pub(super) fn is_tagged(&self) -> bool {
-        self.bytes[12..14] == ETHERTYPE_VLAN.to_be_bytes()
     }
 }
 
@@ -164,7 +156,7 @@ pub(super) fn script(endpoints: usize) -> Vec<Frame> {
     let mut script = Script::default();
     let stations: Vec<Station> = (0..endpoints)
         .map(Station::Endpoint)
-        .chain([Station::Outside, Station::Host])
+        .chain([Station::Outside])
         .collect();
     // Twice: first to a relay that has learned nothing, then to one that knows everybody.
     for round in ["first", "then"] {
@@ -224,7 +216,7 @@ impl Script {
         let own = sender.mac();
         let class = match sender {
             Station::Endpoint(_) => Class::ToItself,
-            Station::Outside | Station::Host => Class::Plain,
+            Station::Outside => Class::Plain,
         };
         self.add(sender, "to itself", class, own, own);
         self.add(sender, "to nobody", Class::Plain, NOBODY, own);

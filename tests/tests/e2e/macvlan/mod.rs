@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use tests::{heavy, needs_root, say};
-use world::{Attach, Scenario, World};
+use world::{Scenario, World};
 
 /// The kernel queues received frames by CPU: frames that are sent on one keep their order.
 fn stay_on_one_cpu() {
@@ -38,11 +38,8 @@ fn forwarding_matrix_equals_macvlan() {
             let scenario = Scenario { mode, hairpin };
             let script = frames::script(scenario.endpoints());
             let kernel = World::of_the_kernel(scenario).play(&script);
-            for attach in [Attach::Switch, Attach::Macvtap] {
-                let ours = World::of_netbackend(scenario, attach).play(&script);
-                let matrices = (&kernel, &ours);
-                differences += &compare(scenario, attach, &script, matrices, &mut reasons);
-            }
+            let ours = World::of_netbackend(scenario).play(&script);
+            differences += &compare(scenario, &script, &kernel, &ours, &mut reasons);
         }
     }
     for reason in &reasons {
@@ -62,21 +59,17 @@ fn forwarding_matrix_equals_macvlan() {
 /// The differences, readably; empty if there are none but deliberate ones.
 fn compare(
     scenario: Scenario,
-    attach: Attach,
     script: &[Frame],
-    (kernel, ours): (&Matrix, &Matrix),
+    kernel: &Matrix,
+    ours: &Matrix,
     reasons: &mut BTreeSet<Deliberate>,
 ) -> String {
     let hairpin = if scenario.hairpin { "on" } else { "off" };
-    let name = format!(
-        "{}, hairpin {hairpin}, attach {}",
-        scenario.mode,
-        attach.word()
-    );
+    let name = format!("{}, hairpin {hairpin}", scenario.mode);
     let mut differences = String::new();
     let mut deliberate = 0;
     for (step, frame) in script.iter().enumerate() {
-        let (wanted, reason) = expected(scenario, attach, script, step, kernel);
+        let (wanted, reason) = expected(scenario, script, step, kernel);
         deliberate += usize::from(reason.is_some());
         reasons.extend(reason);
         let found = &ours.rows[step];

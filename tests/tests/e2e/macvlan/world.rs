@@ -3,9 +3,7 @@
 //! ```text
 //!   E1  E2  E3  E4
 //!    |   |   |   |
-//!   macvlan, or netbackend with macvtaps
-//!         |
-//!   NIC of the host   <- "host": what the host's own stack gets
+//!   macvlan, or netbackend
 //!         |           <- "wire": what leaves, seen at the relay's port
 //!   relay (Linux bridge)
 //!         |
@@ -45,25 +43,6 @@ impl Scenario {
     }
 }
 
-/// Who switches in netbackend's world.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Attach {
-    /// Our switch, above one macvtap.
-    Switch,
-    /// The kernel, between a macvtap for each guest.
-    Macvtap,
-}
-
-impl Attach {
-    /// As the configuration calls it.
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::Switch => "switch",
-            Self::Macvtap => "macvtap",
-        }
-    }
-}
-
 /// A running world.
 pub(super) struct World {
     name: &'static str,
@@ -99,12 +78,6 @@ fn relay_and_outside() -> (Namespace, Namespace) {
     (relay, outside)
 }
 
-/// Makes the NIC of the host, whose other end is at the relay.
-fn lower(relay: &Namespace) -> String {
-    let (mac, relay) = (text(Station::Host.mac()), relay.name());
-    format!("ip link add lower up address {mac} type veth peer name up0 netns {relay}")
-}
-
 /// Makes `interface` the port of the relay that leads to the endpoints.
 fn connect(relay: &Namespace, interface: &str, hairpin: bool) {
     let hairpin = if hairpin { "on" } else { "off" };
@@ -130,7 +103,8 @@ impl World {
         let (relay, outside) = relay_and_outside();
         let endpoints = namespaces("macvlan", scenario.endpoints());
         let [host] = namespaces("lower", 1).try_into().unwrap();
-        let mut script = lower(&relay);
+        let relay_name = relay.name();
+        let mut script = format!("ip link add lower up type veth peer name up0 netns {relay_name}");
         for (index, endpoint) in endpoints.iter().enumerate() {
             write!(
                 script,
@@ -148,18 +122,15 @@ impl World {
         Self::new("kernel", None, endpoints, more)
     }
 
-    /// Guests by tap of a network on a NIC that is made like the kernel's.
-    pub(super) fn of_netbackend(scenario: Scenario, attach: Attach) -> Self {
+    /// Taps of a network.
+    pub(super) fn of_netbackend(scenario: Scenario) -> Self {
         let (relay, outside) = relay_and_outside();
         let endpoints = namespaces("tap", scenario.endpoints());
-        let [host] = namespaces("lower", 1).try_into().unwrap();
-        host.script(&lower(&relay));
+        let relay_name = relay.name();
         let mut config = format!(
-            "[networks.n]\nmode = \"{}\"\n[networks.n.uplink]\nnic = \"lower\"\n\
-             netns = \"{}\"\nattach = \"{}\"\n",
-            scenario.mode,
-            host.name(),
-            attach.word()
+            "[networks.n]\nmode = \"{}\"\n[networks.n.ports.up]\nkind = \"tap\"\n\
+             interface = \"up0\"\nnetns = \"{relay_name}\"\nuplink = true\n",
+            scenario.mode
         );
         for (index, endpoint) in endpoints.iter().enumerate() {
             let mac = text(Station::Endpoint(index).mac());
@@ -173,12 +144,7 @@ impl World {
         }
         let daemon = Daemon::start(&config);
         connect(&relay, "up0", scenario.hairpin);
-        Self::new(
-            attach.word(),
-            Some(daemon),
-            endpoints,
-            vec![relay, outside, host],
-        )
+        Self::new("netbackend", Some(daemon), endpoints, vec![relay, outside])
     }
 
     fn new(
@@ -188,8 +154,8 @@ impl World {
         more: Vec<Namespace>,
     ) -> Self {
         join_groups(&endpoints);
-        let [relay, outside, host] = &more[..] else {
-            panic!("a relay, a host behind it, and the host with the NIC");
+        let [relay, outside, ..] = &more[..] else {
+            panic!("a relay and a host behind it");
         };
         let mut sockets = BTreeMap::new();
         for (index, endpoint) in endpoints.iter().enumerate() {
@@ -197,8 +163,6 @@ impl World {
             sockets.insert(station.into(), PacketSocket::open(endpoint, "eth0"));
         }
         sockets.insert(Station::Outside.into(), PacketSocket::open(outside, "eth0"));
-        let stack = PacketSocket::open_for(host, "lower", frames::ETHERTYPE_EXPERIMENT);
-        sockets.insert(Station::Host.into(), stack);
         sockets.insert(Receiver::Wire, PacketSocket::open(relay, "up0"));
         let count = endpoints.len();
         let mut world = Self {
@@ -219,11 +183,6 @@ impl World {
         for frame in script {
             self.sockets[&frame.sender.into()].send(&frame.bytes);
             self.settle(frame.sender);
-        }
-        // The host may get none of the marks, but what it gets it has before any endpoint has the mark.
-        let host = Station::Host.into();
-        while let Some(frame) = self.sockets[&host].receive(Instant::now()) {
-            self.received.push((host, frame));
         }
         Matrix::new(script, self.received)
     }
