@@ -10,8 +10,11 @@ fn deliver(device: &mut DeviceQueue, frame: &[u8]) -> bool {
     let total = NET_HEADER_LEN + frame.len();
     let count = total.div_ceil(2048);
     let mut burst = Burst::new();
-    let popped = device.pop_burst(&mut burst, count).unwrap();
-    if popped < count {
+    // What it knows of comes first, and only then a look for more.
+    while let missing @ 1.. = count - burst.len()
+        && device.pop_burst(&mut burst, missing).unwrap() > 0
+    {}
+    if burst.len() < count {
         device.unpop(&mut burst, 0);
         return false;
     }
