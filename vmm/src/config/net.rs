@@ -8,15 +8,16 @@ use control::Mode;
 /// Queue pairs of a NIC at most.
 const MAX_QUEUE_PAIRS: u16 = 8;
 /// Names of the models.
-const MODELS: [(&str, NetModel); 5] = [
+const MODELS: [(&str, NetModel); 6] = [
     ("virtio", NetModel::Virtio),
     ("e1000", NetModel::E1000),
     ("e1000-82545em", NetModel::E1000Server),
     ("rtl8139", NetModel::Rtl8139),
     ("rtl8139c", NetModel::Rtl8139C),
+    ("ne2k_pci", NetModel::Ne2kPci),
 ];
 /// Models that later versions have.
-const FUTURE_MODELS: [&str; 2] = ["ne2k_pci", "pcnet"];
+const FUTURE_MODELS: [&str; 1] = ["pcnet"];
 
 /// What the guest sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,6 +33,8 @@ pub enum NetModel {
     Rtl8139,
     /// Realtek RTL8139C, for drivers that leave the C+ alone.
     Rtl8139C,
+    /// Realtek RTL8029AS, an NE2000 on PCI.
+    Ne2kPci,
 }
 
 /// How a NIC reaches its network.

@@ -17,7 +17,7 @@ use crate::{
     layout,
     memory::GuestRam,
     net::{
-        Attachment, MacAddress, SessionError, SourceError, e1000,
+        Attachment, MacAddress, SessionError, SourceError, e1000, ne2k,
         nic::{NicError, Plug},
         rtl8139,
     },
@@ -165,6 +165,9 @@ pub(super) fn plug_in(
                 plug.attach(bus, |parts| {
                     rtl8139::Device::new(chip, parts, Instant::now())
                 })?;
+            }
+            NetModel::Ne2kPci => {
+                plug.attach(bus, ne2k::Device::new)?;
             }
             NetModel::E1000Server => {
                 plug.attach(bus, |parts| {

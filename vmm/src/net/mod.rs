@@ -3,6 +3,7 @@
 pub mod e1000;
 mod link;
 mod mac;
+pub mod ne2k;
 pub mod nic;
 mod record;
 pub mod rtl8139;
