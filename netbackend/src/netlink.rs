@@ -14,6 +14,11 @@ use rtnetlink::{
 use std::io;
 use switch::MacAddr;
 
+/// How often a list is asked for that others change meanwhile.
+const DUMPS: usize = 20;
+/// linux/netlink.h: interfaces came or went during the dump, so that some may be missing.
+const NLM_F_DUMP_INTR: u16 = 0x10;
+
 /// What is known of an interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Link {
@@ -30,7 +35,7 @@ pub(crate) struct Link {
     pub(crate) mac: Option<MacAddr>,
     /// The bridge or bond that it is a port of.
     pub(crate) controller: Option<u32>,
-    /// The interface that it is on top of.
+    /// The interface of this namespace that it is on top of, or paired with.
     pub(crate) lower: Option<u32>,
     pub(crate) alias: String,
 }
@@ -71,8 +76,17 @@ impl Netlink {
 
     /// All interfaces.
     pub(crate) fn links(&mut self) -> io::Result<Vec<Link>> {
-        let message = RouteNetlinkMessage::GetLink(LinkMessage::default());
-        self.request(message, NLM_F_DUMP)
+        let list = |netlink: &mut Self| {
+            let message = RouteNetlinkMessage::GetLink(LinkMessage::default());
+            netlink.request(message, NLM_F_DUMP)
+        };
+        for _ in 0..DUMPS {
+            match list(self) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                listed => return listed,
+            }
+        }
+        list(self)
     }
 
     pub(crate) fn add(&mut self, link: LinkMessage) -> io::Result<()> {
@@ -111,17 +125,33 @@ impl Netlink {
         let mut bytes = vec![0; message.buffer_len()];
         message.serialize(&mut bytes);
         self.socket.send(&bytes, 0)?;
-        let mut links = Vec::new();
+        let mut answer = Answer::default();
         loop {
             let (datagram, _) = self.socket.recv_from_full()?;
-            if self.take(&datagram, &mut links)? {
-                return Ok(links);
+            if answer.take(&datagram, self.sequence)? {
+                return answer.links();
             }
         }
     }
+}
+
+/// What has come of an answer.
+#[derive(Debug, Default)]
+struct Answer {
+    links: Vec<Link>,
+    is_inconsistent: bool,
+}
+
+impl Answer {
+    fn links(self) -> io::Result<Vec<Link>> {
+        if self.is_inconsistent {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        Ok(self.links)
+    }
 
     /// Takes the messages of a datagram; true: it was the last.
-    fn take(&self, datagram: &[u8], links: &mut Vec<Link>) -> io::Result<bool> {
+    fn take(&mut self, datagram: &[u8], sequence: u32) -> io::Result<bool> {
         let mut rest = datagram;
         while !rest.is_empty() {
             let message = Message::deserialize(rest).map_err(io::Error::other)?;
@@ -129,9 +159,10 @@ impl Netlink {
             let length = usize::try_from(message.header.length).map_err(io::Error::other)?;
             let next = length.max(1).next_multiple_of(4).min(rest.len());
             rest = rest.get(next..).unwrap_or_default();
-            if message.header.sequence_number != self.sequence {
+            if message.header.sequence_number != sequence {
                 continue;
             }
+            self.is_inconsistent |= message.header.flags & NLM_F_DUMP_INTR != 0;
             match message.payload {
                 NetlinkPayload::Done(_) => return Ok(true),
                 NetlinkPayload::Error(error) => {
@@ -141,7 +172,7 @@ impl Netlink {
                     };
                 }
                 NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
-                    links.push(Link::new(link));
+                    self.links.push(Link::new(link));
                 }
                 _ => {}
             }
@@ -166,6 +197,7 @@ impl Link {
             lower: None,
             alias: String::new(),
         };
+        let mut is_lower_elsewhere = false;
         for attribute in message.attributes {
             match attribute {
                 LinkAttribute::IfName(name) => link.name = name,
@@ -176,9 +208,14 @@ impl Link {
                 LinkAttribute::Address(bytes) => {
                     link.mac = bytes.try_into().ok().map(MacAddr);
                 }
+                LinkAttribute::LinkNetNsId(_) => is_lower_elsewhere = true,
                 LinkAttribute::LinkInfo(infos) => link.kind = kind(&infos),
                 _ => {}
             }
+        }
+        if is_lower_elsewhere {
+            // Its index is one of another namespace, where others have the same.
+            link.lower = None;
         }
         link
     }
@@ -195,3 +232,7 @@ fn kind(infos: &[LinkInfo]) -> String {
 fn is_gone(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ENODEV)
 }
+
+#[cfg(test)]
+#[path = "netlink_test.rs"]
+mod tests;
