@@ -173,7 +173,24 @@ fn check_roles(section: &mut Section<'_, '_, '_>, config: &NetworkConfig) {
         );
         section.problem("ports", wrong);
     }
+    if config.attach.is_some() && !uplinks.is_empty() {
+        let wrong = Wrong::new(
+            format!(
+                "each guest has a way out of its own (attach = \"macvtap\"): none sends to port {}",
+                uplinks.join(", ")
+            ),
+            "remove uplink = true, or attach",
+        );
+        section.problem("ports", wrong);
+    }
     match config.mode {
+        Mode::Nat if config.attach.is_some() => {
+            let wrong = Wrong::new(
+                "the way out of a nat network is its gateway, not macvtaps",
+                "remove attach and its section, or set mode = \"bridge\"",
+            );
+            section.problem("uplink", wrong);
+        }
         Mode::Nat if !uplinks.is_empty() => {
             let wrong = Wrong::new(
                 format!(

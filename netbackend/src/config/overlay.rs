@@ -111,6 +111,11 @@ pub(crate) fn parse_port(
     };
     let mut text = format!("[networks.{}]\nmode = \"{mode}\"\n", network.name);
     write_access(&mut text, network.socket_access);
+    if let Some(attach) = &network.attach {
+        let nic = &attach.nic;
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "uplink = {{ nic = \"{nic}\", attach = \"macvtap\" }}");
+    }
     let section = Table::from_iter([(name.to_owned(), Value::Table(settings.clone()))]);
     let section = Table::from_iter([("ports".to_owned(), Value::Table(section))]);
     let section = Table::from_iter([(network.name.clone(), Value::Table(section))]);

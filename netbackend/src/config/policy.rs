@@ -73,6 +73,9 @@ pub(super) fn read(
         );
         section.problem("isolated", wrong);
     }
+    if network.attach.is_some() {
+        refuse_vlans(section);
+    }
     if let Some(vlan) = policy.vlan
         && policy
             .trunk
@@ -86,4 +89,19 @@ pub(super) fn read(
         section.problem("trunk", wrong);
     }
     policy
+}
+
+/// Between macvtaps no switch of ours sees a tag.
+fn refuse_vlans(section: &mut Section<'_, '_, '_>) {
+    for key in ["vlan", "trunk"] {
+        if section.has(key) {
+            let wrong = Wrong::new(
+                "the kernel switches between the guests of this network (attach = \"macvtap\"), and its macvtaps have no VLANs of their own",
+                format!(
+                    "remove {key}, write vlan = ID in the section [uplink] (for all guests), or remove attach"
+                ),
+            );
+            section.problem(key, wrong);
+        }
+    }
 }
