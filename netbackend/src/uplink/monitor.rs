@@ -9,7 +9,8 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
 };
 use std::{
-    io,
+    fs::File,
+    future, io,
     os::fd::{AsRawFd, OwnedFd},
     time::Duration,
 };
@@ -22,8 +23,10 @@ use tokio::{
 const LINKS: u32 = 1;
 /// Many interfaces change together; one look afterwards is enough.
 const SETTLE: Duration = Duration::from_millis(20);
-/// Of a namespace that is not there: nothing tells when it is again.
+/// Of a namespace that cannot be entered: not all that may change that is told.
 const RETRY: Duration = Duration::from_secs(1);
+/// Names of namespaces are mounts; this file has a "priority" event whenever mounts have changed (proc_pid_mounts(5)).
+const MOUNTS: &str = "/proc/self/mounts";
 
 /// What there is of a NIC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +46,8 @@ pub(crate) struct Monitor {
     nic: Nic,
     /// None: the namespace cannot be entered.
     events: Option<AsyncFd<OwnedFd>>,
+    /// Of a NIC in a namespace with a name, which may become another's.
+    mounts: Option<AsyncFd<OwnedFd>>,
     last: Option<Sight>,
 }
 
@@ -51,6 +56,7 @@ impl Monitor {
         Self {
             nic,
             events: None,
+            mounts: None,
             last: None,
         }
     }
@@ -58,6 +64,9 @@ impl Monitor {
     /// What is to be seen, as soon as that is something else than before. May be cancelled.
     pub(crate) async fn next(&mut self) -> Sight {
         loop {
+            if self.mounts.is_none() && self.nic.netns.is_some() {
+                self.mounts = watch_mounts().ok();
+            }
             if self.events.is_none() {
                 // Before the look: what happens in between is not missed.
                 self.events = subscribe(&self.nic).ok();
@@ -72,16 +81,35 @@ impl Monitor {
     }
 
     async fn wait(&mut self) {
+        let is_renamed = tokio::select! {
+            () = self.links_changed() => false,
+            () = self.mounts_changed() => true,
+        };
+        if is_renamed {
+            // The name may have been removed, or be another namespace's: a socket of ours would keep the old one alive, and
+            // all interfaces in it.
+            self.events = None;
+        }
+        time::sleep(SETTLE).await;
+    }
+
+    async fn links_changed(&self) {
         let Some(events) = &self.events else {
             return time::sleep(RETRY).await;
         };
         // What the events say does not matter, nor whether some were lost (ENOBUFS): the look tells.
         drop(events.async_io(Interest::READABLE, drain).await);
-        if self.last == Some(Sight::Gone) && self.nic.netns.is_some() {
-            // A namespace that was deleted lives on as long as our socket: it may be another by now.
-            self.events = None;
+    }
+
+    async fn mounts_changed(&self) {
+        let Some(mounts) = &self.mounts else {
+            return future::pending().await;
+        };
+        match mounts.ready(Interest::PRIORITY).await {
+            Ok(mut changed) => changed.clear_ready(),
+            // The runtime ends.
+            Err(_) => future::pending().await,
         }
-        time::sleep(SETTLE).await;
     }
 
     fn look(&self) -> Sight {
@@ -98,6 +126,10 @@ impl Monitor {
             Ok(None) | Err(_) => Sight::Gone,
         }
     }
+}
+
+fn watch_mounts() -> io::Result<AsyncFd<OwnedFd>> {
+    sys::watch_for(File::open(MOUNTS)?.into(), Interest::PRIORITY)
 }
 
 /// A socket that gets readable when interfaces of the NIC's namespace change.
