@@ -2,9 +2,9 @@
 //!
 //! What the worker of a network with `attach = "macvtap"` does, for one port.
 use crate::{
-    network::{Network, NetworkSpec, PortSpec, PortTransport},
+    network::{Lower, Network, NetworkSpec, PortSpec, PortTransport},
     process::Process,
-    uplink::{self, Identity, MacvtapMode, MacvtapSpec, Nic, Uplink, UplinkError},
+    uplink::{self, Identity, MacvtapMode, MacvtapSpec, Monitor, Nic, Sight, Uplink, UplinkError},
 };
 use anyhow::Context;
 use control::Mode;
@@ -15,10 +15,15 @@ use std::{
         unix::{fs::DirBuilderExt, net::UnixListener},
     },
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread::{self, JoinHandle},
     time::Duration,
 };
 use switch::{MacAddr, Role};
+use tokio::sync::Notify;
 
 /// Aliases of what processes make for themselves start with this, as if it were a runtime directory.
 const PREFIX: &str = "direct-";
@@ -40,7 +45,8 @@ pub struct DirectSpec {
 #[derive(Debug)]
 pub struct Direct {
     // In the order in which they go.
-    _network: Network,
+    _follower: Follower,
+    _network: Arc<Network>,
     _wire: Uplink,
     directory: Directory,
     mtu: u16,
@@ -70,13 +76,14 @@ impl Direct {
             mac: (mode != MacvtapMode::Passthru).then_some(mac),
             mtu,
             queues: spec.queue_pairs,
-            nic,
+            nic: nic.clone(),
         })?;
         let directory = Directory::make()?;
         let listener =
             UnixListener::bind(directory.socket()).context("make the vhost-user socket")?;
-        let network = serve(spec, mac, mtu, listener, &wire)?;
+        let network = Arc::new(serve(spec, mac, mtu, listener, &wire)?);
         Ok(Self {
+            _follower: Follower::start(nic, Arc::clone(&network))?,
             _network: network,
             _wire: wire,
             directory,
@@ -126,8 +133,55 @@ fn serve(
         .collect::<Result<Vec<_>, _>>()
         .context("copy the macvtap's queues")?;
     let queues = queues.into_iter().map(File::from).collect();
-    network.add_wired_port(port, PortTransport::VhostUser(listener), queues)?;
+    let lower = Lower {
+        wire: queues,
+        link: Some(true),
+    };
+    network.add_port_above(port, PortTransport::VhostUser(listener), lower)?;
     Ok(network)
+}
+
+/// Has the guest's link follow the NIC, in a thread of its own.
+#[derive(Debug)]
+struct Follower {
+    stop: Arc<Notify>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Follower {
+    fn start(nic: Nic, network: Arc<Network>) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("start the runtime")?;
+        let stop = Arc::new(Notify::new());
+        let stopped = Arc::clone(&stop);
+        let follow = async move {
+            let mut monitor = Monitor::new(nic);
+            loop {
+                let sight = tokio::select! {
+                    sight = monitor.next() => sight,
+                    () = stopped.notified() => return,
+                };
+                network.set_link(matches!(sight, Sight::Present { carries: true, .. }));
+            }
+        };
+        let thread = thread::Builder::new().name("nic".into());
+        let thread = thread.spawn(move || runtime.block_on(follow));
+        Ok(Self {
+            stop,
+            thread: Some(thread.context("start a thread")?),
+        })
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.stop.notify_one();
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
 }
 
 fn mode(mode: Mode) -> Option<MacvtapMode> {

@@ -40,6 +40,8 @@ pub(crate) enum ToWorker {
     AddPort(PortSettings),
     /// Answered when the port is closed.
     RemovePort(String),
+    /// The interface that links of guests follow has a carrier, or none.
+    SetLink(bool),
     /// State and counters of all ports.
     Report,
     /// State and counters of one port, with its queues.
@@ -128,6 +130,9 @@ pub(crate) struct PortSettings {
     /// The last of the descriptors are so many queues of the guest's own macvtap: it is joined to that instead of the switch.
     #[serde(default)]
     pub(crate) wire_queues: u16,
+    /// The guest's link follows an interface, which has a carrier or not ([`crate::network::Lower::link`]).
+    #[serde(default)]
+    pub(crate) link: Option<bool>,
 }
 
 /// What the descriptors beside the message are.
@@ -199,6 +204,7 @@ impl From<&PortConfig> for PortSettings {
                 TransportConfig::Tap { .. } | TransportConfig::Uplink(_) => Carrier::TapQueues,
             },
             wire_queues: 0,
+            link: None,
         }
     }
 }

@@ -28,7 +28,7 @@ use std::{
     time::Duration,
 };
 use switch::{MacAddr, Mode, PortConfig, PortId, Role, SwitchConfig};
-use vhost_user::{Listener, ListenerConfig, Source};
+use vhost_user::{Cable, Listener, ListenerConfig, Source};
 use virtqueue::SealPolicy;
 
 /// Most queue pairs of a port: vhost-user names rings by one byte in kick and call messages.
@@ -87,6 +87,16 @@ pub enum PortTransport {
     Tap(Vec<File>),
 }
 
+/// What of the host's interfaces is below a port.
+#[derive(Debug, Default)]
+pub struct Lower {
+    /// Queues of a macvtap of its own, given like [`PortTransport::Tap`]: the port exchanges frames with that only.
+    pub wire: Vec<File>,
+    /// The link of the port's guest follows an interface, which now has a carrier or not ([`Network::set_link`]). Guests on taps
+    /// are told by the supervisor.
+    pub link: Option<bool>,
+}
+
 /// A running network.
 ///
 /// Dropping it stops it like [`Network::stop`].
@@ -104,6 +114,7 @@ struct PortEntry {
     id: PortId,
     shared: Arc<PortShared>,
     listener: Option<Listener>,
+    cable: Option<Arc<Cable>>,
     /// The port of its own way out, joined to it.
     wire: Option<PortId>,
     /// Keeps the id taken while the port is being removed.
@@ -160,27 +171,18 @@ impl Network {
     /// # Errors
     /// The name is taken, the queue pairs are out of range, or the transport cannot be watched.
     pub fn add_port(&self, spec: PortSpec, transport: PortTransport) -> anyhow::Result<()> {
-        self.add(spec, transport, None)
+        self.add_port_above(spec, transport, Lower::default())
     }
 
-    /// Adds a port that exchanges frames with a macvtap of its own only, given like [`PortTransport::Tap`].
+    /// Adds a port that has something of the host's interfaces below it.
     ///
     /// # Errors
     /// See [`Network::add_port`].
-    pub fn add_wired_port(
+    pub fn add_port_above(
         &self,
         spec: PortSpec,
         transport: PortTransport,
-        wire: Vec<File>,
-    ) -> anyhow::Result<()> {
-        self.add(spec, transport, Some(wire))
-    }
-
-    fn add(
-        &self,
-        spec: PortSpec,
-        transport: PortTransport,
-        wire: Option<Vec<File>>,
+        lower: Lower,
     ) -> anyhow::Result<()> {
         if !(1..=MAX_QUEUE_PAIRS).contains(&spec.queue_pairs) {
             bail!(
@@ -238,8 +240,9 @@ impl Network {
                 shared: Arc::clone(&shared),
             })
             .with_context(|| format!("add port {name}"))?;
-        let wire = wire
-            .map(|files| self.wire(&ports, id, files, &name))
+        let Lower { wire, link } = lower;
+        let wire = (!wire.is_empty())
+            .then(|| self.wire(&ports, id, wire, &name))
             .transpose();
         let wire = match wire {
             Ok(wire) => wire,
@@ -248,8 +251,9 @@ impl Network {
                 return Err(error);
             }
         };
+        let cable = link.map(|is_up| Arc::new(Cable::new(is_up)));
         let listener = source
-            .map(|source| self.listen(source?, id, spec.queue_pairs, &shared))
+            .map(|source| self.listen(source?, (id, spec.queue_pairs), &shared, cable.clone()))
             .transpose();
         let listener = match listener {
             Ok(listener) => listener,
@@ -264,6 +268,7 @@ impl Network {
             id,
             shared,
             listener,
+            cable,
             wire,
             removing: false,
         };
@@ -305,9 +310,9 @@ impl Network {
     fn listen(
         &self,
         source: Source,
-        port: PortId,
-        queue_pairs: u16,
+        (port, queue_pairs): (PortId, u16),
         shared: &Arc<PortShared>,
+        cable: Option<Arc<Cable>>,
     ) -> anyhow::Result<Listener> {
         let config = ListenerConfig {
             port,
@@ -319,6 +324,7 @@ impl Network {
             },
             mailbox: Arc::clone(self.crew.mailbox()),
             shared: Arc::clone(shared),
+            cable,
         };
         Listener::start(source, config)
             .with_context(|| format!("start the control thread of port {}", shared.name))
@@ -348,6 +354,17 @@ impl Network {
         self.lock_ports().remove(name);
         removed.with_context(|| format!("remove port {name}"))?;
         Ok(true)
+    }
+
+    /// The interface that links of guests follow ([`Lower::link`]) has a carrier, or none.
+    pub fn set_link(&self, is_up: bool) {
+        for cable in self
+            .lock_ports()
+            .values()
+            .filter_map(|entry| entry.cable.as_ref())
+        {
+            cable.set(is_up);
+        }
     }
 
     /// State and counters of every port. `PortStatus::kind` is filled in by the supervisor: a placeholder here.

@@ -208,9 +208,10 @@ impl NetworkTask {
         worker
             .call(ToWorker::Configure(settings), &borrowed(&fds))
             .await?;
+        let link = self.link();
         for (name, entry) in &mut self.ports {
             let port = &mut entry.port;
-            let message = ToWorker::AddPort(port.settings());
+            let message = ToWorker::AddPort(port.settings(link));
             let given = port.hand_over().map_err(|error| error.to_string());
             port.fault = match given {
                 Ok(fds) => worker.call(message, &borrowed(&fds)).await.err(),
@@ -379,7 +380,7 @@ impl NetworkTask {
         };
         let port = adding.config.name.clone();
         info!(network = self.config.name, port, "port added");
-        let message = ToWorker::AddPort(entry.port.settings());
+        let message = ToWorker::AddPort(entry.port.settings(self.link()));
         let sent = match &mut self.worker {
             Life::Running(worker) => Some(
                 entry

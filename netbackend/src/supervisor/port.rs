@@ -88,12 +88,16 @@ impl Port {
         Ok(())
     }
 
-    /// The port as a worker is told.
-    pub(super) fn settings(&self) -> PortSettings {
+    /// The port as a worker is told. `link`: that of guests follows an interface, which has a carrier or not.
+    pub(super) fn settings(&self, link: Option<bool>) -> PortSettings {
         let is_guest = !matches!(self.transport, Transport::Uplink);
         let wire = self.wire.as_ref().filter(|_| is_guest);
+        if let Some(carries) = link {
+            self.set_carrier(carries);
+        }
         PortSettings {
             wire_queues: wire.map_or(0, Wire::queue_count),
+            link: link.filter(|_| self.config.role == Role::Guest),
             ..(&self.config).into()
         }
     }

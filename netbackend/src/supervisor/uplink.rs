@@ -223,6 +223,8 @@ pub(super) struct NicWatch {
     sights: mpsc::Receiver<(Nic, Sight)>,
     /// Those that are there.
     present: HashSet<Nic>,
+    /// As seen last; until then the best is hoped for.
+    carries: bool,
 }
 
 impl Default for NicWatch {
@@ -233,6 +235,7 @@ impl Default for NicWatch {
             sender,
             sights,
             present: HashSet::new(),
+            carries: true,
         }
     }
 }
@@ -325,6 +328,7 @@ impl NetworkTask {
         }
         self.rewire();
         let carries = matches!(sight, Sight::Present { carries: true, .. });
+        self.nics.carries = carries;
         let network = &self.config.name;
         info!(
             network,
@@ -332,13 +336,22 @@ impl NetworkTask {
             carries,
             "interface of the host changed"
         );
-        // A bridge's guests reach each other all the same; below a macvtap the kernel sees to it.
-        if self.config.mode != Mode::Bridge && self.config.attach.is_none() {
+        if self.link().is_some() {
             for entry in self.ports.values() {
                 entry.port.set_carrier(carries);
             }
+            // One that is not told now starts anew, and is told then. The answer is of no interest.
+            self.post(ToWorker::SetLink(carries), &[]);
         }
         self.publish_ports();
+    }
+
+    /// What the links of guests follow; `None`: nothing. The guests of a bridge reach each other without a NIC, unless the kernel
+    /// is that bridge: macvtaps have their NIC's carrier.
+    pub(super) fn link(&self) -> Option<bool> {
+        let has_nic = self.config.nic().is_some();
+        let is_bridge = self.config.mode == Mode::Bridge && self.config.attach.is_none();
+        (has_nic && !is_bridge).then_some(self.nics.carries)
     }
 
     /// Takes a port from the worker: what it is on is gone.
@@ -384,13 +397,14 @@ impl NetworkTask {
     }
 
     fn rewire_port(&mut self, name: &str) -> Result<(), String> {
+        let link = self.link();
         let Some(entry) = self.ports.get_mut(name) else {
             return Ok(());
         };
         let port = &mut entry.port;
         let reopened = port.wire.as_mut().map_or(Ok(()), Wire::reopen);
         reopened.map_err(|error| format!("{error:#}"))?;
-        let message = ToWorker::AddPort(port.settings());
+        let message = ToWorker::AddPort(port.settings(link));
         let fds = port.hand_over().map_err(|error| {
             // The next look tries again.
             port.wire.iter_mut().for_each(Wire::close);

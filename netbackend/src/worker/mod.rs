@@ -6,7 +6,7 @@ mod sandbox;
 
 use crate::{
     channel,
-    network::{GatewaySpec, Network, NetworkSpec, PortTransport},
+    network::{GatewaySpec, Lower, Network, NetworkSpec, PortTransport},
     protocol::{
         Carrier, Envelope, FromWorker, PORTS_PER_REPORT, PortSettings, QUEUES_PER_REPORT, ToWorker,
     },
@@ -92,6 +92,10 @@ fn serve(socket: &OwnedFd, network: Arc<Network>) -> anyhow::Result<()> {
                 reply(socket, id, outcome(add_port(&network, port, fds)))?;
             }
             ToWorker::RemovePort(port) => remove_port(socket, id, &network, port)?,
+            ToWorker::SetLink(is_up) => {
+                network.set_link(is_up);
+                reply(socket, id, FromWorker::Done)?;
+            }
             ToWorker::Report => report(socket, id, &network)?,
             ToWorker::ShowPort(port) => show_port(socket, id, &network, &port)?,
             ToWorker::GiveSockets(sockets) => {
@@ -145,11 +149,11 @@ fn add_port(network: &Network, port: PortSettings, mut fds: Vec<OwnedFd>) -> any
         }
         Carrier::TapQueues => bail!("a tap has one descriptor per queue pair"),
     };
-    if wire.is_empty() {
-        return network.add_port(port.into(), transport);
-    }
-    let wire = wire.into_iter().map(File::from).collect();
-    network.add_wired_port(port.into(), transport, wire)
+    let lower = Lower {
+        wire: wire.into_iter().map(File::from).collect(),
+        link: port.link,
+    };
+    network.add_port_above(port.into(), transport, lower)
 }
 
 /// Removes a port on a thread of its own: the peer of the port decides how long that takes, and the

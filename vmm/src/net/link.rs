@@ -6,7 +6,7 @@
 //! end of the session and then retries the whole handshake, not only the connection: a back-end that
 //! accepts and dies must not count as reached. On success it replays the record, with each ring
 //! resumed at its used index, and signals kicks and calls once, because the dead back-end may have
-//! owed either. Only a back-end that stays away takes the guest's link down.
+//! owed either. Only a back-end that stays away takes the guest's link down, or one that says that there is no network behind it.
 use super::{
     record::LinkRecord,
     session::{Session, SessionError, Start},
@@ -19,6 +19,7 @@ use crate::{
 };
 use std::{
     io,
+    os::{fd::AsRawFd, unix::net::UnixStream},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -67,7 +68,10 @@ struct Shared {
     /// Features of the first back-end: what the guest was offered.
     features: u64,
     listener: OnceLock<Listener>,
-    up: AtomicBool,
+    /// A back-end is there, or was until a moment ago.
+    attached: AtomicBool,
+    /// There is a network behind it, as it said last.
+    carries: AtomicBool,
     /// A back-end may come and go as fast as it likes.
     warnings: RateLimit,
     news: RateLimit,
@@ -98,7 +102,8 @@ impl Link {
             memory,
             features: session.features(),
             listener: OnceLock::new(),
-            up: AtomicBool::new(true),
+            attached: AtomicBool::new(true),
+            carries: AtomicBool::new(session.carries()),
             warnings: RateLimit::new(),
             news: RateLimit::new(),
             state: Mutex::new(State {
@@ -134,9 +139,12 @@ impl Link {
         self.shared.lock().grace = grace;
     }
 
-    /// The link that the guest sees: a back-end is connected, or was until a moment ago.
+    /// The link that the guest sees: a back-end is connected, or was until a moment ago, and has a network behind it.
     pub fn is_up(&self) -> bool {
-        self.shared.up.load(Ordering::Acquire)
+        let Shared {
+            attached, carries, ..
+        } = &*self.shared;
+        attached.load(Ordering::Acquire) && carries.load(Ordering::Acquire)
     }
 
     /// Whom to tell when the link goes up or down.
@@ -250,8 +258,9 @@ impl Shared {
         }
     }
 
-    fn set_up(&self, up: bool) {
-        if self.up.swap(up, Ordering::AcqRel) != up
+    /// Changes a part of what [`Link::is_up`] is made of.
+    fn set(&self, part: &AtomicBool, value: bool) {
+        if part.swap(value, Ordering::AcqRel) != value
             && let Some(Listener(tell)) = self.listener.get()
         {
             tell();
@@ -261,16 +270,24 @@ impl Shared {
     /// Watches the session until told to stop.
     fn monitor(&self) -> io::Result<()> {
         loop {
-            let stream = self.lock().session.as_ref().map(Session::stream);
-            match stream {
-                Some(stream) => {
-                    let ready = wait_or_hangup(&[&self.stop, &self.wake], &*stream, None)?;
+            let ends = self
+                .lock()
+                .session
+                .as_ref()
+                .map(|session| (session.stream(), session.news()));
+            match ends {
+                Some((stream, news)) => {
+                    let mut sources: Vec<&dyn AsRawFd> = vec![&self.stop, &self.wake];
+                    sources.extend(news.as_deref().map(|news| news as &dyn AsRawFd));
+                    let ready = wait_or_hangup(&sources, &*stream, None)?;
                     if ready & 1 != 0 {
                         return Ok(());
                     }
                     let _ = self.wake.read();
-                    if ready & 4 != 0 {
+                    if ready & 1 << sources.len() != 0 {
                         self.lost(&stream);
+                    } else if news.is_some() && ready & 4 != 0 {
+                        self.heed(&stream);
                     }
                 }
                 None => {
@@ -282,8 +299,22 @@ impl Shared {
         }
     }
 
+    /// The back-end of `stream` has news.
+    fn heed(&self, stream: &Arc<UnixStream>) {
+        let mut state = self.lock();
+        let session = state.session.as_mut();
+        let Some(session) = session.filter(|session| Arc::ptr_eq(&session.stream(), stream)) else {
+            return;
+        };
+        let result = session.take_news();
+        let carries = session.carries();
+        self.check(&mut state, result);
+        drop(state);
+        self.set(&self.carries, carries);
+    }
+
     /// The other end of `stream` is gone.
-    fn lost(&self, stream: &Arc<std::os::unix::net::UnixStream>) {
+    fn lost(&self, stream: &Arc<UnixStream>) {
         let mut state = self.lock();
         let session = state.session.as_ref();
         if session.is_some_and(|session| Arc::ptr_eq(&session.stream(), stream)) {
@@ -301,7 +332,7 @@ impl Shared {
             let grace = self.lock().grace;
             let mut pause = PAUSE;
             if lost.elapsed() >= grace {
-                self.set_up(false);
+                self.set(&self.attached, false);
                 pause = LONG_PAUSE.min(lost.elapsed() / 2).max(PAUSE);
             }
             if wait(&[&self.stop], Some(pause))? != 0 {
@@ -327,8 +358,9 @@ impl Shared {
                 ring.call.signal();
             }
         }
+        self.set(&self.carries, session.carries());
         state.session = Some(session);
-        self.set_up(true);
+        self.set(&self.attached, true);
         if self.news.allow() {
             tracing::info!(socket = %self.path.display(), "vhost-user back-end is connected again");
         }

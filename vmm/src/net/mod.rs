@@ -4,6 +4,7 @@ pub mod e1000;
 mod link;
 mod mac;
 pub mod ne2k;
+mod news;
 pub mod nic;
 mod record;
 pub mod rtl8139;

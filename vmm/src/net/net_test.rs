@@ -3,11 +3,18 @@ use super::{
     *,
 };
 use crate::memory::GuestRam;
+use control::PortPolicy;
+use netbackend::network::{Lower, Network, NetworkSpec, PortSpec, PortTransport};
 use std::{
     os::unix::net::UnixListener,
     path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
+use switch::{Mode, Role};
 use vhost::vhost_user::message::VhostUserProtocolFeatures;
 
 fn connect(path: &Path, pairs: u16) -> Result<Link, SessionError> {
@@ -103,4 +110,117 @@ fn lives_with_a_back_end_without_protocol_features() {
     let _backend = EchoBackend::start(&path, traits);
     let link = connect(&path, 1).unwrap();
     assert_eq!(link.features(), traits.features);
+}
+
+/// Of back-ends that tell of their link.
+fn talkative() -> Traits {
+    let good = Traits::default();
+    Traits {
+        features: good.features | 1 << 16,
+        protocol: good.protocol
+            | VhostUserProtocolFeatures::CONFIG
+            | VhostUserProtocolFeatures::BACKEND_REQ,
+        ..good
+    }
+}
+
+#[track_caller]
+fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !done() {
+        assert!(Instant::now() < deadline, "no {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn follows_the_link_of_its_back_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    let backend = EchoBackend::start(&path, talkative());
+    let link = connect(&path, 1).unwrap();
+    assert!(!link.is_up());
+    let told = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&told);
+    link.set_listener(move || {
+        count.fetch_add(1, Ordering::Relaxed);
+    });
+    for changes in 1..=4 {
+        let up = changes % 2 == 1;
+        backend.set_link(up);
+        wait_until("change", || {
+            link.is_up() == up && told.load(Ordering::Relaxed) == changes
+        });
+    }
+    // What it is after a reconnection counts, though nobody has said it.
+    backend.set_link(true);
+    wait_until("change", || link.is_up());
+    backend.lose_link();
+    backend.disconnect();
+    wait_until("change", || !link.is_up());
+}
+
+#[test]
+fn takes_the_link_of_others_for_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    let all = talkative();
+    for traits in [
+        Traits {
+            features: all.features & !(1 << 16),
+            ..all
+        },
+        Traits {
+            protocol: all.protocol - VhostUserProtocolFeatures::CONFIG,
+            ..all
+        },
+        Traits {
+            protocol: all.protocol - VhostUserProtocolFeatures::BACKEND_REQ,
+            ..all
+        },
+    ] {
+        let _backend = EchoBackend::start(&path, traits);
+        assert!(connect(&path, 1).unwrap().is_up());
+    }
+}
+
+/// netbackend's own, and what it says when a NIC of the host loses its carrier.
+#[test]
+fn follows_the_nic_behind_netbackend() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    let network = Network::start(NetworkSpec {
+        name: "n".into(),
+        mode: Mode::Bridge,
+        mtu: 1500,
+        ageing: Duration::from_mins(5),
+        fdb_capacity_per_port: 1,
+        poll_idle: Duration::ZERO,
+        workers: 1,
+        cpus: Vec::new(),
+        require_sealed_memory: false,
+        isolate: false,
+    });
+    let network = network.unwrap();
+    let port = PortSpec {
+        name: "p".into(),
+        role: Role::Guest,
+        mac: None,
+        policy: PortPolicy::default(),
+        queue_pairs: 1,
+    };
+    let listener = UnixListener::bind(&path).unwrap();
+    let lower = Lower {
+        link: Some(false),
+        ..Lower::default()
+    };
+    network
+        .add_port_above(port, PortTransport::VhostUser(listener), lower)
+        .unwrap();
+    let link = connect(&path, 1).unwrap();
+    assert!(!link.is_up());
+    for up in [true, false, true] {
+        network.set_link(up);
+        wait_until("change", || link.is_up() == up);
+    }
 }

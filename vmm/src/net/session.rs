@@ -1,5 +1,6 @@
 //! One connection to a vhost-user back-end.
 use super::{
+    news::News,
     record::{LinkRecord, RingRecord},
     watchdog::Deadline,
 };
@@ -25,7 +26,10 @@ use vhost::{
     VhostBackend, VhostUserMemoryRegionInfo, VringConfigData,
     vhost_user::{
         Frontend, VhostUserFrontend,
-        message::{VhostUserHeaderFlag, VhostUserProtocolFeatures, VhostUserVirtioFeatures},
+        message::{
+            VhostUserConfigFlags, VhostUserHeaderFlag, VhostUserProtocolFeatures,
+            VhostUserVirtioFeatures,
+        },
     },
 };
 use virtqueue::QueueFault;
@@ -36,8 +40,18 @@ use vmm_sys_util::eventfd::EventFd;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// VHOST_USER_F_PROTOCOL_FEATURES.
 const PROTOCOL_FEATURES: u64 = VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits();
-const WANTED: VhostUserProtocolFeatures =
-    VhostUserProtocolFeatures::MQ.union(VhostUserProtocolFeatures::REPLY_ACK);
+const WANTED: VhostUserProtocolFeatures = VhostUserProtocolFeatures::MQ
+    .union(VhostUserProtocolFeatures::REPLY_ACK)
+    .union(OF_NEWS);
+/// Together they tell when the link's state changes, and what it is.
+const OF_NEWS: VhostUserProtocolFeatures =
+    VhostUserProtocolFeatures::BACKEND_REQ.union(VhostUserProtocolFeatures::CONFIG);
+/// VIRTIO_NET_F_STATUS: there is a state of the link.
+const STATUS: u64 = 1 << 16;
+/// Of `struct virtio_net_config` (virtio 1.2, 5.1.4), up to `status`.
+const CONFIG_LEN: u32 = 8;
+/// VIRTIO_NET_S_LINK_UP.
+const LINK_UP: u8 = 1;
 
 /// Why a back-end cannot be used.
 #[derive(Debug, Error)]
@@ -128,6 +142,9 @@ pub(super) struct Session {
     frontend: Frontend,
     stream: Arc<UnixStream>,
     features: u64,
+    /// Of a back-end that tells of its link.
+    news: Option<News>,
+    carries: bool,
 }
 
 impl std::fmt::Debug for Session {
@@ -170,6 +187,9 @@ impl Session {
         if features & PROTOCOL_FEATURES != 0 {
             let offered = at("GET_PROTOCOL_FEATURES", frontend.get_protocol_features())?;
             protocol = offered & WANTED;
+            if !protocol.contains(OF_NEWS) || features & STATUS == 0 {
+                protocol -= OF_NEWS;
+            }
             at(
                 "SET_PROTOCOL_FEATURES",
                 frontend.set_protocol_features(protocol),
@@ -199,11 +219,53 @@ impl Session {
                 return Err(SessionError::Queues(pairs));
             }
         }
-        Ok(Self {
+        let mut session = Self {
             frontend,
             stream: Arc::clone(stream),
             features,
-        })
+            news: None,
+            carries: true,
+        };
+        if protocol.contains(OF_NEWS) {
+            let (news, theirs) = News::open()?;
+            let given = session.frontend.set_backend_request_fd(&theirs);
+            at("SET_BACKEND_REQ_FD", given)?;
+            session.news = Some(news);
+            session.look()?;
+        }
+        Ok(session)
+    }
+
+    /// Where news of the back-end come, to wait for them.
+    pub(super) fn news(&self) -> Option<Arc<UnixStream>> {
+        self.news.as_ref().map(News::stream)
+    }
+
+    /// Takes the news.
+    pub(super) fn take_news(&mut self) -> Result<(), SessionError> {
+        if self.news.as_ref().is_some_and(|news| news.take().is_err()) {
+            // There will be no more; frames need none.
+            self.news = None;
+        }
+        let _deadline = Deadline::new(&self.stream, PATIENCE);
+        self.look()
+    }
+
+    /// Whether there is a network behind the back-end, as it said last.
+    pub(super) fn carries(&self) -> bool {
+        self.carries
+    }
+
+    fn look(&mut self) -> Result<(), SessionError> {
+        let config = self.frontend.get_config(
+            0,
+            CONFIG_LEN,
+            VhostUserConfigFlags::empty(),
+            &[0; CONFIG_LEN as usize],
+        );
+        let (_, config) = at("GET_CONFIG", config)?;
+        self.carries = config.get(6).is_some_and(|status| status & LINK_UP != 0);
+        Ok(())
     }
 
     /// Virtio features the back-end offers.

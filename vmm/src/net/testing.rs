@@ -11,7 +11,8 @@ use std::{
     time::Duration,
 };
 use vhost::vhost_user::{
-    BackendReqHandler, Error, GpuBackend, Result, VhostUserBackendReqHandlerMut,
+    Backend, BackendReqHandler, Error, GpuBackend, Result, VhostUserBackendReqHandlerMut,
+    VhostUserFrontendReqHandler,
     message::{
         VhostTransferStateDirection, VhostTransferStatePhase, VhostUserConfigFlags,
         VhostUserInflight, VhostUserLog, VhostUserMemoryRegion, VhostUserProtocolFeatures,
@@ -69,6 +70,10 @@ struct Shared {
     requests: Vec<String>,
     /// Closes the living connection.
     connection: Option<UnixStream>,
+    /// Link state in the configuration space.
+    carries: bool,
+    /// To the front-end.
+    news: Option<Backend>,
 }
 
 impl EchoBackend {
@@ -97,6 +102,24 @@ impl EchoBackend {
 
     pub(crate) fn asked(&self, request: &str) -> bool {
         self.requests().iter().any(|known| known == request)
+    }
+
+    /// Changes the link, and says so.
+    pub(crate) fn set_link(&self, carries: bool) {
+        let mut shared = self.shared.lock().unwrap();
+        shared.carries = carries;
+        let news = shared.news.clone();
+        drop(shared);
+        // The stock crate cannot send CONFIG_CHANGE_MSG. Whatever is said, the front-end looks; this it refuses.
+        let refused = news
+            .unwrap()
+            .shared_object_add(&VhostUserSharedMsg::default());
+        assert!(refused.is_err(), "{refused:?}");
+    }
+
+    /// Loses the link, and says nothing.
+    pub(crate) fn lose_link(&self) {
+        self.shared.lock().unwrap().carries = false;
     }
 
     /// Drops the connection, keeps listening.
@@ -338,8 +361,15 @@ impl VhostUserBackendReqHandlerMut for Handler {
     fn reset_device(&mut self) -> Result<()> {
         refuse()
     }
-    fn get_config(&mut self, _: u32, _: u32, _: VhostUserConfigFlags) -> Result<Vec<u8>> {
-        refuse()
+    fn get_config(&mut self, _: u32, size: u32, _: VhostUserConfigFlags) -> Result<Vec<u8>> {
+        let mut config = vec![0xee; size as usize];
+        config[6..8].copy_from_slice(&[self.shared.lock().unwrap().carries.into(), 0]);
+        Ok(config)
+    }
+    fn set_backend_req_fd(&mut self, backend: Backend) {
+        backend.set_reply_ack_flag(true);
+        backend.set_shared_object_flag(true);
+        self.shared.lock().unwrap().news = Some(backend);
     }
     fn set_config(&mut self, _: u32, _: &[u8], _: VhostUserConfigFlags) -> Result<()> {
         refuse()

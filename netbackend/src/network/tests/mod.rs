@@ -10,6 +10,7 @@ mod hostile;
 mod idle;
 mod inflight;
 mod lifecycle;
+mod links;
 mod messages;
 mod migration;
 mod offloads;

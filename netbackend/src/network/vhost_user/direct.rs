@@ -3,6 +3,7 @@
 //! The loop looks at the next message without taking it and serves these itself:
 //! * SET_VRING_ENABLE before SET_FEATURES: QEMU enables rings while its device is being reset, before it has acknowledged
 //!   any feature. The spec allows it; the crate answers it with an error.
+//! * SET_BACKEND_REQ_FD: the crate would send to the front-end's channel and wait until there is room.
 //! * SEND_RARP, NET_SET_MTU, GET_STATUS and SET_STATUS, which the crate does not know as a back-end.
 //!
 //! And it ends a connection that would get a ring it did not name: the crate takes the index of SET_VRING_KICK, CALL and ERR
@@ -25,6 +26,7 @@ const SET_VRING_ERR: u32 = 14;
 const SET_VRING_ENABLE: u32 = 18;
 const SEND_RARP: u32 = 19;
 const NET_SET_MTU: u32 = 20;
+const SET_BACKEND_REQ_FD: u32 = 21;
 const SET_STATUS: u32 = 39;
 const GET_STATUS: u32 = 40;
 
@@ -45,6 +47,7 @@ pub(super) fn serve(
         SET_VRING_ENABLE => !handler.features_are_set(),
         SEND_RARP => handler.negotiated(VhostUserProtocolFeatures::RARP),
         NET_SET_MTU => handler.negotiated(VhostUserProtocolFeatures::MTU),
+        SET_BACKEND_REQ_FD => handler.negotiated(VhostUserProtocolFeatures::BACKEND_REQ),
         GET_STATUS | SET_STATUS => handler.negotiated(VhostUserProtocolFeatures::STATUS),
         SET_VRING_KICK | SET_VRING_CALL | SET_VRING_ERR => {
             // The crate takes the index from a longer body, too.
@@ -64,11 +67,16 @@ pub(super) fn serve(
     if request == GET_STATUS {
         return answer_status(stream, &head, &handler);
     }
-    if !head.has_number() {
-        return Err(ProtocolError::InvalidMessage);
-    }
-    message::take(stream)?;
-    let result = obey(&mut handler, request, &head);
+    let result = if request == SET_BACKEND_REQ_FD {
+        take_channel(stream, &head, &handler)?;
+        Ok(())
+    } else {
+        if !head.has_number() {
+            return Err(ProtocolError::InvalidMessage);
+        }
+        message::take(stream)?;
+        obey(&mut handler, request, &head)
+    };
     if head.wants_reply() && handler.negotiated(VhostUserProtocolFeatures::REPLY_ACK) {
         message::reply(stream, request, u64::from(result.is_err()))?;
     }
@@ -93,6 +101,22 @@ fn obey(handler: &mut Handler, request: u32, head: &Head) -> Result<(), RequestE
             }
         }
     }
+}
+
+/// SET_BACKEND_REQ_FD has no body either, and one fd.
+fn take_channel(
+    stream: &mut UnixStream,
+    head: &Head,
+    handler: &Handler,
+) -> Result<(), ProtocolError> {
+    if !head.is_empty() {
+        return Err(ProtocolError::InvalidMessage);
+    }
+    let channel = message::take_header_with_fd(stream)?;
+    if let Some(cable) = &handler.cable {
+        cable.connect(channel);
+    }
+    Ok(())
 }
 
 /// GET_STATUS has no body.

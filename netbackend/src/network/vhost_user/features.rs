@@ -85,9 +85,17 @@ pub(crate) fn offered(queue_pairs: u16) -> u64 {
         .fold(0, |bits, (bit, _)| bits | 1 << bit)
 }
 
-/// Protocol features. REPLY_ACK is the work of crate `vhost`.
-pub(crate) fn offered_protocol() -> VhostUserProtocolFeatures {
-    VhostUserProtocolFeatures::MQ
+/// Protocol features; `has_cable`: the front-end can follow its guest's link. REPLY_ACK is the work of crate `vhost`.
+pub(crate) fn offered_protocol(has_cable: bool) -> VhostUserProtocolFeatures {
+    let of_cable = VhostUserProtocolFeatures::CONFIG | VhostUserProtocolFeatures::BACKEND_REQ;
+    let of_cable = if has_cable {
+        of_cable
+    } else {
+        // QEMU, which has no use for CONFIG, warns of it at each start.
+        VhostUserProtocolFeatures::empty()
+    };
+    of_cable
+        | VhostUserProtocolFeatures::MQ
         | VhostUserProtocolFeatures::REPLY_ACK
         | VhostUserProtocolFeatures::CONFIGURE_MEM_SLOTS
         | VhostUserProtocolFeatures::LOG_SHMFD

@@ -10,6 +10,7 @@ use super::{
         mailbox::Mailbox,
         sys,
     },
+    cable::Cable,
     features,
     inflight::InflightError,
     ring_setup::{RingSetup, SetupError, UserAddresses},
@@ -31,6 +32,11 @@ pub(super) const MAX_MEM_SLOTS: u64 = 509;
 /// Smallest MTU of a virtio-net device (virtio 1.2, 5.1.4.1), and the largest that it can tell.
 const MIN_MTU: u64 = 68;
 const MAX_MTU: u64 = 65_535;
+
+/// VHOST_USER_MAX_CONFIG_SIZE: of what a front-end keeps of a device's configuration space.
+const MAX_CONFIG: usize = 256;
+/// VIRTIO_NET_S_LINK_UP (virtio 1.2, 5.1.4).
+const LINK_UP: u16 = 1;
 
 // Device status (virtio 1.2, 2.1): ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, DEVICE_NEEDS_RESET, FAILED.
 const STATUS_BITS: u8 = 0xcf;
@@ -73,6 +79,8 @@ pub(super) enum RequestError {
     Setup(#[from] SetupError),
     #[error("notification fd: {0}")]
     Notifier(#[source] io::Error),
+    #[error("the configuration space has {MAX_CONFIG} bytes at most")]
+    Config,
     #[error(transparent)]
     Datapath(#[from] CommandError),
 }
@@ -97,6 +105,7 @@ pub(super) struct Handler {
     seals: SealPolicy,
     mailbox: Arc<Mailbox>,
     shared: Arc<PortShared>,
+    pub(super) cable: Option<Arc<Cable>>,
 }
 
 impl Handler {
@@ -106,6 +115,7 @@ impl Handler {
         seals: SealPolicy,
         mailbox: Arc<Mailbox>,
         shared: Arc<PortShared>,
+        cable: Option<Arc<Cable>>,
     ) -> Self {
         Self {
             port,
@@ -121,7 +131,32 @@ impl Handler {
             seals,
             mailbox,
             shared,
+            cable,
         }
+    }
+
+    /// Protocol features that are offered.
+    pub(super) fn offered_protocol(&self) -> VhostUserProtocolFeatures {
+        features::offered_protocol(self.cable.is_some())
+    }
+
+    /// GET_CONFIG: of `struct virtio_net_config` (virtio 1.2, 5.1.4) the front-end needs the link's state only; address and MTU
+    /// it was told by others.
+    pub(super) fn config(&self, offset: u32, size: u32) -> Result<Vec<u8>, RequestError> {
+        let Some(cable) = &self.cable else {
+            return Err(RequestError::Unsupported("GET_CONFIG"));
+        };
+        let status = if cable.is_up() { LINK_UP } else { 0 };
+        let pairs = u16::try_from(self.rings.len() / 2).unwrap_or(u16::MAX);
+        let mut config = vec![0; 6];
+        config.extend(status.to_le_bytes());
+        config.extend(pairs.to_le_bytes());
+        config.resize(MAX_CONFIG, 0);
+        let range = usize::try_from(offset).ok().zip(usize::try_from(size).ok());
+        range
+            .and_then(|(offset, size)| config.get(offset..offset.checked_add(size)?))
+            .map(<[u8]>::to_vec)
+            .ok_or(RequestError::Config)
     }
 
     /// Whether SET_FEATURES has negotiated protocol features, as crate `vhost` wants to see before

@@ -1,6 +1,7 @@
 //! The control thread of a vhost-user port: serves one front-end at a time, for ever.
 use super::{
     super::{command::Command, counters::PortShared, mailbox::Mailbox},
+    cable::Cable,
     direct,
     handler::Handler,
     message::PATIENCE,
@@ -37,6 +38,8 @@ pub(crate) struct ListenerConfig {
     pub(crate) seals: SealPolicy,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) shared: Arc<PortShared>,
+    /// Of a guest whose link follows an interface of the host.
+    pub(crate) cable: Option<Arc<Cable>>,
 }
 
 /// The running control thread of a port.
@@ -164,6 +167,9 @@ fn serve(stream: UnixStream, control: &Control, config: &ListenerConfig) {
     config.shared.set_connected(true);
     let error = serve_connection(stream, control, config);
     control.set_connection(None);
+    if let Some(cable) = &config.cable {
+        cable.disconnect();
+    }
     // Fails only when the datapath has ended, and with it everything.
     drop(config.mailbox.call(Command::Disconnect(config.port)));
     // Only now can no ring latch a fault any more: forgotten earlier, it would stay with the port.
@@ -193,6 +199,7 @@ fn serve_connection(
         config.seals,
         Arc::clone(&config.mailbox),
         Arc::clone(&config.shared),
+        config.cable.clone(),
     )));
     let mut requests = BackendReqHandler::from_stream(stream, Arc::clone(&handler));
     loop {

@@ -11,7 +11,7 @@ use nix::{
 use std::{
     io::{self, IoSliceMut, Read, Write},
     os::{
-        fd::{AsRawFd, RawFd},
+        fd::{AsRawFd, OwnedFd, RawFd},
         unix::net::UnixStream,
     },
     thread,
@@ -143,6 +143,15 @@ pub(super) fn take_header(stream: &mut UnixStream) -> Result<(), ProtocolError> 
     discard(stream, &mut [0; HEADER_LEN])
 }
 
+/// The same with the one fd that came with it.
+pub(super) fn take_header_with_fd(stream: &UnixStream) -> Result<OwnedFd, ProtocolError> {
+    let (seen, fds) = receive(stream, &mut [0; HEADER_LEN], MsgFlags::empty())?;
+    match <[OwnedFd; 1]>::try_from(fds) {
+        Ok([fd]) if seen == HEADER_LEN => Ok(fd),
+        _ => Err(ProtocolError::IncorrectFds),
+    }
+}
+
 fn discard(stream: &mut UnixStream, bytes: &mut [u8]) -> Result<(), ProtocolError> {
     stream
         .read_exact(bytes)
@@ -193,28 +202,36 @@ pub(super) fn reply(
 /// Looks at the begin of a message; returns how many bytes of it there were to see. One with more fds than a message may
 /// have ends the connection: the crate would throw it away and wait for its rest.
 fn look(stream: &UnixStream, buf: &mut [u8]) -> Result<usize, ProtocolError> {
+    // A look has made copies of the fds, closed here.
+    let (seen, fds) = receive(stream, buf, MsgFlags::MSG_PEEK)?;
+    if fds.len() > MAX_FDS {
+        return Err(ProtocolError::IncorrectFds);
+    }
+    Ok(seen)
+}
+
+/// How many bytes came, and all fds with them.
+fn receive(
+    stream: &UnixStream,
+    buf: &mut [u8],
+    flags: MsgFlags,
+) -> Result<(usize, Vec<OwnedFd>), ProtocolError> {
     // Nothing is ever cut: what is cut cannot be closed.
     let mut control = cmsg_space!([RawFd; SCM_MAX_FD]);
-    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_CMSG_CLOEXEC;
+    let flags = flags | MsgFlags::MSG_CMSG_CLOEXEC;
     loop {
         let mut parts = [IoSliceMut::new(buf)];
         match recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut control), flags) {
             Err(nix::Error::EINTR | nix::Error::EAGAIN) => {}
             Err(error) => return Err(ProtocolError::SocketBroken(error.into())),
             Ok(message) => {
-                let (mut count, seen) = (0, message.bytes);
-                // A look has made copies of the fds.
+                let mut fds = Vec::new();
                 for part in message.cmsgs().into_iter().flatten() {
-                    if let ControlMessageOwned::ScmRights(fds) = part {
-                        count += fds.len();
-                        fds.into_iter().map(own_received).for_each(drop);
+                    if let ControlMessageOwned::ScmRights(received) = part {
+                        fds.extend(received.into_iter().map(own_received));
                     }
                 }
-                return if count > MAX_FDS {
-                    Err(ProtocolError::IncorrectFds)
-                } else {
-                    Ok(seen)
-                };
+                return Ok((message.bytes, fds));
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The vhost-user side of a port: its socket, its protocol state, its rings being set up.
 #![deny(clippy::indexing_slicing)]
+mod cable;
 mod direct;
 pub(super) mod features;
 mod handler;
@@ -10,5 +11,6 @@ mod requests;
 mod ring_setup;
 mod source;
 
+pub(super) use cable::Cable;
 pub(super) use listener::{Listener, ListenerConfig};
 pub(super) use source::Source;

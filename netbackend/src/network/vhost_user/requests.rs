@@ -1,6 +1,5 @@
 //! The requests of the protocol, one by one, as crate `vhost` hands them over.
 use super::{
-    features,
     handler::{Handler, MAX_MEM_SLOTS, RequestError},
     inflight,
     ring_setup::{self, UserAddresses},
@@ -113,11 +112,11 @@ impl VhostUserBackendReqHandlerMut for Handler {
     }
 
     fn get_protocol_features(&mut self) -> Reply<VhostUserProtocolFeatures> {
-        Ok(features::offered_protocol())
+        Ok(self.offered_protocol())
     }
 
     fn set_protocol_features(&mut self, features: u64) -> Reply<()> {
-        let unknown = features & !features::offered_protocol().bits();
+        let unknown = features & !self.offered_protocol().bits();
         if unknown != 0 {
             return Err(RequestError::ProtocolFeatures(unknown).into());
         }
@@ -136,8 +135,8 @@ impl VhostUserBackendReqHandlerMut for Handler {
         Ok(self.enable(index, enable)?)
     }
 
-    fn get_config(&mut self, _: u32, _: u32, _: VhostUserConfigFlags) -> Reply<Vec<u8>> {
-        unsupported("GET_CONFIG")
+    fn get_config(&mut self, offset: u32, size: u32, _: VhostUserConfigFlags) -> Reply<Vec<u8>> {
+        Ok(self.config(offset, size)?)
     }
 
     fn set_config(&mut self, _: u32, _: &[u8], _: VhostUserConfigFlags) -> Reply<()> {

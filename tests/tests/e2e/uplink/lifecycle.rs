@@ -1,9 +1,15 @@
 //! What is made for an uplink, when it goes, and what happens when the NIC does.
 use super::{Guest, NIC, OUTSIDE, PATIENCE, Wire, text};
 use control::{Client, PortRequest, PortState};
+use std::cell::RefCell;
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 use std::time::Instant;
 use tests::{Daemon, Process, heavy, needs_root, say, wait_until};
+use vhost::VhostBackend;
+use vhost::vhost_user::message::{VhostUserConfigFlags, VhostUserProtocolFeatures};
+use vhost::vhost_user::{Frontend, VhostUserFrontend};
 
 fn descriptors(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
@@ -51,6 +57,27 @@ fn a_nic_uplink_is_made_with_its_network_and_removed_with_it() {
     assert!(daemon.stop().success());
     assert_eq!(wire.more_links(), Vec::<String>::new());
     assert_eq!(modes(&wire), before);
+}
+
+#[test]
+fn a_macvtap_goes_though_an_interface_elsewhere_has_its_index() {
+    if !needs_root("a_macvtap_goes_though_an_interface_elsewhere_has_its_index") {
+        return;
+    }
+    let _turn = heavy();
+    let wire = Wire::new();
+    let daemon = Daemon::start(&wire.section("n", ""));
+    let more = wire.more_links();
+    let index = more[0].split(':').next().unwrap();
+    // To a list of interfaces this one is like one on top of the macvtap: its link has the macvtap's index.
+    wire.host.run(&format!(
+        "ip link add v0 type veth peer name v1 index {index} netns {}",
+        wire.outside.name()
+    ));
+    assert!(daemon.stop().success());
+    let left = wire.more_links();
+    assert_eq!(left.len(), 1, "{left:#?}");
+    assert!(left[0].contains("veth"), "{left:#?}");
 }
 
 #[test]
@@ -137,29 +164,96 @@ fn a_nic_that_is_pulled_out_under_load_works_again_when_it_is_back() {
 }
 
 #[test]
+fn a_namespace_that_is_deleted_is_let_go_of() {
+    if !needs_root("a_namespace_that_is_deleted_is_let_go_of") {
+        return;
+    }
+    let _turn = heavy();
+    for attach in ["switch", "macvtap"] {
+        let wire = Wire::new();
+        let guest = Guest::new(2);
+        let section = wire.section("n", &format!("attach = \"{attach}\""));
+        let daemon = Daemon::start(&(section + &guest.section("n")));
+        guest.configure();
+        guest.wait_reaches(OUTSIDE);
+        let name = |word: &str| {
+            let status = Command::new("ip")
+                .args(["netns", word, wire.host.name()])
+                .status();
+            assert!(status.unwrap().success(), "ip netns {word}");
+        };
+        name("del");
+        // The wire ends with the NIC, and the NIC with its namespace.
+        wait_until("the end of the namespace", PATIENCE, || {
+            let links = text(&wire.outside.run("ip -o link show"));
+            (!links.contains("eth0")).then_some(())
+        });
+        name("add");
+        wire.plug_in();
+        guest.wait_reaches(OUTSIDE);
+        assert_eq!(daemon.network("n").restarts, 0, "{}", daemon.log());
+    }
+}
+
+#[test]
 fn guests_see_the_carrier_of_the_nic() {
     if !needs_root("guests_see_the_carrier_of_the_nic") {
         return;
     }
     let _turn = heavy();
-    let wire = Wire::new();
-    let guest = Guest::new(2);
-    let config = "[networks.n]\nmode = \"private\"\n".to_owned() + &wire.section("n", "");
-    let _daemon = Daemon::start(&(config + &guest.section("n")));
-    guest.configure();
-    let carrier = |wanted: &str| {
-        wait_until(&format!("carrier {wanted}"), PATIENCE, || {
-            let output = guest.namespace.run("ip -o link show eth0");
-            let has = text(&output).contains("NO-CARRIER");
-            (has == (wanted == "off")).then_some(())
+    for (mode, attach) in [("private", "switch"), ("bridge", "macvtap")] {
+        let wire = Wire::new();
+        let guest = Guest::new(2);
+        let config = format!("[networks.n]\nmode = \"{mode}\"\n");
+        let config = config + &wire.section("n", &format!("attach = \"{attach}\""));
+        let daemon = Daemon::start(&(config + &guest.section("n") + "[networks.n.ports.vm]\n"));
+        let vm = Cable::of(&daemon.socket("n", "vm"));
+        guest.configure();
+        let carrier = |wanted: &str| {
+            wait_until(&format!("carrier {wanted}"), PATIENCE, || {
+                let output = guest.namespace.run("ip -o link show eth0");
+                let has = text(&output).contains("NO-CARRIER");
+                (has == (wanted == "off")).then_some(())
+            });
+            vm.wait_for(wanted == "on");
+        };
+        carrier("on");
+        wire.outside.run("ip link set eth0 down");
+        carrier("off");
+        // Also a guest that comes now.
+        let request = PortRequest {
+            name: Some("late".to_owned()),
+            ..PortRequest::default()
+        };
+        daemon.client().add_port("n", &request).unwrap();
+        Cable::of(&daemon.socket("n", "late")).wait_for(false);
+        wire.outside.run("ip link set eth0 up");
+        carrier("on");
+        guest.wait_reaches(OUTSIDE);
+    }
+}
+
+/// A front-end of which only the link matters.
+struct Cable(RefCell<Frontend>);
+
+impl Cable {
+    fn of(socket: &Path) -> Self {
+        let mut frontend = Frontend::connect(socket, 2).unwrap();
+        frontend.get_features().unwrap();
+        let offered = frontend.get_protocol_features().unwrap();
+        assert!(offered.contains(VhostUserProtocolFeatures::BACKEND_REQ));
+        frontend.set_protocol_features(offered).unwrap();
+        Self(RefCell::new(frontend))
+    }
+
+    #[track_caller]
+    fn wait_for(&self, up: bool) {
+        wait_until("link state", PATIENCE, || {
+            let mut frontend = self.0.borrow_mut();
+            let config = frontend.get_config(0, 8, VhostUserConfigFlags::empty(), &[0; 8]);
+            (config.unwrap().1[6] == u8::from(up)).then_some(())
         });
-    };
-    carrier("on");
-    wire.outside.run("ip link set eth0 down");
-    carrier("off");
-    wire.outside.run("ip link set eth0 up");
-    carrier("on");
-    guest.wait_reaches(OUTSIDE);
+    }
 }
 
 #[test]
