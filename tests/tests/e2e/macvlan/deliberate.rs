@@ -1,7 +1,7 @@
 //! Where netbackend differs from macvlan on purpose, and why.
 use super::frames::{Class, Frame, Station};
-use super::matrix::{Arrivals, Matrix, Receiver};
-use super::world::Scenario;
+use super::matrix::{Arrival, Arrivals, Matrix, Receiver};
+use super::world::{Scenario, Way};
 use std::fmt;
 
 /// A reason to differ.
@@ -13,17 +13,40 @@ pub(super) enum Deliberate {
     Pause,
     ReservedGroup,
     PrivateReflection,
+    HostAside,
 }
 
 impl Deliberate {
-    pub(super) const ALL: [Self; 6] = [
-        Self::NotJoined,
-        Self::ToItself,
-        Self::BadSource,
-        Self::Pause,
-        Self::ReservedGroup,
-        Self::PrivateReflection,
-    ];
+    /// All that there are.
+    pub(super) fn of(way: Way) -> &'static [Self] {
+        const OF_THE_SWITCH: [Deliberate; 6] = [
+            Deliberate::NotJoined,
+            Deliberate::ToItself,
+            Deliberate::BadSource,
+            Deliberate::Pause,
+            Deliberate::ReservedGroup,
+            Deliberate::PrivateReflection,
+        ];
+        const ON_A_NIC: [Deliberate; 7] = [
+            Deliberate::NotJoined,
+            Deliberate::ToItself,
+            Deliberate::BadSource,
+            Deliberate::Pause,
+            Deliberate::ReservedGroup,
+            Deliberate::PrivateReflection,
+            Deliberate::HostAside,
+        ];
+        match way {
+            Way::Tap => &OF_THE_SWITCH,
+            Way::Nic => &ON_A_NIC,
+            // The kernel forwards; what our relay does not pass on, it drops.
+            Way::Attach => &[
+                Deliberate::NotJoined,
+                Deliberate::BadSource,
+                Deliberate::Pause,
+            ],
+        }
+    }
 }
 
 impl fmt::Display for Deliberate {
@@ -53,6 +76,11 @@ impl fmt::Display for Deliberate {
                 "private: reflected unicast does not reach siblings, as ip-link(8) promises; \
                  macvlan delivers it"
             }
+            Self::HostAside => {
+                "a network has its NIC to itself: what comes in there is shared with the host by the \
+                 rules of a macvtap in passthru mode, in which the host gets no unicast, and group \
+                 frames whoever sent them, but for those from its own address"
+            }
         })
     }
 }
@@ -64,12 +92,53 @@ pub(super) fn expected(
     step: usize,
     kernel: &Matrix,
 ) -> (Arrivals, Option<Deliberate>) {
+    let (row, reason) = of_class(scenario, script, step, kernel);
+    if scenario.way == Way::Nic {
+        let shared = shared_with_host(scenario, &script[step], &row);
+        if shared != row {
+            return (shared, Some(Deliberate::HostAside));
+        }
+    }
+    (row, reason)
+}
+
+/// The row with what the host gets beside a macvtap in passthru mode.
+fn shared_with_host(scenario: Scenario, frame: &Frame, row: &Arrivals) -> Arrivals {
+    let host = Receiver::from(Station::Host);
+    let outside = Receiver::from(Station::Outside);
+    let has = |pass: &dyn Fn(Receiver) -> bool| !row.only(pass).0.is_empty();
+    // By the relay.
+    let comes_in = match frame.sender {
+        Station::Outside => has(&|one| one != outside),
+        _ => scenario.hairpin && has(&|one| one == outside),
+    };
+    let mut shared = row.only(|one| one != host);
+    if comes_in && frame.is_multicast() && frame.source() != Station::Host.mac() {
+        shared.0.push(Arrival {
+            receiver: host,
+            // The host's stack takes the tag out.
+            intact: !frame.is_tagged(),
+        });
+        shared.0.sort();
+    }
+    shared
+}
+
+fn of_class(
+    scenario: Scenario,
+    script: &[Frame],
+    step: usize,
+    kernel: &Matrix,
+) -> (Arrivals, Option<Deliberate>) {
     let frame = &script[step];
     let row = &kernel.rows[step];
     let bridge = scenario.mode == "bridge";
-    let nobody = Arrivals::default;
+    let is_inside = |one| matches!(one, Receiver::Station(Station::Endpoint(_)));
+    // What the host sends goes to the wire beside the switch.
+    let nobody = || row.only(|one| frame.sender == Station::Host && !is_inside(one));
     let sender = Receiver::from(frame.sender);
-    let (row, reason) = match frame.class {
+    let is_listed = |reason: &Deliberate| Deliberate::of(scenario.way).contains(reason);
+    let (wanted, reason) = match frame.class {
         Class::NotJoined => {
             let like = joined_by_all(script, frame.sender);
             (kernel.rows[like].clone(), Deliberate::NotJoined)
@@ -84,8 +153,11 @@ pub(super) fn expected(
         ),
         _ => return (row.clone(), None),
     };
-    let differs = row != kernel.rows[step];
-    (row, differs.then_some(reason))
+    if !is_listed(&reason) {
+        return (row.clone(), None);
+    }
+    let differs = wanted != *row;
+    (wanted, differs.then_some(reason))
 }
 
 /// The step in which the same sender sends to a group that everybody has joined.

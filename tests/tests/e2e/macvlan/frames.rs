@@ -18,7 +18,7 @@ const ETHERTYPE_VLAN: u16 = 0x8100;
 /// MAC Control (IEEE 802.3, 57A).
 const ETHERTYPE_PAUSE: u16 = 0x8808;
 /// Local Experimental EtherType 1 (IEEE 802, 9.2.4).
-const ETHERTYPE_EXPERIMENT: u16 = 0x88b5;
+pub(super) const ETHERTYPE_EXPERIMENT: u16 = 0x88b5;
 const MAGIC: &[u8] = b"oracle";
 const MIN_LEN: usize = 60;
 const MAX_LEN: usize = 1514;
@@ -28,6 +28,8 @@ const MAX_LEN: usize = 1514;
 pub(super) enum Station {
     /// A guest: a macvlan device, or a tap on a port of netbackend.
     Endpoint(usize),
+    /// The host that the NIC is of, by the NIC itself.
+    Host,
     /// The host behind the relay.
     Outside,
 }
@@ -36,6 +38,7 @@ impl Station {
     pub(super) fn mac(self) -> Mac {
         let last = match self {
             Self::Endpoint(index) => u8::try_from(index + 1).unwrap(),
+            Self::Host => 0xc0,
             Self::Outside => 0xf0,
         };
         [0x02, 0x0e, 0x2e, 0x00, 0x00, last]
@@ -46,6 +49,7 @@ impl fmt::Display for Station {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Endpoint(index) => write!(f, "E{}", index + 1),
+            Self::Host => f.write_str("host"),
             Self::Outside => f.write_str("outside"),
         }
     }
@@ -80,6 +84,10 @@ pub(super) struct Frame {
 impl Frame {
     pub(super) fn source(&self) -> Mac {
         self.bytes[6..12].try_into().unwrap()
+    }
+
+    pub(super) fn is_tagged(&self) -> bool {
+        self.bytes[12..14] == ETHERTYPE_VLAN.to_be_bytes()
     }
 
     pub(super) fn is_multicast(&self) -> bool {
@@ -151,34 +159,30 @@ fn encode(dst: Mac, src: Mac, ethertypes: &[u16], tag: Tag, len: usize) -> Vec<u
     bytes
 }
 
-/// The script for so many endpoints. A step's number is its place.
-pub(super) fn script(endpoints: usize) -> Vec<Frame> {
+/// The script for these stations. A step's number is its place.
+pub(super) fn script(stations: &[Station]) -> Vec<Frame> {
     let mut script = Script::default();
-    let stations: Vec<Station> = (0..endpoints)
-        .map(Station::Endpoint)
-        .chain([Station::Outside])
-        .collect();
     // Twice: first to a relay that has learned nothing, then to one that knows everybody.
     for round in ["first", "then"] {
-        for sender in &stations {
+        for sender in stations {
             for receiver in stations.iter().filter(|receiver| *receiver != sender) {
                 let what = format!("{round} to {receiver}");
                 script.add(*sender, &what, Class::Plain, receiver.mac(), sender.mac());
             }
         }
     }
-    for sender in &stations {
+    for sender in stations {
         script.groups_and_strangers(*sender);
-        script.tagged(*sender, &stations);
+        script.tagged(*sender, stations);
         script.reserved(*sender);
         script.bad_sources(*sender);
     }
     // Last: forged sources spoil what the relay has learned.
-    for sender in &stations {
+    for sender in stations {
         for victim in stations.iter().filter(|victim| *victim != sender) {
-            script.forged(*sender, &format!("from {victim}"), victim.mac(), &stations);
+            script.forged(*sender, &format!("from {victim}"), victim.mac(), stations);
         }
-        script.forged(*sender, "from a stranger", STRANGER, &stations);
+        script.forged(*sender, "from a stranger", STRANGER, stations);
     }
     script.frames
 }
@@ -216,7 +220,7 @@ impl Script {
         let own = sender.mac();
         let class = match sender {
             Station::Endpoint(_) => Class::ToItself,
-            Station::Outside => Class::Plain,
+            Station::Host | Station::Outside => Class::Plain,
         };
         self.add(sender, "to itself", class, own, own);
         self.add(sender, "to nobody", Class::Plain, NOBODY, own);

@@ -10,6 +10,14 @@ pub(super) enum Receiver {
     Wire,
 }
 
+impl Receiver {
+    /// Whether a frame that comes to it is for it: a host is not given what is for others, as its NIC would filter it.
+    pub(super) fn takes(self, frame: &[u8]) -> bool {
+        let to_group = frame[0] & 1 == 1;
+        self != Self::Station(Station::Host) || to_group || frame[..6] == Station::Host.mac()
+    }
+}
+
 impl From<Station> for Receiver {
     fn from(station: Station) -> Self {
         Self::Station(station)

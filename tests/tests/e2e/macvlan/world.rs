@@ -4,6 +4,8 @@
 //!   E1  E2  E3  E4
 //!    |   |   |   |
 //!   macvlan, or netbackend
+//!         |
+//!     host's NIC      <- not with a tap, which is the relay's port itself
 //!         |           <- "wire": what leaves, seen at the relay's port
 //!   relay (Linux bridge)
 //!         |
@@ -18,16 +20,34 @@ use tests::{Daemon, Namespace, PacketSocket};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Mode and relay.
+/// How netbackend reaches the relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// By a tap.
+    Tap,
+    /// By a macvtap in passthru mode on the host's NIC.
+    Nic,
+    /// Each guest by a macvtap of its own.
+    Attach,
+}
+
+/// Way, mode and relay.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scenario {
+    pub(super) way: Way,
     /// As netbackend calls it.
     pub(super) mode: &'static str,
     pub(super) hairpin: bool,
 }
 
 impl Scenario {
-    pub(super) fn endpoints(self) -> usize {
+    pub(super) fn stations(self) -> Vec<Station> {
+        let host = (self.way != Way::Tap).then_some(Station::Host);
+        let endpoints = (0..self.endpoints()).map(Station::Endpoint);
+        endpoints.chain(host).chain([Station::Outside]).collect()
+    }
+
+    fn endpoints(self) -> usize {
         match self.mode {
             "passthrough" => 1,
             _ => 4,
@@ -47,7 +67,8 @@ impl Scenario {
 pub(super) struct World {
     name: &'static str,
     sockets: BTreeMap<Receiver, PacketSocket>,
-    endpoints: usize,
+    /// Endpoints, and the host if there is one.
+    inside: Vec<Receiver>,
     next_mark: u32,
     received: Vec<(Receiver, Vec<u8>)>,
     // Dropped in this order: the daemon before the namespaces that its taps are in.
@@ -78,6 +99,18 @@ fn relay_and_outside() -> (Namespace, Namespace) {
     (relay, outside)
 }
 
+/// The host with its NIC `lower`, whose other end is `up0` at the relay.
+fn host(relay: &Namespace) -> Namespace {
+    let [host] = namespaces("lower", 1).try_into().unwrap();
+    host.script(&format!(
+        "ip link add lower up address {} type veth peer name up0 netns {}",
+        text(Station::Host.mac()),
+        relay.name()
+    ));
+    relay.run("ip link set up0 up");
+    host
+}
+
 /// Makes `interface` the port of the relay that leads to the endpoints.
 fn connect(relay: &Namespace, interface: &str, hairpin: bool) {
     let hairpin = if hairpin { "on" } else { "off" };
@@ -102,9 +135,8 @@ impl World {
     pub(super) fn of_the_kernel(scenario: Scenario) -> Self {
         let (relay, outside) = relay_and_outside();
         let endpoints = namespaces("macvlan", scenario.endpoints());
-        let [host] = namespaces("lower", 1).try_into().unwrap();
-        let relay_name = relay.name();
-        let mut script = format!("ip link add lower up type veth peer name up0 netns {relay_name}");
+        let host = host(&relay);
+        let mut script = String::new();
         for (index, endpoint) in endpoints.iter().enumerate() {
             write!(
                 script,
@@ -119,19 +151,36 @@ impl World {
         host.script(&script);
         connect(&relay, "up0", scenario.hairpin);
         let more = vec![relay, outside, host];
-        Self::new("kernel", None, endpoints, more)
+        Self::new("kernel", scenario, None, endpoints, more)
     }
 
     /// Taps of a network.
     pub(super) fn of_netbackend(scenario: Scenario) -> Self {
         let (relay, outside) = relay_and_outside();
         let endpoints = namespaces("tap", scenario.endpoints());
-        let relay_name = relay.name();
-        let mut config = format!(
-            "[networks.n]\nmode = \"{}\"\n[networks.n.ports.up]\nkind = \"tap\"\n\
-             interface = \"up0\"\nnetns = \"{relay_name}\"\nuplink = true\n",
-            scenario.mode
-        );
+        let mut more = vec![relay, outside];
+        let mut config = format!("[networks.n]\nmode = \"{}\"\n", scenario.mode);
+        match scenario.way {
+            Way::Tap => write!(
+                config,
+                "[networks.n.ports.up]\nkind = \"tap\"\ninterface = \"up0\"\nnetns = \"{}\"\nuplink = true\n",
+                more[0].name()
+            ),
+            Way::Nic | Way::Attach => {
+                let host = host(&more[0]);
+                let attach = match scenario.way {
+                    Way::Attach => "macvtap",
+                    _ => "switch",
+                };
+                let netns = host.name().to_owned();
+                more.push(host);
+                write!(
+                    config,
+                    "[networks.n.uplink]\nnic = \"lower\"\nnetns = \"{netns}\"\nattach = \"{attach}\"\n"
+                )
+            }
+        }
+        .unwrap();
         for (index, endpoint) in endpoints.iter().enumerate() {
             let mac = text(Station::Endpoint(index).mac());
             let netns = endpoint.name();
@@ -143,12 +192,14 @@ impl World {
             .unwrap();
         }
         let daemon = Daemon::start(&config);
-        connect(&relay, "up0", scenario.hairpin);
-        Self::new("netbackend", Some(daemon), endpoints, vec![relay, outside])
+        connect(&more[0], "up0", scenario.hairpin);
+        Self::new("netbackend", scenario, Some(daemon), endpoints, more)
     }
 
+    /// `more`: relay, outside, and the host if there is one.
     fn new(
         name: &'static str,
+        scenario: Scenario,
         daemon: Option<Daemon>,
         endpoints: Vec<Namespace>,
         more: Vec<Namespace>,
@@ -162,13 +213,17 @@ impl World {
             let station = Station::Endpoint(index);
             sockets.insert(station.into(), PacketSocket::open(endpoint, "eth0"));
         }
+        if scenario.way != Way::Tap {
+            let own = PacketSocket::open_for(&more[2], "lower", frames::ETHERTYPE_EXPERIMENT);
+            sockets.insert(Station::Host.into(), own);
+        }
+        let inside = sockets.keys().copied().collect();
         sockets.insert(Station::Outside.into(), PacketSocket::open(outside, "eth0"));
         sockets.insert(Receiver::Wire, PacketSocket::open(relay, "up0"));
-        let count = endpoints.len();
         let mut world = Self {
             name,
             sockets,
-            endpoints: count,
+            inside,
             next_mark: 0,
             received: Vec::new(),
             _daemon: daemon,
@@ -195,8 +250,7 @@ impl World {
             let outwards = world.send_mark(Station::Endpoint(0));
             let mut connected = world.await_mark(Station::Outside.into(), outwards, retry);
             let inwards = world.send_mark(Station::Outside);
-            for index in 0..world.endpoints {
-                let receiver = Station::Endpoint(index).into();
+            for receiver in world.inside.clone() {
                 connected &= world.await_mark(receiver, inwards, retry);
             }
             connected
@@ -216,8 +270,8 @@ impl World {
             self.settle_outwards(sender);
         }
         let mark = self.send_mark(Station::Outside);
-        for index in 0..self.endpoints {
-            self.expect_mark(Station::Endpoint(index).into(), mark);
+        for receiver in self.inside.clone() {
+            self.expect_mark(receiver, mark);
         }
         self.settle_outwards(Station::Endpoint(0));
     }
@@ -247,9 +301,11 @@ impl World {
         while let Some(frame) = socket.receive(deadline) {
             match frames::tag(&frame) {
                 Some(Tag::Mark(number)) if number == mark => return true,
-                Some(Tag::Mark(_)) | None => {}
                 // Whenever it comes, its number tells which step it belongs to.
-                Some(Tag::Step(_)) => self.received.push((receiver, frame)),
+                Some(Tag::Step(_)) if receiver.takes(&frame) => {
+                    self.received.push((receiver, frame));
+                }
+                _ => {}
             }
         }
         false
