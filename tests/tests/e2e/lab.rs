@@ -4,9 +4,17 @@ use xtask::lab::{self, Options, Scenario};
 use xtask::ui::Ui;
 
 fn run(name: &str) {
+    run_with(name, &[]);
+}
+
+fn run_with(name: &str, settings: &[(&str, &str)]) {
     let _turn = heavy();
     let scenario = Scenario::load(name).unwrap();
-    let options = Options::new(programs::all().to_vec());
+    let mut options = Options::new(programs::all().to_vec());
+    let settings = settings.iter();
+    options.settings = settings
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
     let verdict = lab::run(Ui::new(), &scenario, &options).unwrap();
     say(&format!(
         "{name}: {} ({:.0} s)",
@@ -42,4 +50,10 @@ fn lab_two_vmm_guests_over_a_backend_of_stock_crates() {
 #[test]
 fn lab_a_guest_with_e1000_and_one_with_virtio() {
     run("e1000");
+}
+
+#[test]
+fn lab_a_guest_on_nics_of_the_host() {
+    // Seven networks: what travels by each is small.
+    run_with("uplink", &[("file_mib", "2")]);
 }
