@@ -24,6 +24,7 @@ mod input;
 mod message;
 pub mod nat_gateway;
 mod nat_services;
+pub mod ne2k;
 mod nic;
 pub mod offload;
 mod ring;
@@ -45,6 +46,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("dns", dns::run),
     ("e1000", e1000::run),
     ("nat_gateway", nat_gateway::run),
+    ("ne2k", ne2k::run),
     ("offload", offload::run),
     ("rtl8139", rtl8139::run),
     ("switch", switch::run),

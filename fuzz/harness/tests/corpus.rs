@@ -60,6 +60,11 @@ fn nat_gateway() {
 }
 
 #[test]
+fn ne2k() {
+    replay("ne2k");
+}
+
+#[test]
 fn offload() {
     replay("offload");
 }

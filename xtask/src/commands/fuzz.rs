@@ -19,6 +19,7 @@ const TARGETS: &[(&str, u32)] = &[
     ("dns", 2048),
     ("e1000", 2048),
     ("nat_gateway", 4096),
+    ("ne2k", 2048),
     ("offload", 1024),
     ("rtl8139", 2048),
     ("switch", 1024),
@@ -37,7 +38,7 @@ const TAIL: usize = 40;
 /// Arguments of `fuzz`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// One of config, device_queue, dhcp4, dhcp6, dns, e1000, nat_gateway, offload, rtl8139, switch, tftp, vhost_session; all without
+    #[arg(help = format!("One of {}; all without", names()))]
     target: Option<String>,
     /// How long each target runs
     #[arg(long, default_value_t = 60)]
@@ -75,12 +76,14 @@ fn chosen(name: Option<&str>) -> Result<Vec<(&'static str, u32)>> {
         return Ok(TARGETS.to_vec());
     };
     let target = TARGETS.iter().find(|(target, _)| *target == name);
-    let names: Vec<_> = TARGETS.iter().map(|(target, _)| *target).collect();
-    let target = target.with_context(|| {
-        let names = names.join(", ");
-        format!("there is no fuzz target `{name}`; there are {names}")
-    })?;
+    let target = target
+        .with_context(|| format!("there is no fuzz target `{name}`; there are {}", names()))?;
     Ok(vec![*target])
+}
+
+fn names() -> String {
+    let names: Vec<_> = TARGETS.iter().map(|(target, _)| *target).collect();
+    names.join(", ")
 }
 
 fn fuzz(ui: Ui, cargo_fuzz: &Path, targets: &[(&'static str, u32)], seconds: u64) -> Result<bool> {
