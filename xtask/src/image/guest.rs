@@ -17,6 +17,7 @@ const MODULES: &[&str] = &[
     "pcnet32",
     "8139cp",
     "8139too",
+    "ne2k-pci",
     // VLAN interfaces on them.
     "8021q",
 ];

@@ -1,0 +1,35 @@
+#!/bin/sh
+# title: a guest with an RTL8029AS (stock ne2k-pci) and a virtio guest: DHCP, ping, iperf3, files, a VLAN, multicast, reloads
+# timeout: 900
+# kernel: generic
+#
+# The full sizes of a long run: --set file_mib=100 --set cycles=50 --set iperf_s=10
+. "$LAB/lib.sh"
+file_mib=${file_mib:-2} iperf_s=${iperf_s:-2} cycles=${cycles:-3}
+
+cat >/run/netbackend.toml <<TOML
+[networks.lan]
+mode = "bridge"
+
+[networks.world]
+mode = "nat"
+TOML
+
+step "start netbackend"
+start_daemon --config /run/netbackend.toml
+
+step "boot a virtio guest and a guest with two RTL8029AS"
+start_guest agent "job=agent addr0=10.1.0.1/24 file_mib=$file_mib" --memory 384M --net network=lan
+agent=$pid
+start_guest driver "job=checks addr0=10.1.0.2/24 file_mib=$file_mib want_driver=ne2k-pci,ne2k-pci dhcp=eth1 \
+iperf_s=$iperf_s cycles=$cycles sizes=0,1,17,18,19,100,1000,1471 peers=10.1.0.1/1500 self=10.1.0.2" \
+    --memory 384M --net model=ne2k_pci,network=lan --net model=ne2k_pci,network=world
+driver=$pid
+await_result agent "$agent" 240 "agent ready"
+
+step "guest checks: ping, iperf3, files, a VLAN, multicast, DHCP, reloads"
+await_result driver "$driver" 500 "checks passed"
+netbackend status >"$LAB_LOGS/status.log" 2>&1
+report driver 21
+wait "$driver" || fail "the driver's vmm ended with $?" "$LAB_LOGS/driver.log"
+wait "$agent" || fail "the agent's vmm ended with $?" "$LAB_LOGS/agent.log"
