@@ -13,6 +13,18 @@ pub trait BusDevice: Send {
     fn read(&mut self, offset: u64, data: &mut [u8]);
     /// Takes `data` written at `offset` in the range.
     fn write(&mut self, offset: u64, data: &[u8]);
+    /// Fills `data` from `offset`, which is read once for every `size` bytes: an instruction with a REP prefix.
+    fn read_repeated(&mut self, offset: u64, size: usize, data: &mut [u8]) {
+        for element in data.chunks_mut(size.max(1)) {
+            self.read(offset, element);
+        }
+    }
+    /// Takes `data` written at `offset`, `size` bytes at a time.
+    fn write_repeated(&mut self, offset: u64, size: usize, data: &[u8]) {
+        for element in data.chunks(size.max(1)) {
+            self.write(offset, element);
+        }
+    }
 }
 
 /// Why a range was refused.
@@ -113,6 +125,31 @@ impl Bus {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .write(offset, data);
+        true
+    }
+
+    /// As [`read`](Self::read), once for every `size` bytes of `data`; no other access comes between them.
+    pub fn read_repeated(&self, addr: u64, size: usize, data: &mut [u8]) -> bool {
+        let Some((device, offset)) = self.find(addr) else {
+            data.fill(0xFF);
+            return false;
+        };
+        device
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .read_repeated(offset, size, data);
+        true
+    }
+
+    /// As [`write`](Self::write), once for every `size` bytes of `data`; no other access comes between them.
+    pub fn write_repeated(&self, addr: u64, size: usize, data: &[u8]) -> bool {
+        let Some((device, offset)) = self.find(addr) else {
+            return false;
+        };
+        device
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .write_repeated(offset, size, data);
         true
     }
 }

@@ -1,5 +1,5 @@
 //! How devices interrupt and how guests kick: the part of KVM that devices see.
-use std::{io, sync::Arc};
+use std::{io, ops::Range, sync::Arc};
 use vmm_sys_util::eventfd::EventFd;
 
 /// Where a notification write lands.
@@ -44,4 +44,13 @@ pub trait InterruptController: Send + Sync {
     fn add_doorbell(&self, address: DoorbellAddress, event: &EventFd) -> io::Result<()>;
     /// Undoes [`InterruptController::add_doorbell`].
     fn remove_doorbell(&self, address: DoorbellAddress, event: &EventFd) -> io::Result<()>;
+    /// Writes to these ports may be kept and brought together, in their order, when a vCPU makes an access that is not kept.
+    /// An error: each comes at once.
+    fn keep_writes(&self, _ports: Range<u16>) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Undoes [`InterruptController::keep_writes`].
+    fn bring_writes(&self, _ports: Range<u16>) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }

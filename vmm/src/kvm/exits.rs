@@ -30,39 +30,47 @@ impl Vcpu {
             Ok(VcpuExit::IoIn(port, data)) => {
                 let data = ptr::from_mut(data);
                 let size = port_access_size(self.fd.get_kvm_run());
+                self.bring_kept(pio);
                 // SAFETY: the data is in the vCPU's mapping, behind `struct kvm_run`; nobody else touches it until the next run.
-                let data = unsafe { &mut *data };
-                for element in data.chunks_mut(size) {
-                    pio.read(port.into(), element);
-                }
+                pio.read_repeated(port.into(), size, unsafe { &mut *data });
                 Exit::Again
             }
             Ok(VcpuExit::IoOut(port, data)) => {
                 let data = ptr::from_ref(data);
                 let size = port_access_size(self.fd.get_kvm_run());
+                self.bring_kept(pio);
                 // SAFETY: as above.
-                let data = unsafe { &*data };
-                for element in data.chunks(size) {
-                    pio.write(port.into(), element);
-                }
+                pio.write_repeated(port.into(), size, unsafe { &*data });
                 Exit::Again
             }
             Ok(VcpuExit::MmioRead(addr, data)) => {
-                mmio.read(addr, data);
+                let data = ptr::from_mut(data);
+                self.bring_kept(pio);
+                // SAFETY: the data is in `struct kvm_run`; nobody else touches it until the next run.
+                mmio.read(addr, unsafe { &mut *data });
                 Exit::Again
             }
             Ok(VcpuExit::MmioWrite(addr, data)) => {
-                mmio.write(addr, data);
+                let data = ptr::from_ref(data);
+                self.bring_kept(pio);
+                // SAFETY: as above.
+                mmio.write(addr, unsafe { &*data });
                 Exit::Again
             }
             Ok(VcpuExit::Shutdown) => Exit::Crash("triple fault".to_owned()),
-            Ok(VcpuExit::Hlt | VcpuExit::Intr | VcpuExit::IrqWindowOpen) => Exit::Again,
+            Ok(VcpuExit::Hlt | VcpuExit::Intr | VcpuExit::IrqWindowOpen) => {
+                self.bring_kept(pio);
+                Exit::Again
+            }
             Ok(VcpuExit::InternalError) => Exit::Crash(self.internal_error()),
             Ok(VcpuExit::FailEntry(reason, cpu)) => Exit::Crash(format!(
                 "hardware refused to enter the guest on CPU {cpu}: {reason:#x}"
             )),
             Ok(other) => Exit::Crash(format!("unexpected exit {other:?}")),
-            Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => Exit::Again,
+            Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => {
+                self.bring_kept(pio);
+                Exit::Again
+            }
             Err(error) => Exit::Crash(format!("KVM_RUN failed: {error}")),
         }
     }

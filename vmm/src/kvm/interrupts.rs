@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     io,
+    ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -13,6 +14,7 @@ use kvm_bindings::{
 use kvm_ioctls::{IoEventAddress, NoDatamatch, VmFd};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
+use super::Kept;
 use crate::{
     interrupt::{DoorbellAddress, InterruptController, IntxLine, MsiMessage, MsiVector},
     layout::{IOAPIC_PINS, intx_gsi},
@@ -32,6 +34,7 @@ pub struct KvmInterrupts {
 #[derive(Debug)]
 struct Shared {
     vm: Arc<VmFd>,
+    kept: Arc<Kept>,
     state: Mutex<State>,
 }
 
@@ -71,13 +74,14 @@ impl Shared {
 
 impl KvmInterrupts {
     /// Sets up the legacy routes of `vm`.
-    pub fn new(vm: Arc<VmFd>) -> io::Result<Self> {
+    pub fn new(vm: Arc<VmFd>, kept: Arc<Kept>) -> io::Result<Self> {
         let state = State {
             next_gsi: IOAPIC_PINS,
             ..State::default()
         };
         let shared = Arc::new(Shared {
             vm,
+            kept,
             state: Mutex::new(state),
         });
         shared.apply(&shared.lock())?;
@@ -138,6 +142,28 @@ impl InterruptController for KvmInterrupts {
             .shared
             .vm
             .unregister_ioevent(event, &io_address(address), NoDatamatch)?)
+    }
+
+    fn keep_writes(&self, ports: Range<u16>) -> io::Result<()> {
+        if !self.shared.kept.is_supported() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        self.shared.kept.begin();
+        let address = IoEventAddress::Pio(ports.start.into());
+        let size = ports.end.saturating_sub(ports.start).into();
+        self.shared
+            .vm
+            .register_coalesced_mmio(address, size)
+            .inspect_err(|_| self.shared.kept.end())?;
+        Ok(())
+    }
+
+    fn bring_writes(&self, ports: Range<u16>) -> io::Result<()> {
+        let address = IoEventAddress::Pio(ports.start.into());
+        let size = ports.end.saturating_sub(ports.start).into();
+        self.shared.vm.unregister_coalesced_mmio(address, size)?;
+        self.shared.kept.end();
+        Ok(())
     }
 }
 

@@ -39,7 +39,7 @@ fn machine() -> Option<Machine> {
     let mut lapic = vcpu.get_lapic().unwrap();
     lapic.regs[0xF1] |= 1;
     vcpu.set_lapic(&lapic).unwrap();
-    let interrupts = KvmInterrupts::new(vm.fd()).unwrap();
+    let interrupts = KvmInterrupts::new(vm.fd(), vm.kept()).unwrap();
     Some(Machine {
         _vm: vm,
         vcpu,

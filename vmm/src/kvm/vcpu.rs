@@ -1,11 +1,14 @@
 //! One vCPU and its state at start.
 
+use std::sync::Arc;
+
 use kvm_bindings::{
     CpuId, Msrs, kvm_fpu, kvm_lapic_state, kvm_msr_entry, kvm_regs, kvm_segment, kvm_sregs,
 };
 use kvm_ioctls::VcpuFd;
 
 use super::{
+    Kept,
     cpuid::{self, Identity},
     vm::{KvmError, ioctl},
 };
@@ -24,6 +27,7 @@ pub struct BootState {
 #[derive(Debug)]
 pub struct Vcpu {
     pub(super) fd: VcpuFd,
+    pub(super) kept: Arc<Kept>,
     index: u8,
 }
 
@@ -48,7 +52,12 @@ pub(crate) const BOOT_GDT: [u64; 5] = [
 ];
 
 impl Vcpu {
-    pub(super) fn new(fd: VcpuFd, mut cpuid: CpuId, identity: Identity) -> Result<Self, KvmError> {
+    pub(super) fn new(
+        fd: VcpuFd,
+        mut cpuid: CpuId,
+        identity: Identity,
+        kept: Arc<Kept>,
+    ) -> Result<Self, KvmError> {
         cpuid::adjust(&mut cpuid, identity);
         fd.set_cpuid2(&cpuid).map_err(ioctl("setting CPUID"))?;
         set_msrs(&fd)?;
@@ -61,6 +70,7 @@ impl Vcpu {
         set_local_interrupts(&fd)?;
         Ok(Self {
             fd,
+            kept,
             index: identity.index,
         })
     }

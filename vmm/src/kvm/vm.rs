@@ -8,7 +8,7 @@ use kvm_ioctls::{Cap, Kvm, VmFd};
 use thiserror::Error;
 use vm_memory::{Address, GuestMemoryBackend, GuestMemoryRegion};
 
-use super::{Vcpu, cpuid::Identity};
+use super::{Kept, Vcpu, cpuid::Identity};
 use crate::{
     layout::{KVM_IDENTITY_MAP_ADDR, KVM_TSS_ADDR},
     memory::GuestRam,
@@ -41,6 +41,7 @@ pub struct Vm {
     kvm: Kvm,
     fd: Arc<VmFd>,
     ram: GuestRam,
+    kept: Arc<Kept>,
 }
 
 impl Vm {
@@ -71,16 +72,24 @@ impl Vm {
             // SAFETY: the range is a mapping of `ram`, which lives in `self` as long as the machine.
             unsafe { fd.set_user_memory_region(memory) }.map_err(ioctl("adding guest memory"))?;
         }
+        let can_keep =
+            kvm.check_extension(Cap::CoalescedMmio) && kvm.check_extension(Cap::CoalescedPio);
         Ok(Self {
             kvm,
             fd: Arc::new(fd),
             ram,
+            kept: Arc::new(Kept::new(can_keep)),
         })
     }
 
     /// The machine's file, for interrupts and doorbells.
     pub fn fd(&self) -> Arc<VmFd> {
         Arc::clone(&self.fd)
+    }
+
+    /// Port writes that KVM keeps.
+    pub fn kept(&self) -> Arc<Kept> {
+        Arc::clone(&self.kept)
     }
 
     /// Guest RAM.
@@ -90,10 +99,14 @@ impl Vm {
 
     /// vCPU `index` of `count`.
     pub fn vcpu(&self, index: u8, count: u8) -> Result<Vcpu, KvmError> {
-        let fd = self
+        let mut fd = self
             .fd
             .create_vcpu(u64::from(index))
             .map_err(ioctl("creating a vCPU"))?;
+        if self.kept.is_supported() {
+            fd.map_coalesced_mmio_ring()
+                .map_err(ioctl("mapping the ring of kept writes"))?;
+        }
         let cpuid = self
             .kvm
             .get_supported_cpuid(kvm_bindings::KVM_MAX_CPUID_ENTRIES)
@@ -103,6 +116,6 @@ impl Vm {
             count,
             tsc_deadline: self.kvm.check_extension(Cap::TscDeadlineTimer),
         };
-        Vcpu::new(fd, cpuid, identity)
+        Vcpu::new(fd, cpuid, identity, self.kept())
     }
 }

@@ -86,8 +86,10 @@ impl Machine {
         let ram = GuestRam::new(config.memory.0, config.hugepages)?;
         let boot_state = boot::load(&ram, &config.boot, config.cpus)?;
         let vm = Vm::new(ram.clone())?;
-        let interrupts =
-            Arc::new(KvmInterrupts::new(vm.fd()).map_err(io_error("setting up interrupt routes"))?);
+        let interrupts = Arc::new(
+            KvmInterrupts::new(vm.fd(), vm.kept())
+                .map_err(io_error("setting up interrupt routes"))?,
+        );
         let (events, receiver) = events();
         let (pio, mmio) = (Bus::default(), Bus::default());
         let stop = Arc::new(AtomicBool::new(false));

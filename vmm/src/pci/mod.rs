@@ -48,6 +48,18 @@ pub trait PciDevice: Send {
     }
     /// Takes `data` written at `offset` in BAR `bar`.
     fn bar_write(&mut self, _bar: u8, _offset: u64, _data: &[u8]) {}
+    /// As [`bar_read`](Self::bar_read), once for every `size` bytes of `data`.
+    fn bar_read_repeated(&mut self, bar: u8, offset: u64, size: usize, data: &mut [u8]) {
+        for element in data.chunks_mut(size.max(1)) {
+            self.bar_read(bar, offset, element);
+        }
+    }
+    /// As [`bar_write`](Self::bar_write), once for every `size` bytes of `data`.
+    fn bar_write_repeated(&mut self, bar: u8, offset: u64, size: usize, data: &[u8]) {
+        for element in data.chunks(size.max(1)) {
+            self.bar_write(bar, offset, element);
+        }
+    }
     /// BAR `bar` is now decoded at `at`, or no longer. Doorbells follow here.
     fn bar_moved(&mut self, _bar: u8, _at: Option<BarAddress>) {}
 }

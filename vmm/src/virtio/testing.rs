@@ -14,6 +14,7 @@ use crate::{
 use std::{
     collections::HashMap,
     io,
+    ops::Range,
     os::fd::AsRawFd,
     sync::{
         Arc, Mutex,
@@ -69,6 +70,8 @@ pub(crate) struct FakeController {
     pub(crate) vectors: Mutex<Vec<Arc<FakeVector>>>,
     lines: Mutex<HashMap<u8, Arc<FakeLine>>>,
     pub(crate) doorbells: Mutex<HashMap<u64, i32>>,
+    /// Ports whose writes may be kept.
+    pub(crate) kept: Mutex<Vec<Range<u16>>>,
 }
 
 impl InterruptController for FakeController {
@@ -102,6 +105,16 @@ impl InterruptController for FakeController {
         };
         let old = self.doorbells.lock().unwrap().remove(&address);
         assert_eq!(old, Some(event.as_raw_fd()), "no doorbell at {address:#x}");
+        Ok(())
+    }
+    fn keep_writes(&self, ports: Range<u16>) -> io::Result<()> {
+        self.kept.lock().unwrap().push(ports);
+        Ok(())
+    }
+    fn bring_writes(&self, ports: Range<u16>) -> io::Result<()> {
+        let mut kept = self.kept.lock().unwrap();
+        let index = kept.iter().position(|other| *other == ports).unwrap();
+        kept.remove(index);
         Ok(())
     }
 }

@@ -27,13 +27,15 @@ use super::{
     wire::Wire,
 };
 use crate::pci::{BarKind, Function, Identity};
-use std::{sync::Arc, time::Instant};
+use std::{ops::Range, sync::Arc, time::Instant};
 
 impl Model for Device {
     type Doorbells = NoDoorbells;
     type Saved = Saved;
 
     const NAME: &'static str = "ne2k_pci";
+    // Lengths and addresses of transfers on page 0; addresses on page 1.
+    const QUIET_PORTS: &'static [Range<u16>] = &[0x04..0x07, 0x08..0x0c, 0x10..0x18];
 
     fn function(&self) -> Function {
         let mut function = Function::new(&Identity {
@@ -102,6 +104,29 @@ impl Model for Device {
         transmits || self.held.is_some() && at.offset <= spec::LAST_REGISTER
     }
 
+    fn read_string(&mut self, at: Access, data: &mut [u8]) -> bool {
+        let done = is_data_port(at);
+        if done {
+            self.state.read_ports(at.width, data);
+            self.update_pin();
+        }
+        done
+    }
+
+    fn write_string(&mut self, at: Access, data: &[u8]) -> bool {
+        let done = is_data_port(at);
+        if done {
+            self.state.write_ports(at.width, data);
+            self.update_pin();
+        }
+        done
+    }
+
+    /// A driver that is interrupted at the end of a transfer waits for what nobody has brought to its end.
+    fn quiet(&self) -> bool {
+        self.state.imr & spec::ISR_RDC == 0
+    }
+
     fn burst(&mut self, wire: &mut dyn Wire, now: Instant) -> Burst {
         self.move_frames(wire, now)
     }
@@ -115,4 +140,9 @@ impl Model for Device {
     fn restore(&mut self, saved: Saved, now: Instant) {
         self.resume(saved, now);
     }
+}
+
+fn is_data_port(at: Access) -> bool {
+    let ports = spec::DATA_PORT..=spec::LAST_DATA_PORT;
+    at.bar == spec::IO_BAR && ports.contains(&at.offset)
 }

@@ -4,17 +4,38 @@ use super::{
     thread::{Datapath, Shared},
 };
 use crate::{
+    interrupt::InterruptController,
     net::wire::RingWire,
-    pci::{Function, Intx, PciDevice},
+    pci::{BarAddress, BarKind, Function, Intx, PciDevice},
 };
-use std::{sync::Arc, time::Instant};
+use std::{
+    fmt::{self, Debug},
+    ops::Range,
+    sync::Arc,
+    time::Instant,
+};
 
 /// A model on the bus, with its thread.
-#[derive(Debug)]
 pub struct Nic<M: Model> {
     function: Function,
     shared: Arc<Shared<M>>,
+    controller: Arc<dyn InterruptController>,
+    /// The model was quiet at last.
+    quiet: bool,
+    /// Where its I/O BAR is.
+    base: Option<u16>,
+    /// Ports whose writes are kept.
+    kept: Vec<Range<u16>>,
     _datapath: Datapath<M>,
+}
+
+impl<M: Model> Debug for Nic<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Nic")
+            .field("function", &self.function)
+            .field("shared", &self.shared)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<M: Model> Nic<M> {
@@ -41,9 +62,37 @@ impl<M: Model> Nic<M> {
         link.set_listener(move || listener.link_changed());
         Ok(Self {
             function,
+            controller: Arc::clone(plug.controller),
+            quiet: true,
+            base: None,
+            kept: Vec::new(),
             _datapath: Datapath::start(Arc::clone(&shared), wire)?,
             shared,
         })
+    }
+
+    /// Has KVM keep writes to quiet ports, or no longer.
+    fn keep(&mut self) {
+        for ports in self.kept.drain(..) {
+            let _ = self.controller.bring_writes(ports);
+        }
+        let Some(base) = self.base.filter(|_| self.quiet) else {
+            return;
+        };
+        for ports in M::QUIET_PORTS {
+            let ports = base.saturating_add(ports.start)..base.saturating_add(ports.end);
+            // A KVM that cannot brings each at once.
+            if self.controller.keep_writes(ports.clone()).is_ok() {
+                self.kept.push(ports);
+            }
+        }
+    }
+}
+
+impl<M: Model> Drop for Nic<M> {
+    fn drop(&mut self) {
+        self.base = None;
+        self.keep();
     }
 }
 
@@ -86,13 +135,68 @@ impl<M: Model> PciDevice for Nic<M> {
             rest = later;
             let value = u32::from_le_bytes(bytes);
             let rung = self.shared.doorbells().ring(access, value);
-            let needs_thread =
-                rung.unwrap_or_else(|| self.shared.lock().write(access, value, Instant::now()));
+            let needs_thread = rung.unwrap_or_else(|| self.write(access, value));
             if needs_thread {
                 self.shared.wake();
             }
         }
     }
+
+    fn bar_read_repeated(&mut self, bar: u8, offset: u64, size: usize, data: &mut [u8]) {
+        let done = single(bar, offset, size)
+            .is_some_and(|access| self.shared.lock().read_string(access, data));
+        if !done {
+            for element in data.chunks_mut(size.max(1)) {
+                self.bar_read(bar, offset, element);
+            }
+        }
+    }
+
+    fn bar_write_repeated(&mut self, bar: u8, offset: u64, size: usize, data: &[u8]) {
+        let done = single(bar, offset, size)
+            .is_some_and(|access| self.shared.lock().write_string(access, data));
+        if !done {
+            for element in data.chunks(size.max(1)) {
+                self.bar_write(bar, offset, element);
+            }
+        }
+    }
+
+    fn bar_moved(&mut self, bar: u8, at: Option<BarAddress>) {
+        let mut bars = self.function.bars().iter();
+        if M::QUIET_PORTS.is_empty()
+            || !bars.any(|other| other.index == bar && other.kind == BarKind::Io)
+        {
+            return;
+        }
+        self.base = match at {
+            Some(BarAddress::Io(base)) => u16::try_from(base).ok(),
+            _ => None,
+        };
+        self.keep();
+    }
+}
+
+impl<M: Model> Nic<M> {
+    /// A register that takes no doorbell; true: the thread has to act on it.
+    fn write(&mut self, access: Access, value: u32) -> bool {
+        let mut model = self.shared.lock();
+        let needs_thread = model.write(access, value, Instant::now());
+        let quiet = model.quiet();
+        drop(model);
+        if quiet != self.quiet {
+            self.quiet = quiet;
+            self.keep();
+        }
+        needs_thread
+    }
+}
+
+/// An access of `size` bytes, if it needs no cutting.
+fn single(bar: u8, offset: u64, size: usize) -> Option<Access> {
+    let mut all = accesses(bar, offset, size);
+    let (access, _) = all.next()?;
+    all.next().is_none().then_some(access)
 }
 
 /// Cuts an access of any length and alignment into aligned ones, as a bridge does; beyond 4 GiB there is nothing.

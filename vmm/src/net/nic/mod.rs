@@ -40,7 +40,7 @@ use crate::{
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     fmt::{self, Debug},
-    io,
+    io, ops,
     sync::{Arc, Mutex},
     time::Instant,
 };
@@ -144,6 +144,9 @@ pub trait Model: Debug + Send + Sized + 'static {
 
     /// What its thread is called.
     const NAME: &'static str;
+    /// Offsets in the I/O BAR where what is written is stored, without anything else that could be noticed before the next access to
+    /// other ports: while the NIC is [`quiet`](Self::quiet) KVM may keep such writes and bring many at once.
+    const QUIET_PORTS: &'static [ops::Range<u16>] = &[];
 
     /// Identity and BARs; the interrupt pin is added by [`Nic`].
     fn function(&self) -> Function;
@@ -157,6 +160,18 @@ pub trait Model: Debug + Send + Sized + 'static {
     fn read(&mut self, at: Access, now: Instant) -> u32;
     /// Writes a register that took no doorbell; true: the thread has to act on it.
     fn write(&mut self, at: Access, value: u32, now: Instant) -> bool;
+    /// Fills `data` from a data port, as if it was read for one element after the other; false: no data port is there.
+    fn read_string(&mut self, _at: Access, _data: &mut [u8]) -> bool {
+        false
+    }
+    /// Takes `data` written to a data port, element by element; false: no data port is there.
+    fn write_string(&mut self, _at: Access, _data: &[u8]) -> bool {
+        false
+    }
+    /// Writes to [`QUIET_PORTS`](Self::QUIET_PORTS) have no consequences now.
+    fn quiet(&self) -> bool {
+        true
+    }
     /// Does what can be done now, within the budget.
     fn burst(&mut self, wire: &mut dyn Wire, now: Instant) -> Burst;
     /// The wire was restarted.

@@ -5,13 +5,14 @@ use super::{
 };
 use crate::{
     net::{
+        ne2k,
         rtl8139::{Device, spec},
         testing::{EchoBackend, Traits},
     },
     virtio::testing::{TestMachine, eventually},
 };
 
-/// An RTL8139C in a machine, and where its BARs are: ports and memory.
+/// A NIC in a machine, and where its BARs are: ports and memory.
 struct Bench {
     machine: TestMachine,
     slot: u8,
@@ -22,7 +23,12 @@ struct Bench {
 }
 
 impl Bench {
+    /// An RTL8139C.
     fn new(cable: bool) -> Self {
+        Self::plug(cable, |parts| Device::new(spec::C, parts, Instant::now()))
+    }
+
+    fn plug<M: Model>(cable: bool, build: impl FnOnce(Parts) -> M) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
         let backend = EchoBackend::start(&path, Traits::default());
@@ -40,11 +46,7 @@ impl Bench {
             ram: &machine.ram,
             controller: &controller,
         };
-        let slot = plug
-            .attach(&machine.pci, |parts| {
-                Device::new(spec::C, parts, Instant::now())
-            })
-            .unwrap();
+        let slot = plug.attach(&machine.pci, build).unwrap();
         let bar = |register| u64::from(machine.config(slot, register) & !0xf);
         Self {
             slot,
@@ -182,4 +184,107 @@ fn a_nic_without_cable_shows_it_and_the_bus_master_bit_stops_one() {
     assert_eq!(read() & spec::TSD_OWN, 0);
     bench.master(true);
     eventually("the frame is sent", || read() & spec::TSD_OWN != 0);
+}
+
+/// An RTL8029AS as ne2k-pci sets it up: ring from 0x4c to 0x80, transmit buffer at 0x4000.
+fn ne2000() -> Bench {
+    let bench = Bench::plug(true, ne2k::Device::new);
+    let own = MAC.0;
+    for (register, bytes) in [
+        (0, &[0x21, 0x4c, 0x80, 0x4c][..]),
+        (0xc, &[0x04, 0, 0x49, 0]),
+        (0, &[0x61, own[0], own[1], own[2]]),
+        (4, &[own[3], own[4], own[5], 0x4d]),
+        (0, &[0x22]),
+        (0xf, &[0x3f]),
+    ] {
+        bench.port_write(register, bytes);
+    }
+    bench
+}
+
+impl Bench {
+    fn port_read(&self, register: u32) -> u8 {
+        let mut byte = [0];
+        let port = self.ports + u64::from(register);
+        assert!(self.machine.pio.read(port, &mut byte));
+        byte[0]
+    }
+
+    /// RSAR, RBCR and the command.
+    fn remote(&self, at: u16, len: usize, command: u8) {
+        let len = u16::try_from(len).unwrap();
+        self.port_write(8, &at.to_le_bytes());
+        self.port_write(0xa, &len.to_le_bytes());
+        self.port_write(0, &[command]);
+    }
+
+    fn strings_in(&self, at: u16, len: usize) -> Vec<u8> {
+        self.remote(at, len, 0x0a);
+        let mut bytes = vec![0; len.next_multiple_of(4)];
+        let port = self.ports + 0x10;
+        // As KVM brings it: by the kibibyte.
+        for part in bytes.chunks_mut(1024) {
+            assert!(self.machine.pio.read_repeated(port, 4, part));
+        }
+        bytes.truncate(len);
+        bytes
+    }
+}
+
+#[test]
+fn an_ne2000_moves_frames_by_string_instructions() {
+    let bench = ne2000();
+    let mut at = 0x4d;
+    for round in 0..200usize {
+        let bytes = frame(60 + 4 * round);
+        bench.remote(0x4000, bytes.len(), 0x12);
+        let port = bench.ports + 0x10;
+        for part in bytes.chunks(680) {
+            assert!(bench.machine.pio.write_repeated(port, 4, part));
+        }
+        let len = u16::try_from(bytes.len()).unwrap().to_le_bytes();
+        bench.port_write(4, &[0x40, len[0], len[1], 0xff]);
+        bench.port_write(0, &[0x26]);
+        eventually("a frame came back", || {
+            bench.port_write(0, &[0x62]);
+            let current = bench.port_read(7);
+            bench.port_write(0, &[0x22]);
+            current != at
+        });
+        eventually("the line is up", || bench.machine.intx_level(bench.slot));
+        let start = u16::from(at) << 8;
+        let header = bench.strings_in(start, 4);
+        let len = usize::from(u16::from_le_bytes([header[2], header[3]]));
+        let received = bench.strings_in(start + 4, len - 4);
+        assert_eq!(received, bytes, "round {round}");
+        let read = at;
+        at = header[1];
+        bench.port_write(3, &[if at == 0x4c { read } else { at - 1 }]);
+    }
+}
+
+#[test]
+fn writes_to_quiet_ports_are_kept_while_nobody_could_notice() {
+    let bench = ne2000();
+    let kept = || bench.machine.controller.kept.lock().unwrap().clone();
+    let ranges = |base: u64| {
+        let base = u16::try_from(base).unwrap();
+        [0x04..0x07, 0x08..0x0c, 0x10..0x18]
+            .map(|ports: ops::Range<u16>| base + ports.start..base + ports.end)
+    };
+    assert_eq!(kept(), ranges(bench.ports));
+    // Remote DMA interrupts: who waits for that must not wait for another access.
+    bench.port_write(0xf, &[0x7f]);
+    assert_eq!(kept(), []);
+    bench.port_write(0xf, &[0x3f]);
+    assert_eq!(kept(), ranges(bench.ports));
+    let elsewhere = bench.ports + 0x100;
+    let value = u32::try_from(elsewhere).unwrap();
+    bench.machine.set_config(bench.slot, 0x10, value);
+    assert_eq!(kept(), ranges(elsewhere));
+    // I/O decoding off.
+    let command = bench.machine.config(bench.slot, 4) & !1;
+    bench.machine.set_config(bench.slot, 4, command);
+    assert_eq!(kept(), []);
 }

@@ -1,0 +1,146 @@
+//! String instructions of a guest on the KVM of this machine.
+
+use std::{
+    io::{self, Write as _},
+    path::Path,
+    sync::{Arc, Mutex},
+};
+
+use vm_memory::{Bytes, GuestAddress};
+
+use crate::{
+    bus::{Bus, BusDevice},
+    interrupt::InterruptController,
+    kvm::{Exit, KvmInterrupts, Vm},
+    memory::GuestRam,
+};
+
+const CODE: u64 = 0x1000;
+const OUT: u64 = 0x2000;
+const IN: u64 = 0x3000;
+/// Four ports of data, and one that ends the run.
+const DATA: u16 = 0x1010;
+const END: u16 = 0x1020;
+/// Double words: more than KVM's ring holds twice.
+const COUNT: u16 = 400;
+
+/// What came, and in how many pieces.
+#[derive(Default)]
+struct Log {
+    written: Vec<u8>,
+    pieces: usize,
+    reads: u32,
+    /// Bytes that had come when the run ended.
+    ended: Option<usize>,
+}
+
+struct Port(Arc<Mutex<Log>>);
+
+impl BusDevice for Port {
+    fn read(&mut self, _offset: u64, data: &mut [u8]) {
+        let mut log = self.0.lock().unwrap();
+        data.copy_from_slice(&log.reads.to_le_bytes());
+        log.reads += 1;
+    }
+    fn write(&mut self, offset: u64, data: &[u8]) {
+        let mut log = self.0.lock().unwrap();
+        if offset == u64::from(END - DATA) {
+            log.ended = Some(log.written.len());
+        } else {
+            log.written.extend(data);
+            log.pieces += 1;
+        }
+    }
+    fn write_repeated(&mut self, offset: u64, size: usize, data: &[u8]) {
+        if offset != 0 {
+            return self.write(offset, data);
+        }
+        assert!(size == 4 && data.len().is_multiple_of(4));
+        let mut log = self.0.lock().unwrap();
+        log.written.extend(data);
+        log.pieces += 1;
+    }
+}
+
+/// `rep outsd`, `rep insd`, and a byte to END.
+fn code() -> Vec<u8> {
+    let word = |opcode: u8, value: u16| {
+        let [low, high] = value.to_le_bytes();
+        [opcode, low, high]
+    };
+    let mut code = vec![0xFC]; // cld
+    code.extend(word(0xBA, DATA)); // mov dx, DATA
+    code.extend(word(0xBE, 0x2000)); // mov si, OUT
+    code.extend(word(0xB9, COUNT)); // mov cx, COUNT
+    code.extend([0xF3, 0x66, 0x6F]); // rep outsd
+    code.extend(word(0xBF, 0x3000)); // mov di, IN
+    code.extend(word(0xB9, COUNT)); // mov cx, COUNT
+    code.extend([0xF3, 0x66, 0x6D]); // rep insd
+    code.extend(word(0xBA, END)); // mov dx, END
+    code.extend([0xEE, 0xEB, 0xFD]); // out dx, al; jmp out
+    code
+}
+
+/// Runs the guest; what its port saw.
+fn run(keep: bool) -> Option<Log> {
+    if !Path::new("/dev/kvm").exists() {
+        let _ = writeln!(io::stderr(), "NOT RUN: this machine has no /dev/kvm");
+        return None;
+    }
+    let ram = GuestRam::new(32 << 20, false).unwrap();
+    let memory = &ram.mmap;
+    memory.write_slice(&code(), GuestAddress(CODE)).unwrap();
+    let out: Vec<u8> = (0..u32::from(COUNT)).flat_map(u32::to_le_bytes).collect();
+    memory.write_slice(&out, GuestAddress(OUT)).unwrap();
+    let vm = Vm::new(ram.clone()).unwrap();
+    let interrupts = KvmInterrupts::new(vm.fd(), vm.kept()).unwrap();
+    let log = Arc::new(Mutex::new(Log::default()));
+    let pio = Bus::default();
+    let port = Arc::new(Mutex::new(Port(Arc::clone(&log))));
+    pio.insert(DATA.into(), 0x20, port).unwrap();
+    let mut vcpu = vm.vcpu(0, 1).unwrap();
+    let mut sregs = vcpu.fd.get_sregs().unwrap();
+    sregs.cs.base = 0;
+    sregs.cs.selector = 0;
+    vcpu.fd.set_sregs(&sregs).unwrap();
+    let mut regs = vcpu.fd.get_regs().unwrap();
+    (regs.rip, regs.rflags) = (CODE, 2);
+    vcpu.fd.set_regs(&regs).unwrap();
+    if keep && let Err(error) = interrupts.keep_writes(DATA..DATA + 4) {
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+        let _ = writeln!(
+            io::stderr(),
+            "NOT RUN: this KVM cannot keep writes to ports"
+        );
+        return None;
+    }
+    let mut exits = 0;
+    while log.lock().unwrap().ended.is_none() {
+        assert_eq!(vcpu.run(&pio, &Bus::default()), Exit::Again);
+        exits += 1;
+        assert!(exits < 2000, "it does not end");
+    }
+    if keep {
+        interrupts.bring_writes(DATA..DATA + 4).unwrap();
+    }
+    let mut read = vec![0; out.len()];
+    memory.read_slice(&mut read, GuestAddress(IN)).unwrap();
+    let log = std::mem::take(&mut *log.lock().unwrap());
+    assert_eq!(log.written, out, "each once and in order");
+    assert_eq!(log.ended, Some(out.len()), "before what comes after them");
+    assert_eq!(read, out);
+    assert_eq!(log.reads, u32::from(COUNT));
+    Some(log)
+}
+
+#[test]
+fn string_instructions_lose_nothing() {
+    run(false);
+}
+
+#[test]
+fn kept_writes_cost_few_exits() {
+    if let Some(log) = run(true) {
+        assert!(log.pieces < 10, "{} pieces", log.pieces);
+    }
+}
