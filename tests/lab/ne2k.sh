@@ -5,7 +5,7 @@
 #
 # The full sizes of a long run: --set file_mib=100 --set cycles=50 --set iperf_s=10
 . "$LAB/lib.sh"
-file_mib=${file_mib:-2} iperf_s=${iperf_s:-2} cycles=${cycles:-3}
+file_mib=${file_mib:-1} iperf_s=${iperf_s:-1} cycles=${cycles:-3}
 
 cat >/run/netbackend.toml <<TOML
 [networks.lan]

@@ -96,8 +96,6 @@ pub struct RingWire {
     /// The back-end broke the rules: nothing moves until the NIC is reset.
     broken: bool,
     chain: Vec<DriverBuffer>,
-    /// Header and head of the frame that is being sent.
-    slot: Vec<u8>,
 }
 
 impl RingWire {
@@ -136,7 +134,6 @@ impl RingWire {
             returned: 0,
             broken: false,
             chain: Vec::with_capacity(MAX_BUFFERS + 1),
-            slot: Vec::with_capacity(NET_HEADER_LEN + MAX_HEAD),
         };
         wire.start()?;
         Ok(wire)
@@ -257,11 +254,11 @@ impl Wire for RingWire {
             return false;
         };
         let addr = self.arena.tx_slot(slot);
-        self.slot.clear();
-        self.slot.extend_from_slice(&frame.header.encode());
-        self.slot.extend_from_slice(frame.head);
-        let len = self.slot.len();
-        let written = self.memory.map.write(addr, &self.slot);
+        let header = frame.header.encode();
+        let len = header.len() + frame.head.len();
+        let memory = &self.memory.map;
+        let written =
+            memory.write(addr, &header) && memory.write(addr + header.len() as u64, frame.head);
         self.chain.clear();
         self.chain.push(DriverBuffer {
             addr,
