@@ -1,8 +1,7 @@
 //! The buffers of one descriptor chain on their way into a burst: what both ring formats ask of them.
 
 use crate::{
-    Burst, Head, MemoryMap, QueueFault,
-    burst::{ChainMeta, Segment},
+    Burst, Head, MemoryMap, QueueFault, burst::ChainMeta, memory::Window, segments::Segment,
 };
 
 /// Descriptors in an indirect table at most, for queues smaller than this: QEMU's and Linux' own limit.
@@ -13,26 +12,26 @@ const INDIRECT_MAX: u16 = 1024;
 #[inline]
 pub(crate) fn append_single(
     mem: &MemoryMap,
+    window: &mut Window,
     burst: &mut Burst,
     head: Head,
     (addr, len, writable): (u64, u32, bool),
 ) -> bool {
-    let Some((host, covered)) = mem.span(addr, u64::from(len)) else {
+    let Some(host) = window.find(mem, addr, len) else {
         return false;
     };
-    if covered != u64::from(len) || len == 0 {
-        return false;
-    }
+    let only = Segment { host, len };
+    only.prefetch(writable);
     let (readable_len, writable_len) = if writable { (0, len) } else { (len, 0) };
     burst.chains.push(ChainMeta {
         head,
+        only,
         first: u32::try_from(burst.segments.len()).unwrap_or(u32::MAX),
         readable: u32::from(!writable),
         writable: u32::from(writable),
         readable_len,
         writable_len,
     });
-    burst.segments.push(Segment { host, len });
     true
 }
 
@@ -49,6 +48,7 @@ pub(crate) fn append_chain(
         segments: &mut burst.segments,
         meta: ChainMeta {
             head: Head::default(),
+            only: Segment::NONE,
             first: u32::try_from(first).unwrap_or(u32::MAX),
             readable: 0,
             writable: 0,
@@ -59,10 +59,14 @@ pub(crate) fn append_chain(
     };
     match walk(&mut builder) {
         Ok(head) => {
-            let meta = ChainMeta {
+            let mut meta = ChainMeta {
                 head,
                 ..builder.meta
             };
+            prefetch(burst.segments.get(first..).unwrap_or_default(), &meta);
+            if meta.readable + meta.writable == 1 {
+                meta.only = burst.segments.pop().unwrap_or(Segment::NONE);
+            }
             burst.chains.push(meta);
             Ok(head)
         }
@@ -70,6 +74,13 @@ pub(crate) fn append_chain(
             burst.segments.truncate(first);
             Err(fault)
         }
+    }
+}
+
+/// Begins to load what a frame starts with: often a header of its own, and what follows it.
+fn prefetch(segments: &[Segment], meta: &ChainMeta) {
+    for segment in segments.iter().take(2) {
+        segment.prefetch(meta.readable == 0);
     }
 }
 

@@ -61,15 +61,21 @@ impl DeviceQueue {
         either!(&mut self.0, ring => ring.complete(head, written));
     }
 
+    /// Stages the completion of the oldest chains of `burst`, as many as `written` has entries: the bytes written into each. They must be
+    /// the oldest that were popped and not completed.
+    #[inline]
+    pub fn complete_written(&mut self, burst: &Burst, written: &[u32]) {
+        let chains = burst.heads().zip(written.iter().copied());
+        either!(&mut self.0, ring => ring.complete_all(chains));
+    }
+
     /// Stages the completion of all chains of `burst`, into which nothing was written.
+    #[inline]
     pub fn complete_all(&mut self, burst: &Burst) {
+        let heads = burst.heads();
         match &mut self.0 {
-            Format::Split(ring) => {
-                for chain in &burst.chains {
-                    ring.complete(chain.head, 0);
-                }
-            }
-            Format::Packed(ring) => ring.complete_unwritten(&burst.chains),
+            Format::Split(ring) => ring.complete_all(heads.map(|head| (head, 0))),
+            Format::Packed(ring) => ring.complete_unwritten(heads),
         }
     }
 

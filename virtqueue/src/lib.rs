@@ -53,12 +53,13 @@ mod local;
 mod memory;
 mod net;
 mod packed;
+mod segments;
 mod split;
 #[cfg(test)]
 mod testing;
 mod truncation;
 
-pub use burst::{Burst, Chain, Head, Segments};
+pub use burst::{Burst, Chain, Head};
 pub use config::{QueueConfig, RingFeatures, RingPosition};
 pub use device::DeviceQueue;
 pub use dirty_log::{DirtyLog, LOG_PAGE, LogError};
@@ -67,4 +68,5 @@ pub use fault::QueueFault;
 pub use local::{LocalError, LocalReceiver, LocalRing, LocalSender};
 pub use memory::{MAX_REGIONS, MapError, MemoryMap, RegionSpec, SealPolicy};
 pub use net::{GsoType, NET_HEADER_LEN, NetHeader};
+pub use segments::Segments;
 pub use truncation::{survive_truncation, truncations};

@@ -342,6 +342,16 @@ impl MemoryMap {
         (covered == len).then_some(host)
     }
 
+    #[cold]
+    fn window(&self, guest_addr: u64) -> Option<Window> {
+        let region = self.region_of(guest_addr)?;
+        Some(Window {
+            guest_addr: region.guest_addr,
+            size: region.size,
+            host: region.host,
+        })
+    }
+
     #[inline]
     fn region_of(&self, guest_addr: u64) -> Option<&Region> {
         // Few regions, and the one that holds nearly all RAM is usually the last one below or the first above 4 GiB: a scan
@@ -368,6 +378,46 @@ impl MemoryMap {
             }
         }
         true
+    }
+}
+
+/// The region that was found last. The buffers of a ring mostly lie in one: it is looked at first. Good for as long as the map is that it
+/// was filled from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Window {
+    guest_addr: u64,
+    size: u64,
+    host: NonNull<u8>,
+}
+
+impl Window {
+    /// Of no region yet.
+    pub(crate) const NONE: Self = Self {
+        guest_addr: 0,
+        size: 0,
+        host: NonNull::dangling(),
+    };
+
+    /// The host address of `len` bytes, not none, that lie within one region of `mem`.
+    #[inline]
+    pub(crate) fn find(
+        &mut self,
+        mem: &MemoryMap,
+        guest_addr: u64,
+        len: u32,
+    ) -> Option<NonNull<u8>> {
+        let mut offset = guest_addr.wrapping_sub(self.guest_addr);
+        if offset >= self.size {
+            *self = mem.window(guest_addr)?;
+            offset = guest_addr - self.guest_addr;
+        }
+        if len == 0 || u64::from(len) > self.size - offset {
+            return None;
+        }
+        // Below the size of a mapping.
+        let offset = usize::try_from(offset).ok()?;
+        // SAFETY: `offset` is inside the region.
+        Some(unsafe { self.host.add(offset) })
     }
 }
 

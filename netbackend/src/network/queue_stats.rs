@@ -60,18 +60,20 @@ impl QueueDrop {
 /// Bins of frame lengths: shorter than 64, 64, 65-127, ... 1519 and more.
 const BINS: usize = 8;
 
-/// The bin of a frame of `len` bytes (without FCS), as `vhost_queue_stats_update` sorts it.
+/// The bin of a frame of `len` bytes (without FCS), as `vhost_queue_stats_update` sorts it. By the number of its bits, without a
+/// branch that lengths in no order would be mispredicted at.
+#[inline]
 fn bin(len: u32) -> usize {
-    match len {
-        0..64 => 0,
-        64 => 1,
-        65..128 => 2,
-        128..256 => 3,
-        256..512 => 4,
-        512..1024 => 5,
-        1024..1519 => 6,
-        _ => 7,
-    }
+    let bits = u32::BITS - len.leading_zeros();
+    let bin = match bits {
+        0..=6 => 0,
+        7 => 2,
+        8 => 3,
+        9 => 4,
+        10 => 5,
+        _ => 6,
+    };
+    bin - usize::from(len == 64) + usize::from(len >= 1519)
 }
 
 /// What a burst adds; kept in registers and on the stack while the burst is under way.
@@ -88,6 +90,7 @@ pub(super) struct Tally {
 
 impl Tally {
     /// A frame of `len` bytes that begins with `head` went through.
+    #[inline]
     pub(super) fn pass(&mut self, len: u32, head: &[u8]) {
         self.frames += 1;
         self.bytes += u64::from(len);

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     Burst, Head, MemoryMap, QueueFault, RingFeatures,
     chain::{ChainBuilder, append_chain, append_single, indirect_entries},
+    memory::Window,
 };
 
 /// Appends the chain whose first descriptor, at `at`, was read as `first`; it may take `room` descriptors at most. On a fault the
@@ -17,19 +18,20 @@ pub(super) fn read_chain(
     ring: &Ring,
     features: RingFeatures,
     (at, first): (Cursor, Word),
-    room: u16,
+    (room, window): (u16, &mut Window),
     burst: &mut Burst,
 ) -> Result<u16, QueueFault> {
     let addr = ring.load_addr(at.index);
     if !first.has(DESC_F_NEXT | DESC_F_INDIRECT) {
         let buffer = (addr, first.len, first.has(DESC_F_WRITE));
-        if append_single(mem, burst, Head::new(first.id, 1), buffer) {
+        if append_single(mem, window, burst, Head::new(first.id, 1), buffer) {
             return Ok(1);
         }
     }
     read_any_chain(mem, ring, features, (at, addr, first), room, burst)
 }
 
+#[cold]
 fn read_any_chain(
     mem: &MemoryMap,
     ring: &Ring,

@@ -25,7 +25,7 @@ use super::{
     layout::{DESC_F_WRITE, Event, Ring, Word},
 };
 use crate::{
-    Burst, Head, MemoryMap, QueueConfig, QueueFault, RingFeatures, RingPosition, burst::ChainMeta,
+    Burst, Head, MemoryMap, QueueConfig, QueueFault, RingFeatures, RingPosition, memory::Window,
 };
 
 /// Completions that are kept before they are written at the latest: those of a whole burst.
@@ -77,9 +77,10 @@ impl Device {
         if !word.is_available(self.next_avail.wrap) || max == 0 || !burst.hold(&self.mem) {
             return Ok(0);
         }
+        let mut window = Window::NONE;
         let mut popped = 0;
         while popped < max && word.is_available(self.next_avail.wrap) && !burst.is_full() {
-            match self.take(word, burst) {
+            match self.take(word, &mut window, burst) {
                 Ok(slots) => {
                     self.next_avail = self.next_avail.after(slots, self.ring.size);
                     self.in_flight += slots;
@@ -97,14 +98,21 @@ impl Device {
 
     /// Reads the available chain that begins with `word`; returns how many descriptors it takes.
     #[inline]
-    fn take(&self, word: Word, burst: &mut Burst) -> Result<u16, QueueFault> {
+    fn take(&self, word: Word, window: &mut Window, burst: &mut Burst) -> Result<u16, QueueFault> {
         // Descriptors that were popped, and those whose completion is not yet written, are not the driver's.
         let room = self.ring.size - self.in_flight - self.staged_slots;
         if room == 0 {
             return Err(QueueFault::Overrun);
         }
         let first = (self.next_avail, word);
-        read_chain(&self.mem, &self.ring, self.features, first, room, burst)
+        read_chain(
+            &self.mem,
+            &self.ring,
+            self.features,
+            first,
+            (room, window),
+            burst,
+        )
     }
 
     /// Gives back popped and not completed chains of `slots` descriptors in all.
@@ -130,17 +138,23 @@ impl Device {
         self.staged.push((head, written));
     }
 
-    /// Stages the completion of chains into which nothing was written.
-    pub(crate) fn complete_unwritten(&mut self, chains: &[ChainMeta]) {
-        if self.features.in_order
-            && let Some(last) = chains.last()
-        {
-            let slots = chains.iter().map(|chain| chain.head.slots()).sum();
-            self.complete(Head::new(last.head.id(), slots), 0);
-            return;
+    /// Stages the completion of chains, in the order in which they were popped.
+    #[inline]
+    pub(crate) fn complete_all(&mut self, chains: impl Iterator<Item = (Head, u32)>) {
+        for (head, written) in chains {
+            self.complete(head, written);
         }
-        for chain in chains {
-            self.complete(chain.head, 0);
+    }
+
+    /// Stages the completion of chains into which nothing was written.
+    #[inline]
+    pub(crate) fn complete_unwritten(&mut self, heads: impl Iterator<Item = Head>) {
+        if !self.features.in_order {
+            return self.complete_all(heads.map(|head| (head, 0)));
+        }
+        let all = heads.reduce(|all, head| Head::new(head.id(), all.slots() + head.slots()));
+        if let Some(all) = all {
+            self.complete(all, 0);
         }
     }
 

@@ -6,6 +6,7 @@ use super::layout::{
 use crate::{
     Burst, Head, MemoryMap, QueueFault, RingFeatures,
     chain::{ChainBuilder, append_chain, append_single, indirect_entries},
+    memory::Window,
 };
 
 /// Appends the chain that starts at `head`. On a fault the burst is as before.
@@ -14,7 +15,7 @@ pub(super) fn read_chain(
     mem: &MemoryMap,
     ring: &Ring,
     features: RingFeatures,
-    head: u16,
+    (head, window): (u16, &mut Window),
     burst: &mut Burst,
 ) -> Result<(), QueueFault> {
     if let Some(descriptor) = ring.table().load(head)
@@ -22,7 +23,7 @@ pub(super) fn read_chain(
     {
         let writable = descriptor.has(DESC_F_WRITE);
         let buffer = (descriptor.addr, descriptor.len, writable);
-        if append_single(mem, burst, Head::new(head, 1), buffer) {
+        if append_single(mem, window, burst, Head::new(head, 1), buffer) {
             return Ok(());
         }
     }
@@ -30,6 +31,7 @@ pub(super) fn read_chain(
 }
 
 /// Any chain, one descriptor after the other, each read once; those that [`read_chain`] gave up on are read anew.
+#[cold]
 fn read_any_chain(
     mem: &MemoryMap,
     ring: &Ring,

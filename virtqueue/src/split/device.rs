@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     Burst, Head, MemoryMap, QueueConfig, QueueFault, RingFeatures, RingPosition, area::need_event,
+    memory::Window,
 };
 
 /// The device's end of a split virtqueue.
@@ -69,42 +70,49 @@ impl Device {
         if !burst.hold(&self.mem) {
             return Ok(0);
         }
-        self.prefetch(max);
+        let mut heads = [0; Burst::MAX];
+        let mut window = Window::NONE;
         let mut popped = 0;
-        while popped < max && self.next_avail != self.avail_seen && !burst.is_full() {
-            let head = u16::from_le(
-                self.ring
-                    .avail_slot(self.next_avail)
-                    .load(Ordering::Relaxed),
-            );
-            if let Err(fault) = read_chain(&self.mem, &self.ring, self.features, head, burst) {
-                self.fault = Some(fault);
-                return if popped == 0 { Err(fault) } else { Ok(popped) };
+        for &head in self.load_heads(max.min(burst.room()), &mut heads) {
+            if burst.is_full() {
+                break;
             }
-            self.next_avail = self.next_avail.wrapping_add(1);
-            self.in_flight += 1;
+            let at = (head, &mut window);
+            if let Err(fault) = read_chain(&self.mem, &self.ring, self.features, at, burst) {
+                self.fault = Some(fault);
+                break;
+            }
             popped += 1;
         }
-        Ok(popped)
+        self.next_avail = self.next_avail.wrapping_add(popped);
+        self.in_flight += popped;
+        match self.fault {
+            Some(fault) if popped == 0 => Err(fault),
+            _ => Ok(popped.into()),
+        }
     }
 
-    /// Begins to load the descriptors that a burst starts with. They were written by another CPU, one after the other they
-    /// would be waited for.
+    /// Loads which chains come next, up to `max`, and begins to load the descriptors that they start with. They were written by another
+    /// CPU, one after the other they would be waited for.
     #[inline]
-    fn prefetch(&self, max: usize) {
-        let there = usize::from(self.avail_seen.wrapping_sub(self.next_avail));
+    fn load_heads<'a>(&self, max: usize, heads: &'a mut [u16; Burst::MAX]) -> &'a [u16] {
+        let there = self.avail_seen.wrapping_sub(self.next_avail);
+        let count = max.min(there.into());
         let table = self.ring.table();
-        for ahead in (0..self.ring.size).take(max.min(there).min(Burst::MAX)) {
+        let heads = heads.get_mut(..count).unwrap_or_default();
+        for (ahead, head) in (0u16..).zip(&mut *heads) {
             let slot = self.ring.avail_slot(self.next_avail.wrapping_add(ahead));
-            table.prefetch(u16::from_le(slot.load(Ordering::Relaxed)));
+            *head = u16::from_le(slot.load(Ordering::Relaxed));
+            table.prefetch(*head);
         }
         // And the places of their completions, which the driver has read last.
         let next = self
             .used
             .wrapping_add(self.staged)
             .wrapping_add(self.in_flight);
-        let count = u16::try_from(max.min(there)).unwrap_or(self.ring.size);
-        self.ring.prefetch_used(next, count.min(self.ring.size));
+        let count = u16::try_from(count).unwrap_or(self.ring.size);
+        self.ring.prefetch_used(next, count);
+        heads
     }
 
     /// Loads the avail index; true: there is something to fetch.
@@ -147,6 +155,20 @@ impl Device {
         );
         self.in_flight -= 1;
         self.staged += 1;
+    }
+
+    /// Stages the completion of chains, in the order in which they were popped.
+    #[inline]
+    pub(crate) fn complete_all(&mut self, chains: impl Iterator<Item = (Head, u32)>) {
+        let first = self.used.wrapping_add(self.staged);
+        let mut count = 0u16;
+        for (head, written) in chains.take(self.in_flight.into()) {
+            let id = u32::from(head.id());
+            self.ring.store_used(first.wrapping_add(count), id, written);
+            count += 1;
+        }
+        self.in_flight -= count;
+        self.staged += count;
     }
 
     /// Publishes staged completions with one release store; true: the driver wants a notification.

@@ -14,6 +14,7 @@ use crate::{
 };
 
 impl DriverBuffer {
+    #[inline]
     fn descriptor(self, next: Option<u16>) -> Descriptor {
         let mut flags = if self.writable { DESC_F_WRITE } else { 0 };
         if next.is_some() {
@@ -52,6 +53,8 @@ pub(crate) struct Driver {
     published: u16,
     /// Next used entry to read.
     next_used: u16,
+    /// Used index as last seen: its cache line, which the device writes, is asked for once per burst.
+    used_seen: u16,
     fault: Option<QueueFault>,
     mem: Arc<MemoryMap>,
 }
@@ -90,13 +93,28 @@ impl Driver {
             avail: start,
             published: start,
             next_used: config.position.next_used,
+            used_seen: config.position.next_used,
             fault: None,
             mem,
         })
     }
 
     /// Adds a chain; false: not enough free descriptors, or no buffer (nothing was added).
+    #[inline]
     pub(crate) fn add(&mut self, buffers: &[DriverBuffer], token: u64) -> bool {
+        let [buffer] = buffers else {
+            return self.add_chain(buffers, token);
+        };
+        if self.free == 0 {
+            return false;
+        }
+        let head = self.free_head;
+        self.ring.store_descriptor(head, buffer.descriptor(None));
+        self.give(head, self.next_of(head), 1, token);
+        true
+    }
+
+    fn add_chain(&mut self, buffers: &[DriverBuffer], token: u64) -> bool {
         let Ok(count) = u16::try_from(buffers.len()) else {
             return false;
         };
@@ -150,12 +168,14 @@ impl Driver {
         true
     }
 
+    #[inline]
     fn next_of(&self, index: u16) -> u16 {
         self.slots
             .get(usize::from(index))
             .map_or(0, |slot| slot.next)
     }
 
+    #[inline]
     fn give(&mut self, head: u16, free_head: u16, count: u16, token: u64) {
         if let Some(slot) = self.slots.get_mut(usize::from(head)) {
             slot.token = token;
@@ -191,18 +211,13 @@ impl Driver {
     }
 
     /// Next completed chain. A device that lies (bad id, index jump) latches a fault.
+    #[inline]
     pub(crate) fn poll_used(&mut self) -> Result<Option<Used>, QueueFault> {
         if let Some(fault) = self.fault {
             return Err(fault);
         }
-        // Acquire: used elements and buffer contents are read after the index.
-        let index = u16::from_le(self.ring.used_idx().load(Ordering::Acquire));
-        let waiting = index.wrapping_sub(self.next_used);
-        if waiting == 0 {
+        if self.next_used == self.used_seen && !self.refresh()? {
             return Ok(None);
-        }
-        if waiting > self.ring.size - self.free {
-            return Err(self.latch(u32::from(index)));
         }
         let (id, written) = self.ring.load_used(self.next_used);
         let Some(used) = self.take_back(id, written) else {
@@ -212,12 +227,26 @@ impl Driver {
         Ok(Some(used))
     }
 
+    /// Loads the used index; true: there is something to read.
+    #[inline]
+    fn refresh(&mut self) -> Result<bool, QueueFault> {
+        // Acquire: used elements and buffer contents are read after the index.
+        let index = u16::from_le(self.ring.used_idx().load(Ordering::Acquire));
+        let waiting = index.wrapping_sub(self.next_used);
+        if waiting > self.ring.size - self.free {
+            return Err(self.latch(u32::from(index)));
+        }
+        self.used_seen = index;
+        Ok(waiting != 0)
+    }
+
     fn latch(&mut self, what: u32) -> QueueFault {
         let fault = QueueFault::Used(what);
         self.fault = Some(fault);
         fault
     }
 
+    #[inline]
     fn take_back(&mut self, id: u32, written: u32) -> Option<Used> {
         let head = u16::try_from(id).ok()?;
         let slot = self.slots.get_mut(usize::from(head))?;

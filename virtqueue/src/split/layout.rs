@@ -6,7 +6,7 @@
 
 use std::{
     ptr::NonNull,
-    sync::atomic::{AtomicU16, AtomicU32, Ordering},
+    sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering},
 };
 
 use crate::{
@@ -58,12 +58,21 @@ impl Descriptor {
         }
     }
 
+    /// Its two halves as memory has them.
+    #[inline]
+    fn words(self) -> (u64, u64) {
+        let [l0, l1, l2, l3] = self.len.to_le_bytes();
+        let [f0, f1] = self.flags.to_le_bytes();
+        let [n0, n1] = self.next.to_le_bytes();
+        let high = u64::from_ne_bytes([l0, l1, l2, l3, f0, f1, n0, n1]);
+        (self.addr.to_le(), high)
+    }
+
     pub(in crate::split) fn encode(self) -> [u8; DESC_SIZE] {
+        let (low, high) = self.words();
         let mut bytes = [0; DESC_SIZE];
-        bytes[0..8].copy_from_slice(&self.addr.to_le_bytes());
-        bytes[8..12].copy_from_slice(&self.len.to_le_bytes());
-        bytes[12..14].copy_from_slice(&self.flags.to_le_bytes());
-        bytes[14..16].copy_from_slice(&self.next.to_le_bytes());
+        bytes[..8].copy_from_slice(&low.to_ne_bytes());
+        bytes[8..].copy_from_slice(&high.to_ne_bytes());
         bytes
     }
 }
@@ -120,6 +129,16 @@ impl Ring {
     fn u32_at(&self, base: NonNull<u8>, offset: usize) -> &AtomicU32 {
         // SAFETY: as above, with offsets that are multiples of 4 in the 4-byte aligned used area.
         unsafe { AtomicU32::from_ptr(base.as_ptr().add(offset).cast()) }
+    }
+
+    #[inline]
+    #[expect(
+        clippy::unused_self,
+        reason = "the borrow bounds the lifetime of the atomic"
+    )]
+    fn u64_at(&self, base: NonNull<u8>, offset: usize) -> &AtomicU64 {
+        // SAFETY: as above, with offsets that are multiples of 8 in the 16-byte aligned descriptor table.
+        unsafe { AtomicU64::from_ptr(base.as_ptr().add(offset).cast()) }
     }
 
     /// `avail.flags`
@@ -202,12 +221,13 @@ impl Ring {
     }
 
     /// Writes descriptor `index` (masked) of the table.
+    #[inline]
     pub(in crate::split) fn store_descriptor(&self, index: u16, descriptor: Descriptor) {
+        let (low, high) = descriptor.words();
         let offset = DESC_SIZE * self.slot(index);
-        // SAFETY: the offset is masked to the table that `new` checked.
-        let place = unsafe { self.desc.add(offset) };
-        // SAFETY: 16 bytes at a masked index lie within the table.
-        unsafe { crate::copy::copy_to_guest(&descriptor.encode(), place) };
+        self.u64_at(self.desc, offset).store(low, Ordering::Relaxed);
+        self.u64_at(self.desc, offset + 8)
+            .store(high, Ordering::Relaxed);
     }
 }
 

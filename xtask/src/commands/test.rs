@@ -49,9 +49,10 @@ pub fn run(ui: Ui, args: &Args) -> Result<ExitCode> {
     let mut passed = exec::run_visible(&mut test)?;
     // Whoever asks for certain tests wants those.
     if args.cargo.is_empty() {
-        ui.heading("cargo test -p netbackend: the data plane with two workers");
+        ui.heading("cargo test --workspace --lib network::tests: the data plane with two workers");
         let mut test = cargo();
-        test.args(["test", "-p", "netbackend", "--lib", "network::tests"]);
+        // Of the whole workspace: of one package alone, dependencies would have other features and be built again.
+        test.args(["test", "--workspace", "--lib", "network::tests"]);
         test.env("NETBACKEND_TEST_WORKERS", "2");
         passed &= exec::run_visible(&mut test)?;
     }

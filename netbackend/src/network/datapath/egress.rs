@@ -1,22 +1,25 @@
 //! From private memory and source buffers to one egress queue: all frames of a burst for it.
 use super::{
     super::{
+        command::PortOffloads,
         counters::PortShared,
         queue_stats::{QueueDrop, Tally},
     },
     BURST,
-    frame::{Frames, MAX_FRAME, Outgoing},
+    frame::{Frame, Frames, MAX_FRAME, Outgoing},
+    limits::Admitted,
     ports::{Carrier, Ports},
+    receiver::Receiver,
     retag::Retagged,
     tap_io::TapIo,
     tap_port::{TapPort, TapQueue},
-    vhost_port::{Receiver, VhostPort},
+    vhost_port::VhostPort,
 };
 use crate::offload::{self, Segments, Validated};
 use arrayvec::ArrayVec;
 use std::time::Duration;
 use switch::PortId;
-use virtqueue::Burst;
+use virtqueue::{Burst, NET_HEADER_LEN};
 
 /// One frame for one egress queue. Ordered by queue, then by place in the burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -107,10 +110,7 @@ pub(super) fn deliver(
     let Some(port) = ports.get_mut(first.port) else {
         return;
     };
-    let frame = |delivery: &Delivery| frames.list.get(usize::from(delivery.frame));
-    let lengths = group
-        .iter()
-        .map(|it| frame(it).map_or(0, |frame| frame.len));
+    let lengths = group.iter().map(|it| frames.len_of(it.frame));
     let admitted = port.limits.admit_to_guest(now, lengths);
     let refused = admitted.refused(group.len());
     if refused > 0
@@ -118,22 +118,16 @@ pub(super) fn deliver(
     {
         stats.dropped(QueueDrop::RateLimit, refused as u64);
     }
-    let passing = group.iter().enumerate();
-    let passing = passing.filter(|(index, _)| admitted.has(*index));
-    let outgoing = passing
-        .filter_map(|(index, delivery)| retagged.apply(index, frames.outgoing(frame(delivery)?)));
+    let passing = Passing {
+        group,
+        admitted,
+        count: group.len() - refused,
+        frames,
+        retagged,
+    };
     let tally = match &mut port.carrier {
         Carrier::Vhost(vhost) => {
-            let expected = group.len() - refused;
-            let carries = receive(
-                vhost,
-                first.queue,
-                expected,
-                outgoing,
-                &port.shared,
-                scratch,
-            );
-            if !carries {
+            if !receive(vhost, first.queue, &passing, &port.shared, scratch) {
                 // Latched as faulty by this worker or another, or gone: not to be asked again.
                 vhost.refresh();
             }
@@ -141,7 +135,7 @@ pub(super) fn deliver(
         }
         Carrier::Tap(tap) => {
             scratch.served = true;
-            write(tap, first.queue, outgoing, &frames.burst, scratch)
+            write(tap, first.queue, &passing, scratch)
         }
     };
     if let Some(stats) = port.shared.receive_stats(first.queue) {
@@ -149,12 +143,40 @@ pub(super) fn deliver(
     }
 }
 
+/// The frames of a group that are within the port's limit.
+#[derive(Debug, Clone, Copy)]
+struct Passing<'a> {
+    group: &'a [Delivery],
+    admitted: Admitted,
+    /// How many they are.
+    count: usize,
+    frames: &'a Frames,
+    retagged: &'a Retagged,
+}
+
+impl<'a> Passing<'a> {
+    /// Each frame, with its place in the group.
+    #[inline]
+    fn frames(self) -> impl Iterator<Item = (usize, &'a Frame)> {
+        let group = self.group.iter().enumerate();
+        let passing = group.filter(move |(index, _)| self.admitted.has(*index));
+        passing.filter_map(move |(index, delivery)| {
+            let frame = self.frames.list.get(usize::from(delivery.frame))?;
+            Some((index, frame))
+        })
+    }
+
+    /// One of them as it leaves.
+    fn outgoing(self, (index, frame): (usize, &'a Frame)) -> Option<Outgoing<'a>> {
+        self.retagged.apply(index, self.frames.outgoing(frame))
+    }
+}
+
 /// Puts frames into a receive ring, and counts them; false: it carries no frames (any more).
-fn receive<'a>(
+fn receive(
     port: &mut VhostPort,
     queue: u16,
-    expected: usize,
-    outgoing: impl Iterator<Item = Outgoing<'a>>,
+    passing: &Passing<'_>,
     shared: &PortShared,
     scratch: &mut Scratch,
 ) -> bool {
@@ -163,25 +185,30 @@ fn receive<'a>(
     let mut place = port.receive(queue);
     let Some(ring) = place.as_mut().and_then(|place| place.as_mut()) else {
         if let Some(stats) = shared.receive_stats(queue) {
-            stats.dropped(QueueDrop::NoQueue, expected as u64);
+            stats.dropped(QueueDrop::NoQueue, passing.count as u64);
         }
         return false;
     };
-    let mut receiver = Receiver::new(ring, &mut scratch.burst, shared, offloads, expected);
-    for mut frame in outgoing {
-        if frame.is_beyond(offloads) {
-            put_in_software(&mut receiver, &frame, &mut scratch.linear, &mut tally);
-            continue;
-        }
-        // Virtio 1.2, 5.1.6.4.1: no DATA_VALID for a driver without GUEST_CSUM.
-        frame.data_valid &= offloads.rx_checksum;
-        if receiver.put(&frame) {
-            tally.pass(frame.len, frame.head());
-        } else {
-            tally.drop(QueueDrop::NoRoom, 1);
+    // Packets have the whole header.
+    let takes_packets = offloads.header_len as usize == NET_HEADER_LEN;
+    let mut receiver = Receiver::new(ring, &mut scratch.burst, shared, offloads, passing.count);
+    for (index, frame) in passing.frames() {
+        if takes_packets
+            && passing.retagged.keeps(index)
+            && let Some(packet) = passing.frames.packet(frame)
+            && receiver.put_packet(&packet)
+        {
+            tally.pass(frame.len, packet.head());
+        } else if let Some(frame) = passing.outgoing((index, frame)) {
+            put(
+                &mut receiver,
+                frame,
+                offloads,
+                &mut scratch.linear,
+                &mut tally,
+            );
         }
     }
-    receiver.finish();
     if tally.dropped() > 0 {
         scratch.starved = true;
         if scratch.blames_sender {
@@ -190,8 +217,29 @@ fn receive<'a>(
     } else {
         scratch.served = true;
     }
-    ring.stats().add(&tally);
+    receiver.finish(&tally);
     !ring.is_latched()
+}
+
+/// Puts any frame into a receive ring, and counts it.
+fn put(
+    receiver: &mut Receiver<'_>,
+    mut frame: Outgoing<'_>,
+    offloads: PortOffloads,
+    linear: &mut [u8],
+    tally: &mut Tally,
+) {
+    if frame.is_beyond(offloads) {
+        put_in_software(receiver, &frame, linear, tally);
+        return;
+    }
+    // Virtio 1.2, 5.1.6.4.1: no DATA_VALID for a driver without GUEST_CSUM.
+    frame.data_valid &= offloads.rx_checksum;
+    if receiver.put(&frame) {
+        tally.pass(frame.len, frame.head());
+    } else {
+        tally.drop(QueueDrop::NoRoom, 1);
+    }
 }
 
 /// Does what the driver did not negotiate: cuts a GSO frame into segments, completes a checksum.
@@ -249,15 +297,11 @@ fn put_checksummed(
 }
 
 /// Writes frames to a queue of a tap, all of them at once.
-fn write<'a>(
-    port: &mut TapPort,
-    queue: u16,
-    outgoing: impl Iterator<Item = Outgoing<'a>>,
-    burst: &Burst,
-    scratch: &mut Scratch,
-) -> Tally {
+fn write(port: &mut TapPort, queue: u16, passing: &Passing<'_>, scratch: &mut Scratch) -> Tally {
     let mut tally = Tally::default();
-    let outgoing: ArrayVec<Outgoing<'a>, BURST> = outgoing.take(BURST).collect();
+    let burst = &passing.frames.burst;
+    let outgoing = passing.frames().filter_map(|it| passing.outgoing(it));
+    let outgoing: ArrayVec<Outgoing<'_>, BURST> = outgoing.take(BURST).collect();
     let Some(queue) = port.queue(queue) else {
         tally.drop(QueueDrop::Device, outgoing.len() as u64);
         return tally;

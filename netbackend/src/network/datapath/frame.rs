@@ -1,11 +1,11 @@
 //! Frames of a burst in private memory, and frames on their way out.
-use super::{BURST, flow, tap_io::TapIo};
+use super::{BURST, flow, heads::Heads, packet::Packet, tap_io::TapIo};
 use crate::{
     network::{command::PortOffloads, sys::IoVecs},
     offload::{self, Segmentation, Validated},
 };
 use std::ops::Range;
-use virtqueue::{Burst, NET_HEADER_LEN, NetHeader, Segments};
+use virtqueue::{Burst, NetHeader, Segments};
 
 /// Bytes of each frame that are copied once and steer everything.
 pub(super) const HEAD: usize = offload::HEAD_LEN;
@@ -18,6 +18,8 @@ pub(super) const MAX_FRAME: u32 = 65_535 + 40 + 8 + 14;
 /// copied. Small, because it is moved about.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Frame {
+    /// It asks for nothing, and is in the heads as a receiver takes it.
+    plain: bool,
     /// What its header asks for.
     validated: Validated,
     /// Somebody we trust (a kernel behind a tap) has verified its checksum.
@@ -29,10 +31,11 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// A frame of `len` bytes that asks for nothing.
+    /// A frame of `len` bytes that asks for nothing, as its head says by now ([`Heads::make_plain`]).
     #[inline]
     pub(super) fn plain(len: u32, place: usize) -> Self {
         Self {
+            plain: true,
             validated: Validated::PLAIN,
             data_valid: false,
             len,
@@ -45,6 +48,7 @@ impl Frame {
         let frame_len = usize::try_from(len).ok()?;
         let validated = offload::validate(header, head, frame_len).ok()?;
         Some(Self {
+            plain: false,
             validated,
             data_valid: false,
             len,
@@ -74,48 +78,9 @@ impl Frame {
     }
 
     /// Bytes of the frame that are in its head.
+    #[inline]
     fn head_len(&self) -> usize {
         usize::try_from(self.len).unwrap_or(HEAD).min(HEAD)
-    }
-}
-
-/// Private copies of the starts of a burst's frames, each behind the virtio-net header that came with it: both are read at
-/// once.
-#[derive(Debug)]
-pub(super) struct Heads(Box<[[u8; NET_HEADER_LEN + HEAD]]>);
-
-impl Heads {
-    fn new() -> Self {
-        Self(vec![[0; NET_HEADER_LEN + HEAD]; BURST].into_boxed_slice())
-    }
-
-    /// Room for the first bytes of the packet at `place`: a header of `header_len` bytes, and the start of a frame of `len`.
-    #[inline]
-    pub(super) fn room(&mut self, place: usize, header_len: usize, len: u32) -> Option<&mut [u8]> {
-        let len = usize::try_from(len).ok()?.min(HEAD);
-        let room = self.0.get_mut(place)?;
-        room.get_mut(NET_HEADER_LEN.checked_sub(header_len)?..NET_HEADER_LEN + len)
-    }
-
-    /// The header that was read into that room; what is beyond `header_len` is zero.
-    #[inline]
-    pub(super) fn header(&self, place: usize, header_len: usize) -> Option<[u8; NET_HEADER_LEN]> {
-        let room: &[u8; NET_HEADER_LEN] = self.0.get(place)?.first_chunk()?;
-        if header_len == NET_HEADER_LEN {
-            return Some(*room);
-        }
-        let mut header = [0; NET_HEADER_LEN];
-        let short = room.get(NET_HEADER_LEN.checked_sub(header_len)?..)?;
-        header.get_mut(..header_len)?.copy_from_slice(short);
-        Some(header)
-    }
-
-    /// The start of a frame.
-    #[inline]
-    pub(super) fn start(&self, place: usize, len: usize) -> &[u8] {
-        let room = self.0.get(place);
-        room.and_then(|room| room.get(NET_HEADER_LEN..NET_HEADER_LEN + len))
-            .unwrap_or_default()
     }
 }
 
@@ -330,10 +295,30 @@ impl Frames {
         }
     }
 
+    /// Bytes of frame `index` of the list.
+    #[inline]
+    pub(super) fn len_of(&self, index: u16) -> u32 {
+        let frame = self.list.get(usize::from(index));
+        frame.map_or(0, |frame| frame.len)
+    }
+
     /// The private copy of a frame's start.
     #[inline]
     pub(super) fn head(&self, frame: &Frame) -> &[u8] {
         self.heads.start(frame.place, frame.head_len())
+    }
+
+    /// A frame of the list as it leaves to a receiver with the whole header, if that is all there is to it; `None`: not so simple.
+    #[inline]
+    pub(super) fn packet(&self, frame: &Frame) -> Option<Packet<'_>> {
+        if !frame.plain {
+            return None;
+        }
+        let start = self.heads.packet(frame.place, frame.head_len())?;
+        Packet::new(start, frame.len, || {
+            let chain = self.burst.chain(frame.place)?;
+            Some((chain.readable(), self.header_len))
+        })
     }
 
     /// A frame of the list as it leaves: unchanged.

@@ -4,7 +4,8 @@ use super::{
         command::PortOffloads,
         queue_stats::{QueueDrop, Tally},
     },
-    frame::{Frame, Frames, HEAD, Heads, MAX_FRAME, MIN_FRAME},
+    frame::{Frame, Frames, HEAD, MAX_FRAME, MIN_FRAME},
+    heads::Heads,
     ports::{Carrier, Port},
 };
 use virtqueue::{NET_HEADER_LEN, NetHeader, Segments};
@@ -13,11 +14,16 @@ use virtqueue::{NET_HEADER_LEN, NetHeader, Segments};
 /// frames of a disabled ring count too.
 pub(super) fn take(port: &mut Port, queue: u16, most: usize, frames: &mut Frames) -> usize {
     frames.clear();
+    let mut tally = Tally::default();
     let work = match &mut port.carrier {
-        Carrier::Tap(tap) => match tap.queue(queue) {
-            Some(tap) => tap.read_burst(most, frames, &port.shared),
-            None => 0,
-        },
+        Carrier::Tap(tap) => {
+            let tap = tap.queue(queue);
+            let work = tap.map_or(0, |tap| tap.read_burst(most, frames, &port.shared));
+            for frame in &frames.list {
+                tally.pass(frame.len, frames.head(frame));
+            }
+            work
+        }
         Carrier::Vhost(vhost) => {
             let offloads = vhost.offloads;
             let Some(ring) = vhost.transmit(queue) else {
@@ -26,13 +32,13 @@ pub(super) fn take(port: &mut Port, queue: u16, most: usize, frames: &mut Frames
             let work = ring.pop(&mut frames.burst, most, &port.shared);
             if ring.enabled {
                 frames.header_len = offloads.header_len;
-                parse_burst(frames, offloads);
+                parse_burst(frames, offloads, &mut tally);
             }
             frames.malformed = work.saturating_sub(frames.list.len());
             work
         }
     };
-    count(port, queue, frames);
+    count(port, queue, frames, tally);
     work
 }
 
@@ -47,13 +53,9 @@ pub(super) fn complete(port: &mut Port, queue: u16, frames: &mut Frames) {
     frames.clear();
 }
 
-fn count(port: &mut Port, queue: u16, frames: &Frames) {
+fn count(port: &mut Port, queue: u16, frames: &Frames, mut tally: Tally) {
     if frames.list.is_empty() && frames.malformed == 0 {
         return;
-    }
-    let mut tally = Tally::default();
-    for frame in &frames.list {
-        tally.pass(frame.len, frames.head(frame));
     }
     if frames.malformed > 0 {
         // A disabled transmit ring is drained and its frames discarded (vhost-user.rst, "Ring
@@ -73,7 +75,7 @@ fn count(port: &mut Port, queue: u16, frames: &Frames) {
     }
 }
 
-fn parse_burst(frames: &mut Frames, offloads: PortOffloads) {
+fn parse_burst(frames: &mut Frames, offloads: PortOffloads, tally: &mut Tally) {
     let Frames {
         list,
         heads,
@@ -87,12 +89,16 @@ fn parse_burst(frames: &mut Frames, offloads: PortOffloads) {
         {
             if NetHeader::is_plain(&header) {
                 // Nearly always: stored once, as it is.
+                heads.make_plain(index);
                 list.push(Frame::plain(len, index));
             } else if let Some(frame) = parse(&header, len, index, heads)
                 && frame.is_within(offloads)
             {
                 list.push(frame);
+            } else {
+                continue;
             }
+            tally.pass(len, heads.start(index, MIN_FRAME as usize));
         }
     }
 }

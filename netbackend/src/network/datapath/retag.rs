@@ -57,6 +57,12 @@ impl Retagged {
         }));
     }
 
+    /// Whether delivery `index` of the group leaves as it came.
+    #[inline]
+    pub(super) fn keeps(&self, index: usize) -> bool {
+        !matches!(self.list.get(index), Some(Some(_)))
+    }
+
     /// Delivery `index` of the group as it leaves.
     #[inline]
     pub(super) fn apply<'a>(&'a self, index: usize, frame: Outgoing<'a>) -> Option<Outgoing<'a>> {

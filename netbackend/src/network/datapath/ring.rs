@@ -6,7 +6,7 @@ use super::super::{
 };
 use super::conduct::Conduct;
 use std::{fs::File, io, sync::Arc};
-use virtqueue::{Burst, DeviceQueue, Head, MemoryMap, QueueConfig, QueueFault, RingPosition};
+use virtqueue::{Burst, DeviceQueue, MemoryMap, QueueConfig, QueueFault, RingPosition};
 
 /// A ring that the datapath owns.
 #[derive(Debug)]
@@ -80,12 +80,8 @@ impl Ring {
         if self.latched {
             return 0;
         }
-        let before = burst.len();
         match self.queue.pop_burst(burst, max) {
-            Ok(count) => {
-                burst.prefetch(before);
-                count
-            }
+            Ok(count) => count,
             Err(fault) => {
                 self.latch(&fault, shared);
                 0
@@ -100,10 +96,10 @@ impl Ring {
         }
     }
 
-    /// Stages the completion of a chain.
+    /// Stages the completion of the oldest chains of a burst, into which so many bytes were written.
     #[inline]
-    pub(super) fn complete(&mut self, head: Head, written: u32) {
-        self.queue.complete(head, written);
+    pub(super) fn complete_written(&mut self, burst: &Burst, written: &[u32]) {
+        self.queue.complete_written(burst, written);
     }
 
     /// Stages the completion of a burst into which nothing was written.

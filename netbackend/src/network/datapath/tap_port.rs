@@ -3,7 +3,8 @@ use super::{
     super::counters::PortShared,
     BURST,
     conduct::Conduct,
-    frame::{Frame, Frames, Heads, MIN_FRAME},
+    frame::{Frame, Frames, MIN_FRAME},
+    heads::Heads,
 };
 use std::{fs::File, io, sync::Arc};
 use virtqueue::{NET_HEADER_LEN, NetHeader};

@@ -1,4 +1,5 @@
 use super::super::frame::Outgoing;
+use super::super::ring::Ring;
 use super::*;
 use crate::network::{
     command::{Kick, RingStart},
@@ -103,6 +104,6 @@ fn a_full_burst_looks_again_for_buffers_posted_meanwhile() {
     post(&mut driver, 64);
     let five = frame(5);
     assert!(receiver.put(&Outgoing::plain(&five, &[])), "there is room");
-    receiver.finish();
+    receiver.finish(&Tally::default());
     assert_eq!(ring.position().next_used, 31 * 2 + 5);
 }

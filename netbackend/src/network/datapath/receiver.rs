@@ -1,0 +1,219 @@
+//! Frames into a receive ring.
+use super::{
+    super::{command::PortOffloads, counters::PortShared, queue_stats::Tally},
+    frame::Outgoing,
+    packet::Packet,
+    ring::Ring,
+};
+use arrayvec::ArrayVec;
+use virtqueue::{Burst, NET_HEADER_LEN, Segments};
+
+/// Puts frames into a receive ring, one burst of chains after the other.
+#[derive(Debug)]
+pub(super) struct Receiver<'a> {
+    ring: &'a mut Ring,
+    burst: &'a mut Burst,
+    shared: &'a PortShared,
+    offloads: PortOffloads,
+    /// First chain in the burst that is not used yet.
+    next: usize,
+    /// Frames expected: how many chains to take at once.
+    expected: usize,
+    /// Bytes written into the chains up to `next`, whose completion is not staged yet.
+    written: ArrayVec<u32, { Burst::MAX }>,
+    completed: bool,
+}
+
+impl<'a> Receiver<'a> {
+    pub(super) fn new(
+        ring: &'a mut Ring,
+        burst: &'a mut Burst,
+        shared: &'a PortShared,
+        offloads: PortOffloads,
+        expected: usize,
+    ) -> Self {
+        burst.clear();
+        Self {
+            ring,
+            burst,
+            shared,
+            offloads,
+            next: 0,
+            expected,
+            written: ArrayVec::new(),
+            completed: false,
+        }
+    }
+
+    /// Announces `count` more frames than were expected.
+    pub(super) fn expect(&mut self, count: usize) {
+        self.expected = self.expected.saturating_add(count);
+    }
+
+    /// Copies a packet into the next chain; false: it is not there, or has no room for all of it. Then it may still
+    /// [take several](Self::put).
+    #[inline]
+    pub(super) fn put_packet(&mut self, packet: &Packet<'_>) -> bool {
+        if self.next == self.burst.len() && !self.refill(0, packet.len()) {
+            return false;
+        }
+        let Some(chain) = self.burst.chain(self.next) else {
+            return false;
+        };
+        let room = chain.writable();
+        if room.len() < packet.len() || !packet.copy_to(&room) {
+            return false;
+        }
+        self.take_next(packet.len());
+        self.expected = self.expected.saturating_sub(1);
+        true
+    }
+
+    /// Copies a frame into the next chains; false: the driver has left no room for it.
+    pub(super) fn put(&mut self, frame: &Outgoing<'_>) -> bool {
+        let total = frame.len.saturating_add(self.offloads.header_len);
+        self.expected = self.expected.saturating_sub(1);
+        let Some(chains) = self.reserve(total) else {
+            return false;
+        };
+        self.fill(frame, chains)
+    }
+
+    /// The next chain has so many bytes of a frame now.
+    #[inline]
+    fn take_next(&mut self, written: u32) {
+        // There is room: as much as for chains.
+        let _ = self.written.try_push(written);
+        self.next += 1;
+    }
+
+    /// Finds how many chains, from `next` on, hold `total` bytes.
+    fn reserve(&mut self, total: u32) -> Option<usize> {
+        let mut room = 0u32;
+        let mut chains = 0;
+        while room < total {
+            if chains > 0 && !self.offloads.mergeable {
+                return None;
+            }
+            if self.next + chains == self.burst.len() && !self.refill(chains, total - room) {
+                return None;
+            }
+            let len = self.burst.chain(self.next + chains)?.writable().len();
+            // The header stands whole in the first chain (virtio 1.2, 5.1.6.3.2 asks for more).
+            if chains == 0 && len < self.offloads.header_len {
+                return None;
+            }
+            room = room.saturating_add(len);
+            chains += 1;
+        }
+        Some(chains)
+    }
+
+    /// Takes more chains from the ring, `missing` bytes being wanted; false: there are none.
+    fn refill(&mut self, reserved: usize, missing: u32) -> bool {
+        if self.burst.len() == Burst::MAX {
+            if self.next == 0 {
+                return false;
+            }
+            // Make room: what is completed is not needed any more, the rest is taken again.
+            self.stage();
+            self.ring.unpop(self.burst, self.next);
+            self.burst.clear();
+            self.next = 0;
+            let mut again = self.ring.pop(self.burst, Burst::MAX, self.shared);
+            if again == reserved {
+                // A pop ends at the avail index as last loaded, and that is where the reserved
+                // chains ended. Only now is it loaded again.
+                again += self.ring.pop(self.burst, Burst::MAX - again, self.shared);
+            }
+            return again > reserved;
+        }
+        // Chains of one ring are mostly alike: the last one tells how many are wanted.
+        let last = self
+            .burst
+            .len()
+            .checked_sub(1)
+            .and_then(|last| self.burst.chain(last))
+            .map_or(u32::MAX, |chain| chain.writable().len().max(1));
+        let for_frame = usize::try_from(missing.div_ceil(last)).unwrap_or(Burst::MAX);
+        let want = for_frame
+            .saturating_add(self.expected)
+            .min(Burst::MAX - self.burst.len());
+        self.ring.pop(self.burst, want, self.shared) > 0
+    }
+
+    /// Copies header and frame into `chains` chains and stages their completion.
+    fn fill(&mut self, frame: &Outgoing<'_>, chains: usize) -> bool {
+        let header_len = self.offloads.header_len;
+        let mut offset = 0;
+        for index in 0..chains {
+            let Some(chain) = self.burst.chain(self.next + index) else {
+                return false;
+            };
+            let room = chain.writable();
+            let at = if index == 0 { header_len } else { 0 };
+            let part = room.len().saturating_sub(at).min(frame.len - offset);
+            if !frame.copy_to(offset, part, &room, at) {
+                return false;
+            }
+            offset += part;
+        }
+        if offset != frame.len {
+            // The driver changed descriptors between two looks at them.
+            return false;
+        }
+        // The header last: its cache line is not needed while the payload streams through.
+        let Some(first) = self.burst.chain(self.next) else {
+            return false;
+        };
+        if !self.write_header(frame, chains, &first.writable()) {
+            return false;
+        }
+        let mut left = frame.len + header_len;
+        for _ in 0..chains {
+            let Some(chain) = self.burst.chain(self.next) else {
+                return false;
+            };
+            let written = chain.writable().len().min(left);
+            self.take_next(written);
+            left -= written;
+        }
+        true
+    }
+
+    #[inline]
+    fn write_header(&self, frame: &Outgoing<'_>, chains: usize, first: &Segments<'_>) -> bool {
+        let mut header = frame.header();
+        // Virtio 1.2, 5.1.6.3.2: 1 unless mergeable buffers were negotiated.
+        header.num_buffers = u16::try_from(chains).unwrap_or(u16::MAX);
+        let bytes: [u8; NET_HEADER_LEN] = header.encode();
+        let len = usize::try_from(self.offloads.header_len).unwrap_or(NET_HEADER_LEN);
+        bytes
+            .get(..len)
+            .is_some_and(|bytes| first.write_at(0, bytes) == len)
+    }
+
+    /// Stages the completion of what was put since this was last done.
+    #[inline]
+    fn stage(&mut self) {
+        debug_assert_eq!(self.next, self.written.len(), "a burst is staged once");
+        self.completed |= !self.written.is_empty();
+        self.ring.complete_written(self.burst, &self.written);
+        self.written.clear();
+    }
+
+    /// Gives back unused chains, counts, publishes the used ones, calls the driver. In this order: who has seen a frame finds it counted.
+    pub(super) fn finish(mut self, tally: &Tally) {
+        self.stage();
+        self.ring.unpop(self.burst, self.next);
+        self.burst.clear();
+        self.ring.stats().add(tally);
+        if self.completed {
+            self.ring.publish();
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "receiver_test.rs"]
+mod tests;
