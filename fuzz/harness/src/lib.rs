@@ -27,6 +27,7 @@ mod nat_services;
 pub mod ne2k;
 mod nic;
 pub mod offload;
+pub mod pcnet;
 mod ring;
 pub mod rtl8139;
 mod session;
@@ -48,6 +49,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("nat_gateway", nat_gateway::run),
     ("ne2k", ne2k::run),
     ("offload", offload::run),
+    ("pcnet", pcnet::run),
     ("rtl8139", rtl8139::run),
     ("switch", switch::run),
     ("tftp", tftp::run),

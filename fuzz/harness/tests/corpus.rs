@@ -70,6 +70,11 @@ fn offload() {
 }
 
 #[test]
+fn pcnet() {
+    replay("pcnet");
+}
+
+#[test]
 fn rtl8139() {
     replay("rtl8139");
 }

@@ -32,7 +32,7 @@ fn nets_are_read_and_mistakes_explained() {
         ("network=a,mac=01:00:5e:00:00:01", "multicast"),
         ("network=a,queues=0", "a number from 1 to 8"),
         ("network=a,mtu=67", "a number from 68 to 65535"),
-        ("network=a,model=pcnet", "not in this version yet"),
+        ("network=a,model=pcnet32", "pcnet, pcnet-79c973"),
         ("network=a,model=e1000,queues=2", "only model=virtio"),
         ("network=a,model=foo", "unknown model"),
         ("network=a,link=maybe", "link=up or link=down"),

@@ -8,16 +8,16 @@ use control::Mode;
 /// Queue pairs of a NIC at most.
 const MAX_QUEUE_PAIRS: u16 = 8;
 /// Names of the models.
-const MODELS: [(&str, NetModel); 6] = [
+const MODELS: [(&str, NetModel); 8] = [
     ("virtio", NetModel::Virtio),
     ("e1000", NetModel::E1000),
     ("e1000-82545em", NetModel::E1000Server),
     ("rtl8139", NetModel::Rtl8139),
     ("rtl8139c", NetModel::Rtl8139C),
     ("ne2k_pci", NetModel::Ne2kPci),
+    ("pcnet", NetModel::Pcnet),
+    ("pcnet-79c973", NetModel::PcnetFast),
 ];
-/// Models that later versions have.
-const FUTURE_MODELS: [&str; 1] = ["pcnet"];
 
 /// What the guest sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,6 +35,10 @@ pub enum NetModel {
     Rtl8139C,
     /// Realtek RTL8029AS, an NE2000 on PCI.
     Ne2kPci,
+    /// AMD Am79C970A.
+    Pcnet,
+    /// AMD Am79C973, for drivers that want to see a PHY.
+    PcnetFast,
 }
 
 /// How a NIC reaches its network.
@@ -165,9 +169,6 @@ fn parse_model(name: &str) -> Result<NetModel, String> {
     let known = MODELS.iter().find(|(known, _)| *known == name);
     known.map(|(_, model)| *model).ok_or_else(|| {
         let names = MODELS.map(|(known, _)| known).join(", ");
-        if FUTURE_MODELS.contains(&name) {
-            return format!("model {name} is not in this version yet: use one of {names}");
-        }
         format!("unknown model `{name}`: use one of {names}")
     })
 }

@@ -19,7 +19,7 @@ use crate::{
     net::{
         Attachment, MacAddress, SessionError, SourceError, e1000, ne2k,
         nic::{NicError, Plug},
-        rtl8139,
+        pcnet, rtl8139,
     },
     pci::{CONFIG_PORTS, CONFIG_PORTS_LEN, ConfigPorts, ECAM_LEN, Ecam, PciBus, Windows},
     virtio::{
@@ -168,6 +168,14 @@ pub(super) fn plug_in(
             }
             NetModel::Ne2kPci => {
                 plug.attach(bus, ne2k::Device::new)?;
+            }
+            NetModel::Pcnet | NetModel::PcnetFast => {
+                let chip = if net.model == NetModel::Pcnet {
+                    pcnet::spec::AM79C970A
+                } else {
+                    pcnet::spec::AM79C973
+                };
+                plug.attach(bus, |parts| pcnet::Device::new(chip, parts))?;
             }
             NetModel::E1000Server => {
                 plug.attach(bus, |parts| {

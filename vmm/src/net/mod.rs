@@ -6,6 +6,7 @@ mod mac;
 pub mod ne2k;
 mod news;
 pub mod nic;
+pub mod pcnet;
 mod record;
 pub mod rtl8139;
 mod session;

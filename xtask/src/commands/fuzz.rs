@@ -21,6 +21,7 @@ const TARGETS: &[(&str, u32)] = &[
     ("nat_gateway", 4096),
     ("ne2k", 2048),
     ("offload", 1024),
+    ("pcnet", 2048),
     ("rtl8139", 2048),
     ("switch", 1024),
     ("tftp", 1024),
