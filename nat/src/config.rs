@@ -310,6 +310,8 @@ pub struct Config {
     pub mac: MacAddr,
     /// MTU of the network
     pub mtu: u16,
+    /// bytes that find room on their way to the gateway at once: what TCP windows promise together
+    pub link_room: usize,
     /// addresses
     pub addressing: Addressing,
     /// what guests may reach
@@ -328,6 +330,7 @@ impl Config {
         Self {
             mac,
             mtu: 1500,
+            link_room: 16 << 20,
             addressing: Addressing::default(),
             policy: Policy::default(),
             quotas: Quotas::default(),

@@ -7,7 +7,7 @@ use crate::guests::Guests;
 use crate::host::Host;
 use crate::meta::Output;
 use crate::services::{Context, Services};
-use crate::tcp::Pool;
+use crate::tcp::{Pool, Windows};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ pub(crate) struct Env<'a> {
     pub(crate) services: &'a mut Services,
     pub(crate) guests: &'a mut Guests,
     pub(crate) pool: &'a mut Pool,
+    pub(crate) windows: &'a mut Windows,
     pub(crate) counters: &'a mut Counters,
 }
 

@@ -13,7 +13,7 @@ use crate::meta::{Checksum, FrameMeta, Output};
 use crate::reassembly::Reassembly;
 use crate::services::Services;
 use crate::status::FlowStatus;
-use crate::tcp::{Pool, TcpTable};
+use crate::tcp::{Pool, TcpTable, Windows};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ pub struct Gateway<H: Host> {
     counters: Counters,
     guests: Guests,
     pool: Pool,
+    windows: Windows,
     tcp: TcpTable,
     datagrams: DatagramTable,
     reassembly: Reassembly,
@@ -43,6 +44,7 @@ macro_rules! env {
             services: &mut $gateway.services,
             guests: &mut $gateway.guests,
             pool: &mut $gateway.pool,
+            windows: &mut $gateway.windows,
             counters: &mut $gateway.counters,
         }
     };
@@ -55,6 +57,7 @@ impl<H: Host> Gateway<H> {
             services: Services::new(&config, seed),
             guests: Guests::new(config.quotas, seed),
             pool: Pool::default(),
+            windows: Windows::new(config.link_room),
             tcp: TcpTable::new(seed),
             datagrams: DatagramTable::new(seed),
             reassembly: Reassembly::new(seed),

@@ -128,6 +128,8 @@ pub(crate) struct Flow {
     pub(crate) active: Duration,
     pub(crate) sent: u64,
     pub(crate) received: u64,
+    /// when it was busy the last time (see [`super::windows`])
+    pub(crate) epoch: u64,
 }
 
 impl Flow {
@@ -165,6 +167,7 @@ impl Flow {
             active: env.now,
             sent: 0,
             received: 0,
+            epoch: 0,
         };
         flow.accept_offer(env, offer);
         flow

@@ -149,6 +149,7 @@ impl Flow {
             return Input::Listed;
         }
         self.ack_due = true;
+        env.windows.note(env.now, &mut self.epoch);
         if !self.take_payload(env, segment) {
             self.reset_guest(env);
             self.reset_peer(env);

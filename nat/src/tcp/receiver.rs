@@ -25,6 +25,8 @@ pub(crate) struct Receiver {
     /// bytes that may lie here
     limit: usize,
     max_limit: usize,
+    /// what all flows together leave to this one
+    share: usize,
     since_growth: usize,
     /// end of the window that the guest was told
     edge: Seq,
@@ -45,6 +47,7 @@ impl Receiver {
             finished: false,
             limit: INITIAL_LIMIT.min(max_limit),
             max_limit,
+            share: usize::MAX,
             since_growth: 0,
             edge: start,
             shift,
@@ -190,15 +193,24 @@ impl Receiver {
         self.ring.release(pool);
     }
 
+    /// Windows from now on promise no more than this.
+    pub(crate) fn set_share(&mut self, share: usize) {
+        self.share = share;
+    }
+
+    fn limit(&self) -> usize {
+        self.limit.min(self.share)
+    }
+
     /// End of the window as it could be told now; it never moves back (RFC 9293, 3.8.6).
     fn possible_edge(&self) -> Seq {
-        let free = self.limit.saturating_sub(self.waiting());
+        let free = self.limit().saturating_sub(self.waiting());
         (self.nxt + free).later(self.edge)
     }
 
     /// Whether the guest may be waiting for a window, and now there is one that it should be told (RFC 9293, 3.8.6.2.2).
     pub(crate) fn window_grew(&self) -> bool {
-        let enough = self.limit / 4;
+        let enough = self.limit() / 4;
         !self.finished
             && self.edge.distance(self.nxt) < enough
             && self.possible_edge().distance(self.edge) >= enough

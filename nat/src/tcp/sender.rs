@@ -11,6 +11,8 @@ use std::time::Duration;
 const MAX_PAYLOAD: usize = 65_535 - 60;
 /// Most segments that one frame stands for: what the software that may have to cut it accepts.
 const MAX_SEGMENTS: usize = 64;
+/// Frames that what is read at once fills.
+const FRAMES_AT_ONCE: usize = 2;
 /// ACKs in a row for the same byte that mean a loss (RFC 5681, 3.2).
 const DUPLICATES: u8 = 3;
 
@@ -48,6 +50,10 @@ pub(crate) enum Expired {
 pub(crate) struct Sender {
     ring: Ring,
     len: usize,
+    /// most that was stored since the ring got its storage
+    peak: usize,
+    /// capacity that a ring without storage begins with: a flow that was fast goes on as fast after a pause
+    first_capacity: usize,
     /// first that is not acknowledged
     una: Seq,
     /// first that was not sent
@@ -78,6 +84,8 @@ impl Sender {
         Self {
             ring: Ring::default(),
             len: 0,
+            peak: 0,
+            first_capacity: Ring::capacity_for(1),
             una: start,
             nxt: start,
             fin_queued: false,
@@ -149,7 +157,7 @@ impl Sender {
         let capacity = self.ring.capacity();
         let useful = self.congestion.window().min(self.window);
         if capacity == 0 {
-            Ring::capacity_for(1).min(max)
+            self.first_capacity.min(max)
         } else if self.len == capacity && useful >= capacity {
             (capacity * 2).min(max)
         } else {
@@ -157,24 +165,42 @@ impl Sender {
         }
     }
 
+    /// There was no storage of the wanted capacity to be had: the least will do.
+    pub(crate) fn begin_small(&mut self) {
+        self.first_capacity = Ring::capacity_for(1);
+    }
+
     pub(crate) fn reserve(&mut self, pool: &mut Pool, capacity: usize) {
         self.ring.reserve(pool, self.len, capacity);
     }
 
-    /// Room for bytes from the world.
-    pub(crate) fn room(&mut self) -> [std::io::IoSliceMut<'_>; 2] {
-        let room = self.ring.capacity() - self.len;
+    /// Bytes to read from the world at once: they are still in a near cache when they are sent, and fill frames.
+    pub(crate) fn room(&self) -> usize {
+        let frame = self.max_payload();
+        let unsent = self.len.saturating_sub(self.in_flight());
+        let wanted = FRAMES_AT_ONCE * frame - unsent % frame;
+        wanted.min(self.ring.capacity() - self.len)
+    }
+
+    /// The place for so many bytes.
+    pub(crate) fn room_mut(&mut self, most: usize) -> [std::io::IoSliceMut<'_>; 2] {
+        let room = (self.ring.capacity() - self.len).min(most);
         self.ring.room(self.len, room)
     }
 
-    /// Bytes were put into [`Sender::room`].
+    /// Bytes were put into [`Sender::room_mut`].
     pub(crate) fn filled(&mut self, len: usize) {
         self.len = (self.len + len).min(self.ring.capacity());
+        self.peak = self.peak.max(self.len);
     }
 
     /// Gives storage back if nothing is stored.
     pub(crate) fn release_if_empty(&mut self, pool: &mut Pool) {
-        if self.len == 0 {
+        let capacity = self.ring.capacity();
+        if self.len == 0 && capacity > 0 {
+            let half = (capacity / 2).max(Ring::capacity_for(1));
+            self.first_capacity = if self.peak > half { capacity } else { half };
+            self.peak = 0;
             self.ring.release(pool);
         }
     }

@@ -21,6 +21,8 @@ use std::time::Duration;
 
 /// Turns of one [`TcpTable::poll`]: after so many, new input comes first.
 const MAX_TURNS: usize = 64;
+/// Likewise bytes from the world: whoever takes them is to begin while we go on.
+const MAX_READ: u64 = 256 << 10;
 
 /// A connection that came by a forward, for a guest.
 #[derive(Debug, Clone, Copy)]
@@ -353,14 +355,19 @@ impl TcpTable {
             self.handle(env, index, Flow::expire);
         }
         self.list.extend(self.blocked.drain(..));
-        for _ in 0..MAX_TURNS {
+        let (mut turns, mut read) = (0, 0);
+        while turns < MAX_TURNS && read < MAX_READ {
             let Some(index) = self.list.pop_front() else {
                 break;
             };
-            if let Some(flow) = self.flows.at_mut(index) {
+            turns += 1;
+            self.handle(env, index, |flow, env| {
                 flow.listed = false;
-            }
-            self.handle(env, index, Flow::turn);
+                let before = flow.received;
+                let outcome = flow.turn(env);
+                read += flow.received - before;
+                outcome
+            });
         }
         if self.list.is_empty() && self.blocked.is_empty() {
             self.timers.next()

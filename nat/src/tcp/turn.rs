@@ -46,6 +46,7 @@ impl Flow {
 
     fn turn_open(&mut self, env: &mut Env<'_>) -> Result<Outcome, Gone> {
         self.write_to_peer(env)?;
+        self.receiver.set_share(env.windows.share());
         let mut outcome = self.read_from_peer(env)?;
         match self.send_data(env) {
             Outcome::Keep => {}
@@ -116,15 +117,16 @@ impl Flow {
             self.sender.reserve(env.pool, wanted);
             self.account(env);
         }
-        let room = self.sender.capacity() - self.sender.len();
+        let room = self.sender.room();
         if room == 0 {
             // It goes on when something is acknowledged; without any storage nothing will be.
             if self.sender.capacity() == 0 {
+                self.sender.begin_small();
                 self.pause(env);
             }
             return Ok(Outcome::Keep);
         }
-        match Self::read_peer(self.peer, env, &mut self.sender.room()) {
+        match Self::read_peer(self.peer, env, &mut self.sender.room_mut(room)) {
             Ok(0) => {
                 self.side.ended = true;
                 self.guest_first = self.receiver.finished();

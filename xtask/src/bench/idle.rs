@@ -42,9 +42,9 @@ struct Cost {
 
 /// KiB.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Memory {
+pub(super) struct Memory {
     rss: u64,
-    pss: u64,
+    pub(super) pss: u64,
     /// The share of `pss` in memory of guests (memfd).
     guests: u64,
 }
@@ -117,7 +117,7 @@ pub(super) fn attach_silent(
 }
 
 /// A process and all that it started.
-fn with_children(pid: u32) -> Vec<u32> {
+pub(super) fn with_children(pid: u32) -> Vec<u32> {
     let mut pids = vec![pid];
     let threads = fs::read_dir(format!("/proc/{pid}/task"));
     for thread in threads.into_iter().flatten().flatten() {
@@ -147,7 +147,7 @@ fn parse_ticks(stat: &str) -> Option<u64> {
     Some(user + system)
 }
 
-fn memory(pids: &[u32]) -> Result<Memory> {
+pub(super) fn memory(pids: &[u32]) -> Result<Memory> {
     let mut sum = Memory::default();
     for pid in pids {
         let path = format!("/proc/{pid}/smaps_rollup");

@@ -14,6 +14,8 @@ mod idle;
 mod instructions;
 mod latency;
 mod machine_report;
+mod namespace;
+mod nat;
 mod netbackend;
 mod openvswitch;
 mod peers;
@@ -31,6 +33,7 @@ pub use generators::{GeneratorOptions, generators};
 pub use idle::{IdleOptions, idle};
 pub use instructions::{InstructionOptions, check_instructions, instructions};
 pub use latency::{LatencyOptions, latency};
+pub use nat::{NatOptions, nat};
 pub use peers::{PeerOptions, peers};
 pub use scale::{ScaleOptions, scale};
 pub use uplink::{UplinkOptions, uplink};
@@ -50,13 +53,15 @@ const PORTS: [&str; 2] = ["from", "to"];
 struct Programs {
     netbackend: PathBuf,
     generator: PathBuf,
+    /// Connections over sockets.
+    sockets: PathBuf,
 }
 
 fn build(ui: Ui) -> Result<Programs> {
     let mut command = cargo();
     command.args(["build", "--release", "--package", "netbackend"]);
     command.args(["--package", "benches", "--bin", "netbackend"]);
-    command.args(["--bin", "vu-gen"]);
+    command.args(["--bin", "vu-gen", "--bin", "sock-load"]);
     ui.heading(&exec::describe(&command));
     if !exec::run_visible(&mut command)? {
         bail!("the build failed: see the compiler's messages above");
@@ -65,5 +70,6 @@ fn build(ui: Ui) -> Result<Programs> {
     Ok(Programs {
         netbackend: release.join("netbackend"),
         generator: release.join("vu-gen"),
+        sockets: release.join("sock-load"),
     })
 }

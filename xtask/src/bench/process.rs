@@ -2,6 +2,7 @@
 use crate::exec;
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -64,6 +65,36 @@ impl Process {
     pub(super) fn log(&self) -> String {
         let text = fs::read(&self.log).unwrap_or_default();
         exec::last_lines(&String::from_utf8_lossy(&text), LOG_LINES)
+    }
+
+    /// The file that it writes to.
+    pub(super) fn path(&self) -> &Path {
+        &self.log
+    }
+
+    /// All that it wrote.
+    pub(super) fn output(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// Gives it a line to read.
+    pub(super) fn tell(&mut self, line: &str) -> Result<()> {
+        let input = self.child.stdin.as_mut();
+        let input = input.with_context(|| format!("{} reads nothing", self.name))?;
+        writeln!(input, "{line}").with_context(|| format!("cannot write to {}", self.name))
+    }
+
+    /// Waits until it has ended by itself, well.
+    pub(super) fn finish(mut self) -> Result<String> {
+        let deadline = Instant::now() + START;
+        loop {
+            match self.child.try_wait()? {
+                Some(status) if status.success() => return Ok(self.output()),
+                Some(status) => bail!("{} failed ({status}); its log:\n{}", self.name, self.log()),
+                None if Instant::now() > deadline => bail!("{} does not end", self.name),
+                None => thread::sleep(PAUSE),
+            }
+        }
     }
 
     pub(super) fn id(&self) -> u32 {

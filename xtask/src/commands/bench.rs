@@ -1,8 +1,9 @@
 //! `cargo xtask bench`: our daemon beside its peers, its cost when idle, ring operations alone.
 use super::build::cargo;
 use crate::bench::{
-    GeneratorOptions, IdleOptions, InstructionOptions, LatencyOptions, PeerOptions, ScaleOptions,
-    UplinkOptions, generators, idle, instructions, latency, peers, scale, uplink,
+    GeneratorOptions, IdleOptions, InstructionOptions, LatencyOptions, NatOptions, PeerOptions,
+    ScaleOptions, UplinkOptions, generators, idle, instructions, latency, nat, peers, scale,
+    uplink,
 };
 use crate::exec;
 use crate::setup;
@@ -34,6 +35,8 @@ enum What {
     Instructions(InstructionOptions),
     /// Namespaces as guests on the wire, beside the kernel alone; needs root
     Uplink(UplinkOptions),
+    /// A namespace behind the gateway of a NAT network, beside slirp4netns and the kernel alone; needs root
+    Nat(NatOptions),
     /// Ring operations alone (criterion)
     Rings {
         /// Passed on to criterion (a filter, `--save-baseline NAME`, …)
@@ -51,13 +54,14 @@ struct Line {
     args: Args,
 }
 
-const ALL: [&str; 8] = [
+const ALL: [&str; 9] = [
     "peers",
     "latency",
     "scale",
     "generators",
     "idle",
     "uplink",
+    "nat",
     "instructions",
     "rings",
 ];
@@ -90,6 +94,10 @@ fn measure(ui: Ui, what: &What) -> Result<()> {
             instructions(ui, options)?;
         }
         What::Uplink(options) => uplink(ui, options)?,
+        What::Nat(options) => {
+            setup::install_tools(ui)?;
+            nat(ui, options)?;
+        }
         What::Rings { criterion } => rings(ui, criterion)?,
         What::All => {
             for group in ALL {

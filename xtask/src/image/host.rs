@@ -19,7 +19,7 @@ const MODULES: &[&str] = &[
     "macvtap",
     "8021q",
 ];
-const PROGRAMS: &[&str] = &["ip", "iperf3", "openssl", "ethtool", "tcpdump"];
+const PROGRAMS: &[&str] = &["ip", "iperf3", "openssl", "ethtool", "tcpdump", "dnsmasq"];
 
 /// What a scenario finds in its host besides the tools.
 #[derive(Debug, Clone)]

@@ -84,7 +84,7 @@ fn lay_out(lab: &Path, options: &Options, files: &Files) -> Result<std::ffi::OsS
     }
     // Those that Debian may have in another shape, or not at all.
     let busybox = exec::find_program("busybox").context("busybox is missing")?;
-    for applet in ["httpd", "wget", "ping", "awk"] {
+    for applet in ["httpd", "wget", "ping", "awk", "nc", "netstat"] {
         link(&busybox, &bin.join(applet))?;
     }
     let mut path = vec![bin];

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The functions that scenarios share; not a scenario itself.
-const LIBRARY: &str = "lib";
+/// What scenarios share, and no scenarios themselves.
+const LIBRARIES: [&str; 2] = ["lib", "beyond"];
 
 /// A script that runs in the lab.
 #[derive(Debug, Clone)]
@@ -28,7 +28,7 @@ impl Scenario {
     /// The scenario called `name`.
     pub fn load(name: &str) -> Result<Self> {
         let path = repo::lab_sources().join(format!("{name}.sh"));
-        if name == LIBRARY || !path.is_file() {
+        if LIBRARIES.contains(&name) || !path.is_file() {
             let names: Vec<_> = Self::all()?.into_iter().map(|s| s.name).collect();
             bail!("no scenario `{name}`; there are: {}", names.join(", "));
         }
@@ -63,7 +63,7 @@ impl Scenario {
                 let name = entry.file_name().to_string_lossy().into_owned();
                 name.strip_suffix(".sh").map(str::to_owned)
             })
-            .filter(|name| name != LIBRARY)
+            .filter(|name| !LIBRARIES.contains(&name.as_str()))
             .collect();
         names.sort();
         names.iter().map(|name| Self::load(name)).collect()

@@ -31,6 +31,7 @@ pub const TOOLS: &[Tool] = &[
     tool("busybox", "busybox-static"),
     tool("dash", "dash"),
     tool("iperf3", "iperf3"),
+    tool("slirp4netns", "slirp4netns"),
     tool("ip", "iproute2"),
     tool("ping", "iputils-ping"),
     tool("ethtool", "ethtool"),

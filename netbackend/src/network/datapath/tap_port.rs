@@ -9,6 +9,9 @@ use super::{
 use std::{fs::File, io, sync::Arc};
 use virtqueue::{NET_HEADER_LEN, NetHeader};
 
+/// Bytes of a burst, about: they are still in a near cache when they are copied on.
+const BURST_BYTES: usize = 256 << 10;
+
 /// One queue of a tap.
 #[derive(Debug)]
 pub(super) struct TapQueue {
@@ -19,6 +22,8 @@ pub(super) struct TapQueue {
     latched: bool,
     /// Packets that the next burst is likely to have.
     expected: usize,
+    /// Packets that it may have: fewer of large ones.
+    most: usize,
     /// As a source.
     pub(super) conduct: Conduct,
 }
@@ -30,6 +35,7 @@ impl TapQueue {
             served,
             latched: false,
             expected: 1,
+            most: BURST,
             conduct: Conduct::default(),
         }
     }
@@ -41,7 +47,7 @@ impl TapQueue {
         frames: &mut Frames,
         shared: &PortShared,
     ) -> usize {
-        let most = most.min(BURST);
+        let most = most.min(self.most);
         let Frames {
             tap_buffers,
             tap_io,
@@ -50,7 +56,7 @@ impl TapQueue {
             malformed,
             ..
         } = frames;
-        let (mut packets, mut place) = (0, 0);
+        let (mut packets, mut bytes, mut place) = (0, 0, 0);
         let mut room = self.expected;
         while place < most && !self.latched {
             let places = place..(place + room).min(most);
@@ -60,6 +66,7 @@ impl TapQueue {
                 match result {
                     Ok(len) => {
                         packets += 1;
+                        bytes += len;
                         let packet = tap_buffers.buffer(place).and_then(|bytes| bytes.get(..len));
                         match packet.and_then(|packet| parse(packet, place, heads)) {
                             Some(frame) => list.push(frame),
@@ -82,6 +89,9 @@ impl TapQueue {
         }
         // One more than the last burst had, so that the end of a like one is seen by the same call.
         self.expected = (packets + 1).min(BURST);
+        if let Some(fitting) = (BURST_BYTES * packets).checked_div(bytes) {
+            self.most = fitting.clamp(1, BURST);
+        }
         packets
     }
 

@@ -39,6 +39,7 @@ pub(super) fn config(spec: &GatewaySpec, mtu: u16) -> Config {
     let from = &spec.config;
     Config {
         mtu,
+        link_room: super::wire::RECEIVE_ROOM,
         addressing: Addressing {
             ipv4: from.subnet.map(|subnet| Ipv4Config {
                 subnet,

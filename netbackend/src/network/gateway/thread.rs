@@ -26,6 +26,8 @@ use virtqueue::QueueFault;
 
 /// Frames taken from the network before sockets are looked at.
 const BURST: usize = 64;
+/// Bytes of such frames: their buffers go back, and their senders are answered, before there are none left.
+const BURST_BYTES: usize = 256 << 10;
 
 /// All that the thread owns.
 #[derive(Debug)]
@@ -125,13 +127,15 @@ impl GatewayThread {
         let reclaimed = self.wire.reclaim()?;
         let (receiver, sender) = self.wire.split();
         let mut out = Port::new(sender);
-        let mut frames = 0;
+        let (mut frames, mut bytes) = (0, 0);
         while frames < BURST
+            && bytes < BURST_BYTES
             && let Some((header, frame)) = receiver.receive()?
         {
             let meta = port::meta(&header);
             self.gateway.input(now, frame, meta, &mut out);
             frames += 1;
+            bytes += frame.len();
         }
         let mut stirred = false;
         while let Some((token, ready)) = self.events.take() {

@@ -1,5 +1,5 @@
 //! Ways from a guest to the wire, each in namespaces of its own.
-use super::super::process::Process;
+use super::super::{namespace::Namespace, process::Process};
 use crate::exec;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -60,38 +60,6 @@ pub(super) enum Flow {
     UdpIn,
 }
 
-/// A network namespace, deleted when dropped.
-#[derive(Debug)]
-struct Namespace(String);
-
-impl Namespace {
-    fn new(kind: Kind, part: &str) -> Result<Self> {
-        let name = format!("nb-bench-{}-{}-{part}", std::process::id(), kind.word());
-        exec::run(Command::new("ip").args(["netns", "add", &name]))?;
-        let namespace = Self(name);
-        namespace.run("ip link set lo up")?;
-        Ok(namespace)
-    }
-
-    fn command(&self, line: &str) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.0]);
-        command.args(line.split_whitespace());
-        command
-    }
-
-    fn run(&self, line: &str) -> Result<()> {
-        exec::run(&mut self.command(line)).map(drop)
-    }
-}
-
-impl Drop for Namespace {
-    fn drop(&mut self) {
-        // The processes inside have ended before.
-        let _ = exec::run(Command::new("ip").args(["netns", "del", &self.0]));
-    }
-}
-
 /// A way that is ready. Dropped in this order: programs before what they are in.
 #[derive(Debug)]
 pub(super) struct Way {
@@ -108,7 +76,7 @@ impl Way {
     pub(super) fn open(kind: Kind, netbackend: &Path, directory: &Path) -> Result<Self> {
         fs::create_dir_all(directory)?;
         let [guest, host, outside] =
-            ["guest", "host", "outside"].map(|part| Namespace::new(kind, part));
+            ["guest", "host", "outside"].map(|part| Namespace::new(&format!("{kind}-{part}")));
         let (guest, host, outside) = (guest?, host?, outside?);
         let near = if kind == Kind::Veth {
             (&guest, "eth0")
@@ -116,13 +84,13 @@ impl Way {
             (&host, "nic0")
         };
         let (at, name) = near;
-        let far = &outside.0;
+        let far = outside.name();
         at.run(&format!(
             "ip link add {name} mtu {LARGEST_MTU} type veth peer name eth0 mtu {LARGEST_MTU} netns {far}"
         ))?;
         at.run(&format!("ip link set {name} up"))?;
         if kind == Kind::Macvlan {
-            let netns = &guest.0;
+            let netns = guest.name();
             host.run(&format!(
                 "ip link add link nic0 name eth0 netns {netns} type macvlan mode bridge"
             ))?;
@@ -253,7 +221,8 @@ fn start(
             "[networks.n.uplink]\nnic = \"nic0\"\nnetns = \"{}\"\nattach = \"{attach}\"\n\
              [networks.n.ports.g]\nkind = \"tap\"\ninterface = \"eth0\"\nnetns = \"{}\"\n\
              mac = \"52:54:00:07:00:02\"\n",
-            host.0, guest.0
+            host.name(),
+            guest.name()
         ),
     )?;
     let mut command = Command::new(netbackend);

@@ -1,0 +1,101 @@
+//! `sock-load`: many connections over sockets, and what they cost, through whatever lies between two hosts.
+
+mod client;
+mod server;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    num::NonZeroUsize,
+    time::Duration,
+};
+
+use clap::{Args, Parser, Subcommand};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// Bytes of a request, and of its answer.
+const MESSAGE: usize = 64;
+/// The port after it is for connections that last.
+const PORT: u16 = 7100;
+
+/// Connections from here to a server there.
+#[derive(Debug, Parser)]
+#[command(name = "sock-load", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answers at port 7100 once, and ends the connection; at port 7101 as often as it is asked.
+    Serve {
+        /// Address to listen at.
+        address: IpAddr,
+    },
+    /// Connects, asks, is answered, closes; over and over. Prints how often, in how many seconds, the median and the 99th percentile
+    /// in microseconds, and how often it failed.
+    Connect(Connect),
+    /// Opens connections that say one thing and then nothing, until standard input ends.
+    Hold(Hold),
+    /// Keeps one question under way on each of many connections. Says so when all are open, and begins when a line comes
+    /// on standard input. Prints how many were answered, and in how many seconds.
+    Talk(Talk),
+}
+
+#[derive(Debug, Args)]
+struct Connect {
+    /// Address of the server.
+    server: IpAddr,
+    /// How many at once.
+    #[arg(long, default_value = "8")]
+    concurrency: NonZeroUsize,
+    /// For so long.
+    #[arg(long, default_value = "1", value_parser = seconds)]
+    seconds: Duration,
+}
+
+#[derive(Debug, Args)]
+struct Hold {
+    /// Address of the server.
+    server: IpAddr,
+    /// How many.
+    #[arg(long, default_value_t = 10_000)]
+    count: usize,
+}
+
+#[derive(Debug, Args)]
+struct Talk {
+    /// Address of the server.
+    server: IpAddr,
+    /// How many connections.
+    #[arg(long, default_value_t = 100)]
+    flows: usize,
+    /// Bytes of a question, and of its answer.
+    #[arg(long, default_value_t = 1024)]
+    size: usize,
+    /// For so long.
+    #[arg(long, default_value = "1", value_parser = seconds)]
+    seconds: Duration,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().map_err(|error| error.to_string())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+fn main() -> anyhow::Result<()> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
+    let once = |server| SocketAddr::new(server, PORT);
+    let lasting = |server| SocketAddr::new(server, PORT + 1);
+    match Cli::parse().command {
+        Command::Serve { address } => server::serve(once(address), lasting(address)),
+        Command::Connect(args) => {
+            client::connect(once(args.server), args.concurrency.get(), args.seconds)
+        }
+        Command::Hold(args) => client::hold(lasting(args.server), args.count),
+        Command::Talk(args) => {
+            client::talk(lasting(args.server), args.flows, args.size, args.seconds)
+        }
+    }
+}
