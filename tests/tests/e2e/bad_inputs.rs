@@ -103,9 +103,9 @@ fn bad_command_lines() {
         &["network=NAME, socket=PATH"],
     );
     bench.refused(
-        &mut vmm(&["--net", "network=a,model=pcnet"]),
+        &mut vmm(&["--net", "network=a,model=tulip"]),
         USAGE,
-        &["pcnet", "use one of virtio"],
+        &["tulip", "use one of virtio"],
     );
     let socket = "socket=/nowhere";
     let many: Vec<&str> = std::iter::repeat_n(["--net", socket], 40)
