@@ -9,7 +9,7 @@ const ROOM: usize = 128 << 10;
 
 /// Sends payload on a connection; the window that the answer tells.
 fn window(lab: &mut Lab, guest: SocketAddr, (at, ours): (&mut u32, u32)) -> usize {
-    lab.tcp_from(guest, REMOTE, &data(*at, ours, &[1; 20_000]));
+    lab.tcp_from(guest, REMOTE, &data(*at, ours, &vec![1; 20_000]));
     *at += 20_000;
     let answer = lab.next_tcp().unwrap();
     assert_eq!(answer.ack, Some(*at));
