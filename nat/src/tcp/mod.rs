@@ -7,8 +7,10 @@
 //!
 //! *Guest to world*: a large segment in order is written from the frame straight to the socket; what the socket does not take, and
 //! small segments, wait in the receiver's ring. What lies there shrinks the window that the guest is told: that is the
-//! back-pressure. Busy flows share the room that the link to the guests has ([`windows`]), so that it drops nothing of theirs. *World to guest*: the socket is read into the sender's ring while there is room, and its bytes stay there until
-//! the guest has acknowledged them.
+//! back-pressure. Busy flows share the room that the link to the guests has ([`windows`]), so that it drops nothing of theirs.
+//!
+//! *World to guest*: the socket is read into the sender's ring while there is room, and its bytes stay there until the guest has
+//! acknowledged them.
 //!
 //! Rings take storage when they store something and give it back when they are empty: an idle flow holds none.
 //!
