@@ -35,12 +35,12 @@ tr -d '\r' <"$LAB_LOGS/driver.log" | grep -q "^RESULT checks passed=6 failed=0$"
     fail "not every check passed" "$LAB_LOGS/driver.log"
 
 step "one of them asks for a lease, and goes out through the gateway"
-await_result driver "$driver" 200 "serves"
+await_result driver "$driver" 200 "agent ready"
 tr -d '\r' <"$LAB_LOGS/driver.log" | sed -n \
     -e 's/^RESULT ok lease \(.*\)/RESULT lease   \1/p' \
     -e 's/^RESULT ok autoconf \(.*\)/RESULT IPv6    \1/p' \
     -e 's/^RESULT ok ping server \(.*\)/RESULT ping    a server beyond the host answers, min\/avg\/max \1/p' \
-    -e 's/^RESULT ok dns \(www[^ ]*\) \(A*\) .*: *\(.*\)/RESULT dns     \1 has \2 \3/p' \
+    -e 's/^RESULT ok dns \(www[^ ]*\) \(A*\) [^:]*: *\(.*\)/RESULT dns     \1 has \2 \3/p' \
     -e 's/^RESULT ok download \(.*\) sha256=\([0-9a-f]*\) in \(.*\)/RESULT file    4 MiB \1 arrived unchanged (SHA-256 \2…), \3/p' \
     -e 's/^RESULT ok traceroute \(.*\)/RESULT route   2 hops: \1/p'
 tr -d '\r' <"$LAB_LOGS/driver.log" | grep -q "^RESULT checks passed=16 failed=0$" ||

@@ -57,3 +57,9 @@ fn lab_a_guest_on_nics_of_the_host() {
     // Seven networks: what travels by each is small.
     run_with("uplink", &[("file_mib", "2")]);
 }
+
+#[test]
+fn lab_a_guest_behind_the_gateway_of_the_default_network() {
+    // busybox's nc, which sends a KiB at a time, has a minute for an upload.
+    run_with("nat", &[("file_mib", "2")]);
+}
