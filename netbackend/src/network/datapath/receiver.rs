@@ -15,11 +15,9 @@ pub(super) struct Receiver<'a> {
     burst: &'a mut Burst,
     shared: &'a PortShared,
     offloads: PortOffloads,
-    /// First chain in the burst that is not used yet.
-    next: usize,
     /// Frames expected: how many chains to take at once.
     expected: usize,
-    /// Bytes written into the chains up to `next`, whose completion is not staged yet.
+    /// Bytes written into the first chains of the burst, whose completion is not staged yet.
     written: ArrayVec<u32, { Burst::MAX }>,
     completed: bool,
 }
@@ -38,7 +36,6 @@ impl<'a> Receiver<'a> {
             burst,
             shared,
             offloads,
-            next: 0,
             expected,
             written: ArrayVec::new(),
             completed: false,
@@ -54,10 +51,10 @@ impl<'a> Receiver<'a> {
     /// [take several](Self::put).
     #[inline]
     pub(super) fn put_packet(&mut self, packet: &Packet<'_>) -> bool {
-        if self.next == self.burst.len() && !self.refill(0, packet.len()) {
+        if self.next() == self.burst.len() && !self.refill(0, packet.len()) {
             return false;
         }
-        let Some(chain) = self.burst.chain(self.next) else {
+        let Some(chain) = self.burst.chain(self.next()) else {
             return false;
         };
         let room = chain.writable();
@@ -79,15 +76,20 @@ impl<'a> Receiver<'a> {
         self.fill(frame, chains)
     }
 
+    /// First chain in the burst that is not used yet.
+    #[inline]
+    fn next(&self) -> usize {
+        self.written.len()
+    }
+
     /// The next chain has so many bytes of a frame now.
     #[inline]
     fn take_next(&mut self, written: u32) {
         // There is room: as much as for chains.
         let _ = self.written.try_push(written);
-        self.next += 1;
     }
 
-    /// Finds how many chains, from `next` on, hold `total` bytes.
+    /// Finds how many chains, from the next one on, hold `total` bytes.
     fn reserve(&mut self, total: u32) -> Option<usize> {
         let mut room = 0u32;
         let mut chains = 0;
@@ -95,10 +97,10 @@ impl<'a> Receiver<'a> {
             if chains > 0 && !self.offloads.mergeable {
                 return None;
             }
-            if self.next + chains == self.burst.len() && !self.refill(chains, total - room) {
+            if self.next() + chains == self.burst.len() && !self.refill(chains, total - room) {
                 return None;
             }
-            let len = self.burst.chain(self.next + chains)?.writable().len();
+            let len = self.burst.chain(self.next() + chains)?.writable().len();
             // The header stands whole in the first chain (virtio 1.2, 5.1.6.3.2 asks for more).
             if chains == 0 && len < self.offloads.header_len {
                 return None;
@@ -112,14 +114,11 @@ impl<'a> Receiver<'a> {
     /// Takes more chains from the ring, `missing` bytes being wanted; false: there are none.
     fn refill(&mut self, reserved: usize, missing: u32) -> bool {
         if self.burst.len() == Burst::MAX {
-            if self.next == 0 {
+            if self.next() == 0 {
                 return false;
             }
             // Make room: what is completed is not needed any more, the rest is taken again.
-            self.stage();
-            self.ring.unpop(self.burst, self.next);
-            self.burst.clear();
-            self.next = 0;
+            self.stage_and_return();
             let mut again = self.ring.pop(self.burst, Burst::MAX, self.shared);
             if again == reserved {
                 // A pop ends at the avail index as last loaded, and that is where the reserved
@@ -147,7 +146,7 @@ impl<'a> Receiver<'a> {
         let header_len = self.offloads.header_len;
         let mut offset = 0;
         for index in 0..chains {
-            let Some(chain) = self.burst.chain(self.next + index) else {
+            let Some(chain) = self.burst.chain(self.next() + index) else {
                 return false;
             };
             let room = chain.writable();
@@ -163,7 +162,7 @@ impl<'a> Receiver<'a> {
             return false;
         }
         // The header last: its cache line is not needed while the payload streams through.
-        let Some(first) = self.burst.chain(self.next) else {
+        let Some(first) = self.burst.chain(self.next()) else {
             return false;
         };
         if !self.write_header(frame, chains, &first.writable()) {
@@ -171,7 +170,7 @@ impl<'a> Receiver<'a> {
         }
         let mut left = frame.len + header_len;
         for _ in 0..chains {
-            let Some(chain) = self.burst.chain(self.next) else {
+            let Some(chain) = self.burst.chain(self.next()) else {
                 return false;
             };
             let written = chain.writable().len().min(left);
@@ -193,20 +192,19 @@ impl<'a> Receiver<'a> {
             .is_some_and(|bytes| first.write_at(0, bytes) == len)
     }
 
-    /// Stages the completion of what was put since this was last done.
+    /// Stages the completion of the used chains and gives back the others: the burst is empty then.
     #[inline]
-    fn stage(&mut self) {
-        debug_assert_eq!(self.next, self.written.len(), "a burst is staged once");
+    fn stage_and_return(&mut self) {
         self.completed |= !self.written.is_empty();
         self.ring.complete_written(self.burst, &self.written);
+        self.ring.unpop(self.burst, self.written.len());
+        self.burst.clear();
         self.written.clear();
     }
 
     /// Gives back unused chains, counts, publishes the used ones, calls the driver. In this order: who has seen a frame finds it counted.
     pub(super) fn finish(mut self, tally: &Tally) {
-        self.stage();
-        self.ring.unpop(self.burst, self.next);
-        self.burst.clear();
+        self.stage_and_return();
         self.ring.stats().add(tally);
         if self.completed {
             self.ring.publish();

@@ -12,7 +12,7 @@ use super::{
     retag::Retagged,
 };
 use std::{
-    io,
+    hint, io,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -21,6 +21,9 @@ use switch::{Egress, Switch};
 
 /// Rounds with work between two looks at epoll for sources that woke up.
 const ROUNDS_PER_LOOK: u32 = 16;
+/// How long rounds find nothing before the kernel is asked for events, and given the CPU: a frame that comes within this time is
+/// not kept waiting for two system calls.
+const SPIN: Duration = Duration::from_micros(2);
 /// How often rings without kick fd are looked at while they are idle.
 const UNKICKED_INTERVAL_MS: u16 = 1;
 
@@ -112,6 +115,7 @@ impl Worker {
     pub(super) fn run(mut self) {
         let mut rounds = 0u32;
         let mut worked = false;
+        let mut last_work = Duration::ZERO;
         loop {
             if self.inbox.is_pending() && self.serve_letters().is_break() {
                 return;
@@ -124,18 +128,24 @@ impl Worker {
                 self.look_at_load(now);
             }
             worked = self.round(now);
-            rounds = rounds.wrapping_add(1);
+            if worked {
+                last_work = now;
+                rounds = rounds.wrapping_add(1);
+            }
             if self.active.is_empty() && self.behind.sources.is_empty() {
                 self.sleep();
                 continue;
             }
-            if !worked || rounds.is_multiple_of(ROUNDS_PER_LOOK) {
+            let idle = !worked && now.saturating_sub(last_work) >= SPIN;
+            if idle || (worked && rounds.is_multiple_of(ROUNDS_PER_LOOK)) {
                 self.poller.wait(Some(0));
                 self.wake_kicked();
             }
-            if self.take_starved() || !worked {
+            if self.take_starved() || idle {
                 // The guest that we wait for, or that has left us no room, may need this very CPU.
                 thread::yield_now();
+            } else if !worked {
+                hint::spin_loop();
             }
         }
     }
