@@ -227,9 +227,9 @@ impl Ring {
         {
             use std::arch::x86_64::_mm_set_epi64x;
             debug_assert!(index < self.size, "a cursor beyond the ring");
+            let (low, high) = (addr.to_le().cast_signed(), word.encode().cast_signed());
             // SAFETY: SSE2 is part of x86-64.
-            let value =
-                unsafe { _mm_set_epi64x(word.encode().cast_signed(), addr.to_le().cast_signed()) };
+            let value = unsafe { _mm_set_epi64x(high, low) };
             // SAFETY: as in `half`: a descriptor of the ring, 16-byte aligned. Nothing before is moved behind: the compiler has
             // to assume that the instruction reads memory, and the CPU keeps stores in order.
             unsafe {

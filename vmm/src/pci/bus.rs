@@ -248,23 +248,27 @@ impl BusDevice for BarRegion {
     }
 
     fn read_repeated(&mut self, offset: u64, size: usize, data: &mut [u8]) {
+        let mut device = lock(&self.device);
         // Tables of MSI-X are read by nobody like that.
-        if lock(&self.device).function().msix().is_none() {
-            lock(&self.device).bar_read_repeated(self.bar, offset, size, data);
-        } else {
-            for element in data.chunks_mut(size.max(1)) {
-                self.read(offset, element);
-            }
+        if device.function().msix().is_none() {
+            device.bar_read_repeated(self.bar, offset, size, data);
+            return;
+        }
+        drop(device);
+        for element in data.chunks_mut(size.max(1)) {
+            self.read(offset, element);
         }
     }
 
     fn write_repeated(&mut self, offset: u64, size: usize, data: &[u8]) {
-        if lock(&self.device).function().msix().is_none() {
-            lock(&self.device).bar_write_repeated(self.bar, offset, size, data);
-        } else {
-            for element in data.chunks(size.max(1)) {
-                self.write(offset, element);
-            }
+        let mut device = lock(&self.device);
+        if device.function().msix().is_none() {
+            device.bar_write_repeated(self.bar, offset, size, data);
+            return;
+        }
+        drop(device);
+        for element in data.chunks(size.max(1)) {
+            self.write(offset, element);
         }
     }
 }
