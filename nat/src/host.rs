@@ -193,7 +193,7 @@ pub struct Incoming<'a> {
 }
 
 /// What the network said about a datagram that was sent (an entry of the error queue, `IP_RECVERR`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IncomingError {
     /// where the datagram was to go; for an echo socket the port is 0
     pub destination: SocketAddr,
@@ -207,6 +207,8 @@ pub struct IncomingError {
     pub sequence: Option<u16>,
     /// MTU of the path, if this is about it (`icmp_type`, `icmp_code`: fragmentation needed, or packet too big)
     pub mtu: Option<u32>,
+    /// the datagram's payload, as much of it as came back
+    pub quoted: Vec<u8>,
 }
 
 /// Sockets of the host. See the module for what an event means.

@@ -170,6 +170,7 @@ impl Host for Script {
             icmp_code: 0,
             sequence: None,
             mtu: None,
+            quoted: vec![answer; usize::from(answer) * 16],
         })
     }
 

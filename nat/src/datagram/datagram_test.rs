@@ -203,6 +203,7 @@ fn a_path_that_takes_only_smaller_packets_is_told() {
         icmp_code: 4,
         sequence: None,
         mtu: Some(1280),
+        quoted: Vec::new(),
     });
     lab.event(
         0,
@@ -253,6 +254,7 @@ fn traceroute_sees_the_gateway_and_every_router_behind_it() {
         icmp_code: 0,
         sequence: None,
         mtu: None,
+        quoted: b"probe 2".to_vec(),
     });
     lab.event(
         0,
@@ -264,6 +266,8 @@ fn traceroute_sees_the_gateway_and_every_router_behind_it() {
     let (from, kind, code, quoted) = next_error(&mut lab).unwrap();
     assert_eq!((from, kind, code), (router, 11, 0));
     assert_eq!(quoted[20..24], [0x9c, 0x40, 0x82, 0x9a]);
+    // busybox's traceroute knows its probes by their payload.
+    assert_eq!(&quoted[28..], b"probe 2");
     // An error about a destination that the guest never sent to is an invention.
     lab.socket(0).errors.push_back(IncomingError {
         destination: OTHER,
@@ -272,6 +276,7 @@ fn traceroute_sees_the_gateway_and_every_router_behind_it() {
         icmp_code: 3,
         sequence: None,
         mtu: None,
+        quoted: Vec::new(),
     });
     lab.event(
         0,

@@ -6,7 +6,7 @@ use crate::counters::DropReason;
 use crate::env::Env;
 use crate::frame::{IpHeader, Pseudo, emit_datagram, emit_ip_parts, protocol};
 use crate::host::{Incoming, IncomingError, Readiness, SocketId, Token};
-use crate::icmp::{Problem, tell_of};
+use crate::icmp::{Problem, Remains, tell_of};
 use crate::meta::{Gso, GsoKind};
 use crate::slab::Key;
 use std::net::{IpAddr, SocketAddr};
@@ -123,19 +123,29 @@ impl DatagramTable {
                 (Kind::Echo, SocketAddr::V4(_)) => protocol::ICMP,
                 (Kind::Echo, SocketAddr::V6(_)) => protocol::ICMPV6,
             };
-            let route = (mapping.endpoint.address, destination, number);
             let offender = error
                 .offender
                 .filter(|offender| !offender.is_loopback() && !mapping.loopback);
-            let quoted = match mapping.endpoint.kind {
-                // Length and checksum: nothing that a guest looks at.
-                Kind::Udp => [0, 8, 0, 0],
+            let second_word = match mapping.endpoint.kind {
+                // The length of what is quoted, and no checksum: nothing that a guest looks at.
+                Kind::Udp => {
+                    let len = u16::try_from(8 + error.quoted.len()).unwrap_or(u16::MAX);
+                    let [high, low] = len.to_be_bytes();
+                    [high, low, 0, 0]
+                }
                 Kind::Echo => {
                     let [high, low] = error.sequence.unwrap_or(0).to_be_bytes();
                     [high, low, 0, 0]
                 }
             };
-            tell_of(env, guest, offender, route, quoted, problem_of(&error));
+            let remains = Remains {
+                source: mapping.endpoint.address,
+                destination,
+                protocol: number,
+                second_word,
+                rest: &error.quoted,
+            };
+            tell_of(env, guest, offender, &remains, problem_of(&error));
         }
     }
 }

@@ -90,15 +90,32 @@ pub(crate) fn tell(env: &mut Env<'_>, guest: u32, packet: &Packet<'_>, problem: 
     tell_quoting(env, &quote, problem);
 }
 
-/// Tells the sender of a packet that is not at hand any more: of it, headers and the first 8 bytes of payload are made up.
+/// What is left of a packet that is not at hand any more.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Remains<'a> {
+    pub(crate) source: SocketAddr,
+    pub(crate) destination: SocketAddr,
+    pub(crate) protocol: u8,
+    /// bytes 4 to 7 behind the IP header
+    pub(crate) second_word: [u8; 4],
+    /// what came behind these; empty: not known
+    pub(crate) rest: &'a [u8],
+}
+
+/// Tells the sender of a packet that is not at hand any more: headers are made up.
 pub(crate) fn tell_of(
     env: &mut Env<'_>,
     (guest, mac): (u32, MacAddr),
     offender: Option<IpAddr>,
-    (source, destination, protocol): (SocketAddr, SocketAddr, u8),
-    last_four: [u8; 4],
+    remains: &Remains<'_>,
     problem: Problem,
 ) {
+    let Remains {
+        source,
+        destination,
+        protocol,
+        ..
+    } = *remains;
     let Some(pseudo) = Pseudo::new(source.ip(), destination.ip()) else {
         return;
     };
@@ -109,9 +126,13 @@ pub(crate) fn tell_of(
         hop_limit: 1,
         traffic_class: 0,
     };
-    let mut bytes = [0; 48];
+    let mut bytes = [0; QUOTE_V6];
+    let rest = remains
+        .rest
+        .get(..QUOTE_V6 - pseudo.ip_len() - 8)
+        .unwrap_or(remains.rest);
     let mut writer = Writer::new(&mut bytes);
-    write_ip(&mut writer, &header, pseudo, 8);
+    write_ip(&mut writer, &header, pseudo, 8 + rest.len());
     if protocol == protocol::ICMP || protocol == protocol::ICMPV6 {
         // Of an echo the ports are its identifier; type, code and sum come first.
         writer.put(&[if protocol == protocol::ICMP { 8 } else { 128 }, 0, 0, 0]);
@@ -120,13 +141,16 @@ pub(crate) fn tell_of(
         writer.put(&source.port().to_be_bytes());
         writer.put(&destination.port().to_be_bytes());
     }
-    writer.put(&last_four);
+    writer.put(&remains.second_word);
+    writer.put(rest);
     let quote = Quote {
         guest,
         mac,
         offender,
         to: source.ip(),
-        packet: bytes.get(..pseudo.ip_len() + 8).unwrap_or_default(),
+        packet: bytes
+            .get(..pseudo.ip_len() + 8 + rest.len())
+            .unwrap_or_default(),
     };
     tell_quoting(env, &quote, problem);
 }

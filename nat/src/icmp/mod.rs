@@ -3,4 +3,4 @@ mod echo;
 mod error;
 
 pub(crate) use echo::{ECHO_V4, ECHO_V6, answer_echo};
-pub(crate) use error::{Problem, tell, tell_of};
+pub(crate) use error::{Problem, Remains, tell, tell_of};

@@ -86,6 +86,12 @@ pub struct ServicesConfig {
     pub dns: DnsConfig,
 }
 
+/// What guests search: their own domain, and then others.
+pub(crate) fn search_list(domain: Option<&Name>, others: &[Name]) -> Vec<Name> {
+    let others = others.iter().filter(|name| Some(*name) != domain);
+    domain.into_iter().chain(others).cloned().collect()
+}
+
 impl Default for ServicesConfig {
     fn default() -> Self {
         Self {
@@ -110,14 +116,7 @@ impl Default for ServicesConfig {
 impl ServicesConfig {
     /// The guests' own domain, and then the others.
     pub(crate) fn search_list(&self) -> Vec<Name> {
-        let mut list: Vec<Name> = self.domain.iter().cloned().collect();
-        list.extend(
-            self.search
-                .iter()
-                .filter(|name| Some(*name) != self.domain.as_ref())
-                .cloned(),
-        );
-        list
+        search_list(self.domain.as_ref(), &self.search)
     }
 
     /// Name servers that guests are told of: the gateway's address, or the upstream ones of its family.

@@ -72,6 +72,8 @@ pub struct Services {
     own: Vec<IpAddr>,
     /// those at which the DNS forwarder answers
     dns_addresses: Vec<IpAddr>,
+    /// of the guests
+    domain: Option<dns::Name>,
     /// when something was handled last
     now: Duration,
     random: Random,
@@ -103,6 +105,7 @@ impl Services {
             mac: config.mac,
             mtu: config.mtu,
             dns_addresses: dns_addresses(config, &own),
+            domain: told.domain.clone(),
             now: Duration::ZERO,
             hosts: hosts::Hosts::new(&told.reservations, MAX_NAMES),
             arp: arp::Responder::new(config.mac, own4_all),
@@ -135,6 +138,20 @@ impl Services {
     pub fn set_dns_upstreams(&mut self, servers: &[SocketAddr]) {
         if let Some(dns) = &mut self.dns {
             dns.set_upstreams(servers);
+        }
+    }
+
+    /// Tells guests to search these domains, besides their own, from now on.
+    pub fn set_search(&mut self, domains: &[dns::Name]) {
+        let list = config::search_list(self.domain.as_ref(), domains);
+        if let Some((_, server)) = &mut self.dhcp4 {
+            server.set_search(list.clone());
+        }
+        if let Some(server) = &mut self.dhcp6 {
+            server.set_search(list.clone());
+        }
+        if let Some(ra) = &mut self.ra {
+            ra.set_search(list);
         }
     }
 

@@ -63,6 +63,15 @@ impl Advertiser {
         }
     }
 
+    /// Advertises other domains to search, at once and soon again (RFC 4861, 6.2.4: as when it began).
+    pub(crate) fn set_search(&mut self, search: Vec<Name>) {
+        if self.config.search != search {
+            self.config.search = search;
+            self.initial = INITIAL_COUNT;
+            self.next = Duration::ZERO;
+        }
+    }
+
     /// The answer to a router solicitation: to its sender, if he says who he is.
     pub(crate) fn answer(&mut self, now: Duration, ndp: &Ndp<'_>) -> Option<Outgoing> {
         let mut reader = Reader::new(ndp.message);

@@ -184,3 +184,34 @@ fn routers_are_advertised_from_the_start_with_a_right_checksum() {
         .bytes(&frame[54..]);
     assert_eq!(sum.checksum(), [0, 0]);
 }
+
+#[test]
+fn domains_to_search_are_told_as_they_change() {
+    let mut world = World::new();
+    let domains = ["example.org", "internal"].map(|name| name.parse().unwrap());
+    world.services.set_search(&domains);
+    let mut asks = discover();
+    asks.truncate(asks.len() - 1);
+    asks.extend([55, 1, 119, 255]);
+    let broadcast = IpAddr::from([255, 255, 255, 255]);
+    assert!(world.datagram([0; 4], broadcast, (68, 67), &asks));
+    // The guests' own first, and once.
+    let told = b"\x77\x17\x08internal\0\x07example\x03org\0";
+    let reply = &world.datagrams_from(67)[0];
+    assert!(reply.windows(told.len()).any(|place| place == told));
+}
+
+#[test]
+fn routers_advertise_a_change_at_once() {
+    let mut lab = Lab::with(|config| config.services.router_advertisements = true);
+    lab.poll();
+    lab.wire.frames.clear();
+    lab.poll();
+    assert!(lab.wire.frames.is_empty(), "not due");
+    let domains = ["example.org".parse().unwrap()];
+    lab.gateway.services_mut().set_search(&domains);
+    lab.poll();
+    let (frame, _) = &lab.wire.frames[0];
+    let told = b"\x07example\x03org\0";
+    assert!(frame.windows(told.len()).any(|place| place == told));
+}

@@ -5,7 +5,7 @@ use super::segment::{Header, Segment};
 use crate::env::Env;
 use crate::frame::protocol;
 use crate::host::HostError;
-use crate::icmp::{Problem, tell_of};
+use crate::icmp::{Problem, Remains, tell_of};
 use std::time::Duration;
 
 /// Linux's floor of `net.ipv4.tcp_min_snd_mss` is 48; a guest that asks for less, or for 0, does not make us send more headers than
@@ -71,9 +71,14 @@ impl Flow {
         env.counters.tcp_refused += 1;
         match Problem::of(error) {
             Some(problem) if error != HostError::Refused => {
-                let route = (self.tuple.local(), self.tuple.remote(), protocol::TCP);
-                let seq = self.offer.irs.0.to_be_bytes();
-                tell_of(env, (self.tuple.guest, self.mac), None, route, seq, problem);
+                let syn = Remains {
+                    source: self.tuple.local(),
+                    destination: self.tuple.remote(),
+                    protocol: protocol::TCP,
+                    second_word: self.offer.irs.0.to_be_bytes(),
+                    rest: &[],
+                };
+                tell_of(env, (self.tuple.guest, self.mac), None, &syn, problem);
             }
             _ if error == HostError::NoResources => {}
             _ => {

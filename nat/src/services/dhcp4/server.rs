@@ -105,6 +105,11 @@ impl Server {
         }
     }
 
+    /// Tells clients to search these domains from now on.
+    pub fn set_search(&mut self, search: Vec<Name>) {
+        self.config.search = search;
+    }
+
     /// The leases.
     pub fn leases(&self) -> &LeaseTable {
         &self.leases

@@ -88,6 +88,11 @@ impl Server {
         }
     }
 
+    /// Tells clients to search these domains from now on.
+    pub fn set_search(&mut self, search: Vec<Name>) {
+        self.config.search = search;
+    }
+
     /// The leases, if it gives any.
     pub fn leases(&self) -> Option<&LeaseTable> {
         self.leases.as_ref()

@@ -202,6 +202,7 @@ fn a_server_that_refuses_or_cannot_be_reached_costs_no_time() {
         icmp_code: 3,
         sequence: None,
         mtu: None,
+        quoted: Vec::new(),
     });
     world.event(0);
     assert_eq!(world.asked(1).1.to_string(), SECOND);

@@ -14,6 +14,20 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// What tells one state of the file from the next.
 type Stamp = (u64, u64, Option<SystemTime>);
 
+/// What a network takes over from its host, because its settings leave that open.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Follows {
+    pub(super) servers: bool,
+    pub(super) search: bool,
+}
+
+impl Follows {
+    /// The resolver to ask, if one is to be.
+    pub(super) fn resolver(self) -> Option<Resolver> {
+        (self.servers || self.search).then(Resolver::new)
+    }
+}
+
 /// The file as it was read last.
 #[derive(Debug)]
 pub(super) struct Resolver {
@@ -23,7 +37,7 @@ pub(super) struct Resolver {
 }
 
 impl Resolver {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         Self::of(PATH.into())
     }
 

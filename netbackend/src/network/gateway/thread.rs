@@ -7,7 +7,7 @@ use super::{
     leases::LeaseFile,
     port::{self, Port},
     request::Request,
-    resolver::Resolver,
+    resolver::{Follows, Resolver},
     settings::{GatewaySpec, config},
     wire::Wire,
 };
@@ -47,8 +47,9 @@ pub(super) struct GatewayThread {
     /// The network had no room for a frame.
     full: bool,
     leases: LeaseFile,
-    /// The host's DNS servers, unless the configuration names some.
+    /// The host's DNS servers and search list, where the configuration names none.
     resolver: Option<Resolver>,
+    follows: Follows,
     /// Guests that are known beforehand.
     pub(super) reserved: Vec<MacAddr>,
 }
@@ -77,6 +78,10 @@ impl GatewayThread {
             gateway.services_mut().serve_directory(Box::new(opened));
         }
         let hosts = spec.config.hosts.iter();
+        let follows = Follows {
+            servers: spec.config.dns.is_empty(),
+            search: spec.config.search.is_empty(),
+        };
         Ok(Self {
             gateway,
             wire,
@@ -88,7 +93,8 @@ impl GatewayThread {
             due: Some(Duration::ZERO),
             full: false,
             leases,
-            resolver: spec.config.dns.is_empty().then(Resolver::new),
+            resolver: follows.resolver(),
+            follows,
             reserved: hosts.map(|host| MacAddr(host.mac)).collect(),
         })
     }
@@ -121,9 +127,29 @@ impl GatewayThread {
         Ok(ControlFlow::Continue(()))
     }
 
+    /// Takes over what the host's resolver was told to do, where the network's settings leave it to that.
+    fn follow_resolver(&mut self, now: Duration) {
+        let Some(conf) = self
+            .resolver
+            .as_mut()
+            .and_then(|resolver| resolver.changed(now))
+        else {
+            return;
+        };
+        let services = self.gateway.services_mut();
+        if self.follows.servers {
+            services.set_dns_upstreams(&conf.servers);
+        }
+        if self.follows.search {
+            services.set_search(&conf.search);
+        }
+    }
+
     /// Takes what there is and sends what follows from it; false: there was nothing.
     fn round(&mut self) -> Result<bool, QueueFault> {
         let now = self.clock.elapsed();
+        // First, so that a guest's first question finds servers and its first lease names domains.
+        self.follow_resolver(now);
         let reclaimed = self.wire.reclaim()?;
         let (receiver, sender) = self.wire.split();
         let mut out = Port::new(sender);
@@ -146,11 +172,6 @@ impl GatewayThread {
         let room = self.full && reclaimed;
         if frames == 0 && !stirred && !due && !room {
             return Ok(false);
-        }
-        if let Some(resolver) = &mut self.resolver
-            && let Some(conf) = resolver.changed(now)
-        {
-            self.gateway.services_mut().set_dns_upstreams(&conf.servers);
         }
         self.due = self.gateway.poll(now, &mut out);
         self.full = out.full;

@@ -27,10 +27,13 @@ const UNREACHABLE_V6: (u8, u8) = (1, 3);
 const FRAGMENTATION_NEEDED: (u8, u8) = (3, 4);
 const TOO_BIG_V6: (u8, u8) = (2, 0);
 
+/// Bytes of a datagram that an error is taken with.
+const QUOTED: usize = 256;
+
 /// Takes the oldest entry of the queue.
 pub(super) fn take(entry: &Entry) -> Option<IncomingError> {
-    // Enough of the datagram to tell whose echo request it was.
-    let mut bytes = [0; 64];
+    // Enough of the datagram to tell whose echo request it was, and for a guest to know it again.
+    let mut bytes = [0; QUOTED];
     let mut control = cmsg_space!([u8; 256]);
     loop {
         let mut into = [IoSliceMut::new(&mut bytes)];
@@ -51,10 +54,14 @@ pub(super) fn take(entry: &Entry) -> Option<IncomingError> {
             }
         });
         let length = message.bytes;
+        let datagram = bytes.get(..length).unwrap_or_default();
         match found {
-            Some(error) if is_ours(entry.kind, bytes.get(..length).unwrap_or_default()) => {
-                let sequence = sequence(entry.kind, &bytes);
-                return Some(IncomingError { sequence, ..error });
+            Some(error) if is_ours(entry.kind, datagram) => {
+                return Some(IncomingError {
+                    sequence: sequence(entry.kind, datagram),
+                    quoted: payload(entry.kind, datagram).to_vec(),
+                    ..error
+                });
             }
             // A raw socket hears of everybody's datagrams, and some entries are none of the network's.
             _ => {}
@@ -83,14 +90,24 @@ fn told(
         icmp_code,
         sequence: None,
         mtu: too_long.then_some(error.ee_info),
+        quoted: Vec::new(),
     })
 }
 
 /// Of an echo socket: which of its requests the error is about (RFC 792, RFC 4443, 4.1).
 fn sequence(kind: Kind, datagram: &[u8]) -> Option<u16> {
-    let is_echo = matches!(kind, Kind::Echo { .. } | Kind::RawEcho { .. });
     let number = datagram.get(6..8)?.try_into().ok()?;
-    is_echo.then(|| u16::from_be_bytes(number))
+    is_echo(kind).then(|| u16::from_be_bytes(number))
+}
+
+/// What is behind the header, which the kernel gives of an echo request and not of a UDP datagram.
+fn payload(kind: Kind, datagram: &[u8]) -> &[u8] {
+    let header = if is_echo(kind) { 8 } else { 0 };
+    datagram.get(header..).unwrap_or_default()
+}
+
+const fn is_echo(kind: Kind) -> bool {
+    matches!(kind, Kind::Echo { .. } | Kind::RawEcho { .. })
 }
 
 /// Of a raw socket: whether the echo request that the error is about was its own.

@@ -214,6 +214,7 @@ fn a_port_that_nobody_has_is_told_by_the_error_queue() {
     assert_eq!((error.icmp_type, error.icmp_code), (3, 3));
     assert_eq!(error.destination, to);
     assert_eq!(error.offender, Some(Ipv4Addr::LOCALHOST.into()));
+    assert_eq!(error.quoted, b"anybody?");
 }
 
 #[test]
