@@ -97,9 +97,9 @@ fn answer(world: &mut World, input: &mut Input<'_>) {
     if let Some(flags) = message.get_mut(2..4) {
         flags.copy_from_slice(&[0x81 | shape & 2, 0x80 | shape >> 6]);
     }
-    // Our own OPT record goes, records of the server's making come.
-    if message.len() > 11 {
-        message.truncate(message.len() - 11);
+    // Our own OPT record goes, records of the server's making come. What is asked over TCP may have been written in part only.
+    if let Some(len) = message.len().checked_sub(11).filter(|&len| len >= 12) {
+        message.truncate(len);
         message[7] = shape & 3;
         message[9] = shape >> 2 & 1;
         message[11] = 0;
