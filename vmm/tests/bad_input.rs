@@ -67,7 +67,7 @@ fn command_lines() {
         (&["run", "--kernel", "k", "--cpus", "65"], "--cpus"),
         (&["run", "--kernel", "k", "--memory", "much"], "much"),
         (
-            &["run", "--kernel", "k", "--net", "network=a,model=pcnet"],
+            &["run", "--kernel", "k", "--net", "network=a,model=i82557b"],
             "model",
         ),
         (&["run", "--kernel", "k", "--net", "speed=9"], "speed"),
@@ -95,6 +95,7 @@ fn kernels() {
     bzimage[0x202..0x206].copy_from_slice(b"HdrS");
     let truncated_elf = fs::read(kernel(&dir)).unwrap()[..100].to_vec();
     let mut cut_off = bzimage.clone();
+    cut_off[0x211] = 1; // loadflags: loaded high
     cut_off[0x236] = 1; // xloadflags: 64-bit entry
     cut_off[0x1F4..0x1F8].copy_from_slice(&1000u32.to_le_bytes()); // syssize, in 16 bytes
     let mut huge = cut_off.clone();

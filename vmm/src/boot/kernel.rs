@@ -11,12 +11,14 @@ use linux_loader::loader::{KernelLoader, bootparam::setup_header, bzimage::BzIma
 use vm_memory::{Address, ByteValued, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 
 use super::BootError;
-use crate::{layout::HIGH_RAM_START, memory::GuestRam};
+use crate::{kvm::Entry, layout::HIGH_RAM_START, memory::GuestRam};
 
 /// A bzImage's 64-bit entry point lies this far behind its load address (Documentation/arch/x86/boot.rst).
 const BZIMAGE_ENTRY_64: u64 = 0x200;
 /// `xloadflags`: the kernel has the 64-bit entry point.
 const XLF_KERNEL_64: u16 = 1;
+/// `loadflags`: the protected-mode code is loaded at 1 MiB.
+const LOADED_HIGH: u8 = 1;
 /// The magic of a setup header, "HdrS", at this offset of the file.
 const SETUP_MAGIC: (u64, [u8; 4]) = (0x202, *b"HdrS");
 /// Offset of the setup header in the file.
@@ -35,8 +37,8 @@ const PAGE: u64 = 4096;
 /// A kernel in memory.
 #[derive(Debug)]
 pub(super) struct Kernel {
-    /// 64-bit entry point.
-    pub(super) entry: u64,
+    /// Entry point.
+    pub(super) entry: Entry,
     /// First byte behind all that the kernel needs to unpack itself.
     pub(super) end: u64,
     /// Its setup header (made up for ELF).
@@ -136,7 +138,7 @@ fn load_elf(ram: &GuestRam, file: &mut File) -> Result<Kernel, Refusal> {
         ..Default::default()
     };
     Ok(Kernel {
-        entry: loaded.kernel_load.raw_value(),
+        entry: Entry::Long(loaded.kernel_load.raw_value()),
         end: loaded.kernel_end,
         header,
         cmdline_limit: CMDLINE_LIMIT,
@@ -148,8 +150,8 @@ fn load_bzimage(ram: &GuestRam, file: &mut File, len: u64) -> Result<Kernel, Ref
     let mut header = setup_header::default();
     file.read_exact_at(header.as_mut_slice(), SETUP_HEADER)
         .map_err(|_| "its setup header is cut off")?;
-    if header.xloadflags & XLF_KERNEL_64 == 0 {
-        return Err("it has no 64-bit entry point".into());
+    if header.loadflags & LOADED_HIGH == 0 {
+        return Err("it is to be loaded below 1 MiB (a zImage)".into());
     }
     let setup = (u64::from(header.setup_sects) + 1) * SECTOR;
     let (code, expected) = (len.saturating_sub(setup), u64::from(header.syssize) * 16);
@@ -166,7 +168,11 @@ fn load_bzimage(ram: &GuestRam, file: &mut File, len: u64) -> Result<Kernel, Ref
         .map_err(|e| e.to_string())?;
     let start = loaded.kernel_load.raw_value();
     Ok(Kernel {
-        entry: start + BZIMAGE_ENTRY_64,
+        entry: if header.xloadflags & XLF_KERNEL_64 == 0 {
+            Entry::Protected(start)
+        } else {
+            Entry::Long(start + BZIMAGE_ENTRY_64)
+        },
         end: end.max(loaded.kernel_end),
         header: loaded.setup_header.unwrap_or(header),
         cmdline_limit: usize::try_from(header.cmdline_size).unwrap_or(CMDLINE_LIMIT),

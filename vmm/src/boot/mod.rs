@@ -37,7 +37,7 @@ pub enum BootError {
     },
     /// The kernel file is neither a bzImage nor an x86-64 ELF executable, or is damaged.
     #[error(
-        "kernel {path} is not a bootable x86-64 Linux kernel (bzImage or ELF vmlinux): {reason}"
+        "kernel {path} is not a bootable Linux kernel for x86 (bzImage, or ELF vmlinux of x86-64): {reason}"
     )]
     Kernel {
         /// The file.
@@ -88,7 +88,7 @@ pub fn load(ram: &GuestRam, source: &BootSource, cpus: u8) -> Result<BootState, 
     zero_page::write_cmdline(ram, &source.cmdline, &kernel)?;
     let rsdp = acpi::write_tables(ram, cpus)?;
     zero_page::write(ram, &kernel, initrd, &source.cmdline, rsdp)?;
-    page_tables::write(ram)?;
+    page_tables::write(ram, kernel.entry)?;
     Ok(BootState {
         entry: kernel.entry,
         zero_page: ZERO_PAGE_ADDR,

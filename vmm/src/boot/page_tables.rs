@@ -3,7 +3,7 @@
 
 use super::{BootError, put};
 use crate::{
-    kvm::BOOT_GDT,
+    kvm::Entry,
     layout::{BOOT_GDT_ADDR, PAGE_TABLES_ADDR},
     memory::GuestRam,
 };
@@ -14,7 +14,7 @@ const PAGE: u64 = 4096;
 const ENTRIES: u64 = 512;
 const GIGABYTES: u64 = 4;
 
-pub(super) fn write(ram: &GuestRam) -> Result<(), BootError> {
+pub(super) fn write(ram: &GuestRam, entry: Entry) -> Result<(), BootError> {
     const WHAT: &str = "page tables";
     let pdpt = PAGE_TABLES_ADDR + PAGE;
     let first_directory = pdpt + PAGE;
@@ -38,7 +38,7 @@ pub(super) fn write(ram: &GuestRam) -> Result<(), BootError> {
             put(ram, directory + 8 * entry, &value.to_le_bytes(), WHAT)?;
         }
     }
-    for (index, descriptor) in (0u64..).zip(BOOT_GDT) {
+    for (index, descriptor) in (0u64..).zip(entry.gdt()) {
         put(
             ram,
             BOOT_GDT_ADDR + 8 * index,

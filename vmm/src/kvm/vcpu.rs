@@ -3,22 +3,22 @@
 use std::sync::Arc;
 
 use kvm_bindings::{
-    CpuId, Msrs, kvm_fpu, kvm_lapic_state, kvm_msr_entry, kvm_regs, kvm_segment, kvm_sregs,
+    CpuId, Msrs, kvm_fpu, kvm_lapic_state, kvm_msr_entry, kvm_regs,
 };
 use kvm_ioctls::VcpuFd;
 
 use super::{
-    Kept,
+    Entry, Kept,
     cpuid::{self, Identity},
     vm::{KvmError, ioctl},
 };
-use crate::layout::{BOOT_GDT_ADDR, BOOT_STACK_ADDR, PAGE_TABLES_ADDR};
+use crate::layout::BOOT_STACK_ADDR;
 
-/// Where the first vCPU starts: the 64-bit entry of the Linux boot protocol.
+/// Where the first vCPU starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BootState {
-    /// Entry point.
-    pub entry: u64,
+    /// Entry point of the kernel.
+    pub entry: Entry,
     /// Address of the zero page, in RSI.
     pub zero_page: u64,
 }
@@ -30,26 +30,6 @@ pub struct Vcpu {
     pub(super) kept: Arc<Kept>,
     index: u8,
 }
-
-// Control register and EFER bits (SDM volume 3A, 2.5 and 2.2.1).
-const CR0_PE: u64 = 1;
-const CR0_PG: u64 = 1 << 31;
-const CR4_PAE: u64 = 1 << 5;
-const EFER_LME: u64 = 1 << 8;
-const EFER_LMA: u64 = 1 << 10;
-
-/// Selectors of the boot GDT, fixed by the 64-bit boot protocol.
-const CODE_SELECTOR: u16 = 0x10;
-const DATA_SELECTOR: u16 = 0x18;
-const TSS_SELECTOR: u16 = 0x20;
-/// Entries of the boot GDT.
-pub(crate) const BOOT_GDT: [u64; 5] = [
-    0,
-    0,
-    0x00AF_9B00_0000_FFFF, // __BOOT_CS: 64-bit code
-    0x00CF_9300_0000_FFFF, // __BOOT_DS: data
-    0x008F_8B00_0000_FFFF, // TSS
-];
 
 impl Vcpu {
     pub(super) fn new(
@@ -75,14 +55,14 @@ impl Vcpu {
         })
     }
 
-    /// Puts the first vCPU at the kernel's 64-bit entry. The others wait for the kernel's startup IPI.
+    /// Puts the first vCPU at the kernel's entry. The others wait for the kernel's startup IPI.
     pub fn boot(&self, state: BootState) -> Result<(), KvmError> {
         let regs = kvm_regs {
             rflags: 2, // bit 1 is always set
-            rip: state.entry,
+            rip: state.entry.address(),
             rsi: state.zero_page,
             rsp: BOOT_STACK_ADDR,
-            rbp: BOOT_STACK_ADDR,
+            // The 32-bit protocol wants all others to be zero.
             ..Default::default()
         };
         self.fd
@@ -92,7 +72,7 @@ impl Vcpu {
             .fd
             .get_sregs()
             .map_err(ioctl("reading segment registers"))?;
-        enter_long_mode(&mut sregs);
+        state.entry.enter(&mut sregs);
         self.fd
             .set_sregs(&sregs)
             .map_err(ioctl("setting segment registers"))
@@ -102,55 +82,6 @@ impl Vcpu {
     pub fn index(&self) -> u8 {
         self.index
     }
-}
-
-fn enter_long_mode(sregs: &mut kvm_sregs) {
-    let code = kvm_segment {
-        base: 0,
-        limit: 0xFFFF_FFFF,
-        selector: CODE_SELECTOR,
-        type_: 0xB, // execute, read, accessed
-        present: 1,
-        s: 1,
-        l: 1,
-        g: 1,
-        ..Default::default()
-    };
-    // Data segments: read, write, accessed; 32-bit default size.
-    let data = kvm_segment {
-        selector: DATA_SELECTOR,
-        type_: 3,
-        l: 0,
-        db: 1,
-        ..code
-    };
-    let tss = kvm_segment {
-        selector: TSS_SELECTOR,
-        type_: 0xB,
-        s: 0,
-        l: 0,
-        g: 0,
-        limit: 0xFFFF,
-        ..code
-    };
-    sregs.cs = code;
-    for segment in [
-        &mut sregs.ds,
-        &mut sregs.es,
-        &mut sregs.fs,
-        &mut sregs.gs,
-        &mut sregs.ss,
-    ] {
-        *segment = data;
-    }
-    sregs.tr = tss;
-    sregs.gdt.base = BOOT_GDT_ADDR;
-    sregs.gdt.limit = 8 * 5 - 1;
-    sregs.idt.limit = 0; // an exception before the kernel has its own table is a triple fault
-    sregs.cr0 |= CR0_PE | CR0_PG;
-    sregs.cr3 = PAGE_TABLES_ADDR;
-    sregs.cr4 |= CR4_PAE;
-    sregs.efer |= EFER_LME | EFER_LMA;
 }
 
 fn set_msrs(fd: &VcpuFd) -> Result<(), KvmError> {
