@@ -11,6 +11,7 @@
 mod daemon;
 mod heavy;
 mod hugepages;
+mod lossy_wire;
 mod namespace;
 mod packet_socket;
 mod process;
@@ -26,6 +27,7 @@ mod wait;
 pub use daemon::Daemon;
 pub use heavy::{Heavy, heavy, needs_root};
 pub use hugepages::Hugepages;
+pub use lossy_wire::{Impairment, LossyWire};
 pub use namespace::Namespace;
 pub use packet_socket::PacketSocket;
 pub use process::Process;

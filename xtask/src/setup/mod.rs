@@ -37,6 +37,7 @@ pub const TOOLS: &[Tool] = &[
     tool("ethtool", "ethtool"),
     tool("tcpdump", "tcpdump"),
     tool("dnsmasq", "dnsmasq-base"),
+    tool("dhclient", "isc-dhcp-client"),
     tool("depmod", "kmod"),
     tool("openssl", "openssl"),
     tool("ldd", "libc-bin"),

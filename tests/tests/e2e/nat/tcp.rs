@@ -4,15 +4,23 @@ use sha2::{Digest, Sha256};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::thread;
-use tests::{needs_root, say};
+use tests::{Impairment, needs_root, say};
 
-/// Bytes in each direction: enough for every window and buffer to wrap many times.
+/// Bytes in each direction, if the environment does not say how many MiB: enough for every window and buffer to wrap many times.
 const MUCH: usize = 48 << 20;
 const CHUNK: usize = 1 << 16;
 /// Connections that are open together.
 const AT_ONCE: usize = 2000;
 /// Connections one after the other.
 const IN_TURN: usize = 10_000;
+
+/// Bytes in each direction.
+fn much() -> usize {
+    let told = std::env::var("NAT_TEST_MIB").ok();
+    told.map_or(MUCH, |mib| {
+        mib.parse::<usize>().expect("a number of MiB") << 20
+    })
+}
 
 /// Bytes that depend on their place, and on who sends them.
 fn chunk(seed: u8, index: usize) -> Vec<u8> {
@@ -31,7 +39,7 @@ fn chunk(seed: u8, index: usize) -> Vec<u8> {
 /// Sends and ends; the digest of what was sent.
 fn send(mut stream: &TcpStream, seed: u8) -> Vec<u8> {
     let mut digest = Sha256::new();
-    for index in 0..MUCH / CHUNK {
+    for index in 0..much() / CHUNK {
         let bytes = chunk(seed, index);
         digest.update(&bytes);
         stream.write_all(&bytes).unwrap();
@@ -56,8 +64,7 @@ fn receive(mut stream: &TcpStream) -> (Vec<u8>, usize) {
     }
 }
 
-fn both_ways(address: IpAddr) {
-    let world = World::leased("");
+fn both_ways(world: &World, address: IpAddr) {
     if address.is_ipv6() {
         world.wait_ipv6();
     }
@@ -73,12 +80,12 @@ fn both_ways(address: IpAddr) {
         (up, (sent_down.join().unwrap(), got_down))
     });
     for (direction, (sent, (got, total))) in [("guest to server", up), ("server to guest", down)] {
-        assert_eq!(total, MUCH, "{direction}");
+        assert_eq!(total, much(), "{direction}");
         assert_eq!(sent, got, "{direction}");
     }
     say(&format!(
         "nat: {} MiB each way at once with {address}, SHA-256 equal",
-        MUCH >> 20
+        much() >> 20
     ));
 }
 
@@ -87,7 +94,7 @@ fn nat_tcp_loses_and_alters_nothing() {
     if !needs_root("nat_tcp_loses_and_alters_nothing") {
         return;
     }
-    both_ways(SERVER4);
+    both_ways(&World::leased(""), SERVER4);
 }
 
 #[test]
@@ -95,7 +102,21 @@ fn nat_tcp_loses_and_alters_nothing_over_ipv6() {
     if !needs_root("nat_tcp_loses_and_alters_nothing_over_ipv6") {
         return;
     }
-    both_ways(SERVER6);
+    both_ways(&World::leased(""), SERVER6);
+}
+
+#[test]
+fn nat_tcp_loses_and_alters_nothing_by_a_wire_that_does() {
+    if !needs_root("nat_tcp_loses_and_alters_nothing_by_a_wire_that_does") {
+        return;
+    }
+    let (world, wire) = World::behind_a_bad_wire(Impairment { lost: 10, late: 10 });
+    both_ways(&world, SERVER4);
+    let (carried, lost, late) = wire.counts();
+    assert!(lost > carried / 200 && late > carried / 200, "a good wire");
+    say(&format!(
+        "nat: {lost} frames of {carried} were lost by the guest's wire, {late} were late"
+    ));
 }
 
 #[test]

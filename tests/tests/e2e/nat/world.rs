@@ -12,7 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
-use tests::{Daemon, Namespace, wait_until};
+use tests::{Daemon, Impairment, LossyWire, Namespace, PacketSocket, wait_until};
 
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 pub(crate) const SERVER4: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
@@ -34,6 +34,8 @@ esac
 pub(crate) struct World {
     pub(crate) daemon: Daemon,
     pub(crate) guest: Namespace,
+    /// Where the port is, if not with the guest.
+    wire: Option<Namespace>,
     pub(crate) host: Namespace,
     pub(crate) server: Namespace,
 }
@@ -42,11 +44,50 @@ impl World {
     /// A network `n` with these keys more, and the guest on its port `g`.
     #[track_caller]
     pub(crate) fn new(keys: &str) -> Self {
-        let (guest, host, server) = (
-            Namespace::new("guest"),
-            Namespace::new("host"),
-            Namespace::new("server"),
-        );
+        let guest = Namespace::new("guest");
+        let world = Self::with_port(keys, guest, "eth0", None);
+        world.guest.run("ip link set eth0 up");
+        world
+    }
+
+    /// The same with a bad wire between guest and port, and a guest that has its lease:
+    ///
+    /// ```text
+    ///   guest ns   wire ns
+    ///   eth0 ────── far ─ (the wire) ─ near ── inner ─ br0 ─ tap0 ── netbackend
+    /// ```
+    #[track_caller]
+    pub(crate) fn behind_a_bad_wire(impairment: Impairment) -> (Self, LossyWire) {
+        let (guest, wire) = (Namespace::new("guest"), Namespace::quiet("wire"));
+        guest.run(&format!(
+            "ip link add eth0 type veth peer name far netns {}",
+            wire.name()
+        ));
+        wire.run("ip link add near type veth peer name inner");
+        wire.run("ip link add br0 type bridge");
+        wire.run("ip link set inner master br0");
+        // What travels fits a wire, and carries its checksums.
+        for (namespace, end) in [(&guest, "eth0"), (&wire, "inner")] {
+            namespace.run(&format!("ethtool -K {end} tx off tso off gso off gro off"));
+        }
+        for end in ["far", "near", "inner", "br0"] {
+            wire.run(&format!("ip link set {end} up"));
+        }
+        let ends = ["far", "near"].map(|end| PacketSocket::open(&wire, end));
+        let world = Self::with_port("", guest, "tap0", Some(wire));
+        if let Some(wire) = &world.wire {
+            wire.run("ip link set tap0 master br0 up");
+        }
+        let carrying = LossyWire::between(ends, impairment);
+        world.guest.run("ip link set eth0 up");
+        world.lease();
+        (world, carrying)
+    }
+
+    /// A network with a port, in the guest's namespace or another.
+    #[track_caller]
+    fn with_port(keys: &str, guest: Namespace, interface: &str, wire: Option<Namespace>) -> Self {
+        let (host, server) = (Namespace::new("host"), Namespace::new("server"));
         host.run(&format!(
             "ip link add out type veth peer name in netns {}",
             server.name()
@@ -61,16 +102,20 @@ impl World {
             ));
             namespace.configure(interface, &format!("192.0.2.{last}/24"));
         }
+        // Behind a bridge there is any station's address.
+        let mac = match wire {
+            None => "mac = \"52:54:00:00:00:01\"\n",
+            Some(_) => "",
+        };
         let config = format!(
             "[networks.n]\nmode = \"nat\"\ndns = [\"192.0.2.2\"]\n{keys}\n\
-             [networks.n.ports.g]\nkind = \"tap\"\ninterface = \"eth0\"\nnetns = \"{}\"\nmac = \"52:54:00:00:00:01\"\n",
-            guest.name()
+             [networks.n.ports.g]\nkind = \"tap\"\ninterface = \"{interface}\"\nnetns = \"{}\"\n{mac}",
+            wire.as_ref().unwrap_or(&guest).name()
         );
-        let daemon = Daemon::start_in(&host, &config);
-        guest.run("ip link set eth0 up");
         Self {
-            daemon,
+            daemon: Daemon::start_in(&host, &config),
             guest,
+            wire,
             host,
             server,
         }
