@@ -84,6 +84,21 @@ start_guest() {
         --cmdline "console=ttyS0 quiet panic=-1 mitigations=off $cmdline" "$@"
 }
 
+# start_qemu NAME "CMDLINE" COMMAND… -- ARGS…: the same in QEMU, started by COMMAND… (none, or one that enters a namespace).
+start_qemu() {
+    name=$1 cmdline=$2
+    shift 2
+    enter=""
+    while [ "$1" != -- ]; do
+        enter="$enter $1"
+        shift
+    done
+    shift
+    start "$name" $enter qemu-system-x86_64 -L /usr/share/qemu -cpu host -display none -vga none -no-reboot -serial stdio \
+        -kernel "$LAB/guest/vmlinuz" -initrd "$LAB/guest/initrd.img" \
+        -append "console=ttyS0 quiet panic=-1 mitigations=off $cmdline" "$@"
+}
+
 alive() { kill -0 "$1" 2>/dev/null; }
 
 # results NAME: the guest's result lines so far, without one that it is still writing.

@@ -13,9 +13,16 @@ start_daemon
 netbackend forward add tcp:8080=web:80 || fail "no forward" "$LAB_LOGS/netbackend.log"
 
 step "boot a guest"
-start_guest web "job=nat name=web $beyond file_mib=$file_mib" --memory 384M --net network=default
+job="job=nat name=web $beyond file_mib=$file_mib"
+if [ "${front_end:-vmm}" = vmm ]; then
+    start_guest web "$job" --memory 384M --net network=default
+else
+    socket=$(netbackend port add default --name web) || fail "no port" "$LAB_LOGS/netbackend.log"
+    start_qemu web "$job" -- -machine q35,accel=kvm,memory-backend=m -object memory-backend-memfd,id=m,size=384M,share=on -m 384M \
+        -chardev socket,id=c,path="${socket##* }" -netdev vhost-user,id=n,chardev=c -device virtio-net-pci,netdev=n,romfile=
+fi
 web=$pid
-await_result web "$web" 240 "serves"
+await_result web "$web" 240 "agent ready"
 netbackend status >"$LAB_LOGS/status.log" 2>&1
 netbackend leases >"$LAB_LOGS/leases.log" 2>&1
 netbackend flows >"$LAB_LOGS/flows.log" 2>&1
@@ -32,6 +39,6 @@ grep -q 'web' "$LAB_LOGS/leases.log" || fail "the lease is not listed" "$LAB_LOG
 
 step "switch the guest off, stop netbackend"
 timeout 30 wget -q -O - --post-data 'touch /tmp/stop' http://127.0.0.1:8080/cgi-bin/run
-wait "$web" || fail "the guest's vmm ended with $?" "$LAB_LOGS/web.log"
+wait "$web" || fail "the guest's ${front_end:-vmm} ended with $?" "$LAB_LOGS/web.log"
 kill "$daemon"
 wait "$daemon" || fail "netbackend ended with $? on SIGTERM" "$LAB_LOGS/netbackend.log"

@@ -1,9 +1,9 @@
 //! `cargo xtask bench`: our daemon beside its peers, its cost when idle, ring operations alone.
 use super::build::cargo;
 use crate::bench::{
-    GeneratorOptions, IdleOptions, InstructionOptions, LatencyOptions, NatOptions, PeerOptions,
-    ScaleOptions, UplinkOptions, generators, idle, instructions, latency, nat, peers, scale,
-    uplink,
+    GeneratorOptions, IdleOptions, InstructionOptions, LatencyOptions, NatOptions, NicOptions,
+    PeerOptions, ScaleOptions, UplinkOptions, generators, idle, instructions, latency, nat, nics,
+    peers, scale, uplink,
 };
 use crate::exec;
 use crate::setup;
@@ -37,6 +37,8 @@ enum What {
     Uplink(UplinkOptions),
     /// A namespace behind the gateway of a NAT network, beside slirp4netns and the kernel alone; needs root
     Nat(NatOptions),
+    /// Emulated NICs in the lab, beside QEMU's
+    Nics(NicOptions),
     /// Ring operations alone (criterion)
     Rings {
         /// Passed on to criterion (a filter, `--save-baseline NAME`, …)
@@ -54,7 +56,7 @@ struct Line {
     args: Args,
 }
 
-const ALL: [&str; 9] = [
+const ALL: [&str; 10] = [
     "peers",
     "latency",
     "scale",
@@ -62,6 +64,7 @@ const ALL: [&str; 9] = [
     "idle",
     "uplink",
     "nat",
+    "nics",
     "instructions",
     "rings",
 ];
@@ -97,6 +100,10 @@ fn measure(ui: Ui, what: &What) -> Result<()> {
         What::Nat(options) => {
             setup::install_tools(ui)?;
             nat(ui, options)?;
+        }
+        What::Nics(options) => {
+            setup::install_tools(ui)?;
+            nics(ui, options)?;
         }
         What::Rings { criterion } => rings(ui, criterion)?,
         What::All => {

@@ -26,9 +26,15 @@ const PROGRAMS: &[&str] = &["iperf3", "openssl", "ethtool"];
 /// The guest's initramfs for `kernel`, from the cache if nothing in it changed.
 pub fn build(kernel: &Kernel) -> Result<PathBuf> {
     let mut tree = Tree::new();
-    add_system(&mut tree)?;
-    for program in PROGRAMS {
-        add_program(&mut tree, program)?;
+    if let Some(busybox) = &kernel.busybox {
+        add_directories(&mut tree);
+        tree.copy("usr/bin/busybox", busybox, 0o755);
+        tree.symlink("bin/sh", "/usr/bin/busybox");
+    } else {
+        add_system(&mut tree)?;
+        for program in PROGRAMS {
+            add_program(&mut tree, program)?;
+        }
     }
     modules::add(&mut tree, &kernel.modules, MODULES)?;
     let sources = repo::lab_sources().join("guest");
@@ -44,11 +50,15 @@ pub fn build(kernel: &Kernel) -> Result<PathBuf> {
 pub(super) fn add_system(tree: &mut Tree) -> Result<()> {
     add_program(tree, "busybox")?;
     add_program(tree, "dash")?;
+    add_directories(tree);
+    tree.symlink("bin/sh", "/usr/bin/dash");
+    Ok(())
+}
+
+fn add_directories(tree: &mut Tree) {
     for directory in ["proc", "sys", "dev", "run", "tmp", "etc", "bin"] {
         tree.directory(directory);
     }
-    tree.symlink("bin/sh", "/usr/bin/dash");
-    Ok(())
 }
 
 pub(super) fn add_program(tree: &mut Tree, name: &str) -> Result<()> {

@@ -3,7 +3,7 @@ use super::guest::{add_program, add_system};
 use super::{Tree, modules};
 use crate::repo;
 use crate::setup::kernels::Kernel;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 
 const MODULES: &[&str] = &[
@@ -32,6 +32,8 @@ pub struct Contents {
     pub guest_initrd: PathBuf,
     /// Programs under test.
     pub programs: Vec<PathBuf>,
+    /// Programs of this machine that the scenario wants besides the usual ones.
+    pub tools: Vec<String>,
 }
 
 /// The lab host's initramfs, from the cache if nothing in it changed.
@@ -40,6 +42,12 @@ pub fn build(contents: &Contents) -> Result<PathBuf> {
     add_system(&mut tree)?;
     for program in PROGRAMS {
         add_program(&mut tree, program)?;
+    }
+    for tool in &contents.tools {
+        add_program(&mut tree, tool)?;
+        if tool.starts_with("qemu-system") {
+            add_firmware(&mut tree)?;
+        }
     }
     for program in &contents.programs {
         tree.program(program)?;
@@ -52,6 +60,21 @@ pub fn build(contents: &Contents) -> Result<PathBuf> {
     tree.scripts("lab", &sources)?;
     tree.scripts("lab/jobs", &sources.join("guest/jobs"))?;
     tree.write(&repo::lab_cache().join("images"), "host")
+}
+
+/// What QEMU's PC wants to start Linux without a display: in QEMU's own directory, where its option `-L` finds all.
+fn add_firmware(tree: &mut Tree) -> Result<()> {
+    for name in ["bios-256k.bin", "kvmvapic.bin", "linuxboot_dma.bin"] {
+        let found = ["/usr/share/qemu", "/usr/share/seabios"]
+            .iter()
+            .map(|directory| Path::new(directory).join(name))
+            .find(|path| path.is_file());
+        let path = found.with_context(|| {
+            format!("QEMU's {name} is missing (packages qemu-system-data and seabios)")
+        })?;
+        tree.copy(&format!("usr/share/qemu/{name}"), &path, 0o644);
+    }
+    Ok(())
 }
 
 /// A copy of `program` without debug information: the emulated host unpacks every byte of it.

@@ -131,7 +131,7 @@ fn prune(runs: &Path) {
 /// Runs `scenario`; an `Err` means that there is no verdict (the host crashed, took too long, …).
 pub fn run(ui: Ui, scenario: &Scenario, options: &Options) -> Result<Verdict> {
     let direct = machine::has_virtualization() && !options.force_nested;
-    let files = prepare(ui, options, direct, scenario.kernel)?;
+    let files = prepare(ui, options, direct, scenario.kernel, &scenario.programs)?;
     let mut options = options.clone();
     let mut attempt = 1;
     loop {
@@ -187,7 +187,7 @@ fn run_once(
 
 /// An interactive shell in the lab host.
 pub fn shell(ui: Ui, options: &Options) -> Result<()> {
-    let files = prepare(ui, options, false, Flavour::Cloud)?;
+    let files = prepare(ui, options, false, Flavour::Cloud, &[])?;
     nested::shell(options, &files)
 }
 
@@ -203,11 +203,17 @@ struct Files {
     emulator: Option<Emulator>,
 }
 
-fn prepare(ui: Ui, options: &Options, direct: bool, guests: Flavour) -> Result<Files> {
+fn prepare(
+    ui: Ui,
+    options: &Options,
+    direct: bool,
+    guests: Flavour,
+    tools: &[String],
+) -> Result<Files> {
     let kernel = kernels::kernel(ui, Flavour::Cloud)?;
     let guest_kernel = match guests {
         Flavour::Cloud => kernel.clone(),
-        Flavour::Generic => kernels::kernel(ui, guests)?,
+        Flavour::Generic | Flavour::Generic32 => kernels::kernel(ui, guests)?,
     };
     let guest_initrd = guest::build(&guest_kernel)?;
     let host_initrd = if direct {
@@ -218,6 +224,7 @@ fn prepare(ui: Ui, options: &Options, direct: bool, guests: Flavour) -> Result<F
             guest_kernel: guest_kernel.image.clone(),
             guest_initrd: guest_initrd.clone(),
             programs: options.programs.iter().map(|p| host::stripped(p)).collect(),
+            tools: tools.to_vec(),
         })?)
     };
     Ok(Files {

@@ -18,8 +18,10 @@ pub struct Scenario {
     pub title: String,
     /// `# timeout:` of its header: how long the script may take inside the host.
     pub timeout: Duration,
-    /// `# kernel: generic` in its header: guests run the kernel that has drivers for legacy NICs.
+    /// `# kernel: generic` or `generic-32bit` in its header: guests run a kernel that has drivers for legacy NICs.
     pub kernel: Flavour,
+    /// `# programs: NAME…` in its header: programs of this machine that the host has besides the usual ones.
+    pub programs: Vec<String>,
     /// The script.
     pub path: PathBuf,
 }
@@ -41,10 +43,15 @@ impl Scenario {
         let kernel = match header("kernel").as_deref() {
             None => Flavour::Cloud,
             Some("generic") => Flavour::Generic,
-            Some(other) => bail!("{name}.sh: `# kernel: {other}`: there is only `generic`"),
+            Some("generic-32bit") => Flavour::Generic32,
+            Some(other) => {
+                bail!("{name}.sh: `# kernel: {other}`: there are `generic` and `generic-32bit`")
+            }
         };
+        let programs = header("programs").unwrap_or_default();
         Ok(Self {
             kernel,
+            programs: programs.split_whitespace().map(str::to_owned).collect(),
             name: name.to_owned(),
             title,
             timeout: Duration::from_secs(timeout),

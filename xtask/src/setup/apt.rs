@@ -70,6 +70,8 @@ pub fn download_dependency(metapackage: &str, directory: &Path) -> Result<String
 pub struct Release {
     directory: PathBuf,
     suite: String,
+    /// If it is not this machine's own.
+    architecture: Option<&'static str>,
 }
 
 impl Release {
@@ -87,7 +89,16 @@ impl Release {
         Ok(Self {
             directory: directory.to_owned(),
             suite: (*suite).to_owned(),
+            architecture: None,
         })
+    }
+
+    /// The same of another architecture.
+    pub fn of_architecture(self, name: &'static str) -> Self {
+        Self {
+            architecture: Some(name),
+            ..self
+        }
     }
 
     /// Fetches the indices.
@@ -112,10 +123,37 @@ impl Release {
         packages_in(&self.directory.join("cache/archives"))
     }
 
+    /// Downloads `package` alone, into `into`.
+    pub fn download_alone(&self, package: &str, into: &Path) -> Result<()> {
+        fs::create_dir_all(into)?;
+        let mut command = self.apt_get();
+        command.args(["download", package]).current_dir(into);
+        exec::run(&mut command)
+            .with_context(|| format!("downloading {package} failed; is the network up?"))?;
+        Ok(())
+    }
+
+    /// The package that `metapackage` depends on.
+    pub fn dependency_of(&self, metapackage: &str) -> Result<String> {
+        let mut command = Command::new("apt-cache");
+        self.configure(&mut command);
+        named_dependency(metapackage, command.args(["depends", metapackage]))
+    }
+
     fn apt_get(&self) -> Command {
-        let place = |part: &str| self.directory.join(part).display().to_string();
         let mut command = Command::new("apt-get");
         command.args(["-q", "-o", "Acquire::Retries=3"]);
+        self.configure(&mut command);
+        command
+    }
+
+    fn configure(&self, command: &mut Command) {
+        let place = |part: &str| self.directory.join(part).display().to_string();
+        for name in self.architecture {
+            for option in ["APT::Architecture", "APT::Architectures"] {
+                command.args(["-o", &format!("{option}={name}")]);
+            }
+        }
         for option in [
             format!("Dir::State::lists={}", place("lists")),
             format!("Dir::State::status={}", place("status")),
@@ -130,7 +168,6 @@ impl Release {
         ] {
             command.args(["-o", &option]);
         }
-        command
     }
 }
 
@@ -170,7 +207,13 @@ fn packages_in(directory: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn first_dependency(metapackage: &str) -> Result<String> {
-    let text = exec::stdout(Command::new("apt-cache").args(["depends", metapackage]))?;
+    let mut command = Command::new("apt-cache");
+    named_dependency(metapackage, command.args(["depends", metapackage]))
+}
+
+/// What the first line of `apt-cache depends` names.
+fn named_dependency(metapackage: &str, command: &mut Command) -> Result<String> {
+    let text = exec::stdout(command)?;
     let dependency = text
         .lines()
         .find_map(|line| line.trim().strip_prefix("Depends: "));

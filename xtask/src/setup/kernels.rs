@@ -1,5 +1,5 @@
 //! Stock Debian kernels: downloaded and unpacked, never installed.
-use super::apt;
+use super::apt::{self, Release};
 use crate::exec;
 use crate::machine;
 use crate::repo;
@@ -16,13 +16,22 @@ pub enum Flavour {
     Cloud,
     /// `linux-image-amd64`: has the drivers of the legacy NICs.
     Generic,
+    /// `linux-image-686-pae`: the same for 32-bit CPUs. Comes with a busybox for them.
+    Generic32,
 }
+
+/// The release of Debian that 32-bit kernels come from: the last one that has any.
+const RELEASE_32: &str = "bookworm";
+/// Its name for 32-bit x86, and a shell with the usual tools in one program.
+const I386: &str = "i386";
+const BUSYBOX: &str = "busybox-static";
 
 impl Flavour {
     fn metapackage(self) -> &'static str {
         match self {
             Flavour::Cloud => "linux-image-cloud-amd64",
             Flavour::Generic => "linux-image-amd64",
+            Flavour::Generic32 => "linux-image-686-pae",
         }
     }
 
@@ -38,6 +47,8 @@ pub struct Kernel {
     pub image: PathBuf,
     /// `lib/modules/VERSION`, with a `modules.dep`.
     pub modules: PathBuf,
+    /// A busybox of its own, if this machine's does not run on it.
+    pub busybox: Option<PathBuf>,
 }
 
 /// The kernel of `flavour`, from the cache or from Debian's mirror.
@@ -57,7 +68,7 @@ pub fn kernel(ui: Ui, flavour: Flavour) -> Result<Kernel> {
     ui.step(&title, |step| {
         let partial = directory.with_extension("partial");
         let _ = fs::remove_dir_all(&partial);
-        let package = apt::download_dependency(flavour.metapackage(), &partial)?;
+        let package = download(flavour, &partial)?;
         step.progress(&format!("unpack {package}"));
         unpack(&partial)?;
         let _ = fs::remove_dir_all(&directory);
@@ -66,10 +77,31 @@ pub fn kernel(ui: Ui, flavour: Flavour) -> Result<Kernel> {
     })
 }
 
+/// Downloads a kernel's package, and what comes with it, into `directory`; returns its name.
+fn download(flavour: Flavour, directory: &Path) -> Result<String> {
+    if flavour != Flavour::Generic32 {
+        return apt::download_dependency(flavour.metapackage(), directory);
+    }
+    let place = directory.join("apt");
+    let release = Release::create(&place, &[RELEASE_32])?.of_architecture(I386);
+    release.update()?;
+    let package = release.dependency_of(flavour.metapackage())?;
+    for name in [package.as_str(), BUSYBOX] {
+        release.download_alone(name, directory)?;
+    }
+    fs::remove_dir_all(&place)?;
+    Ok(package)
+}
+
+/// Unpacks the packages in `directory` there.
 fn unpack(directory: &Path) -> Result<()> {
-    let package = first_entry(directory, |name| name.starts_with("linux-image-"))?;
-    exec::run(Command::new("dpkg").arg("-x").arg(&package).arg(directory))?;
-    fs::remove_file(&package)?;
+    for name in ["linux-image-", BUSYBOX] {
+        let Ok(package) = first_entry(directory, |entry| entry.starts_with(name)) else {
+            continue;
+        };
+        exec::run(Command::new("dpkg").arg("-x").arg(&package).arg(directory))?;
+        fs::remove_file(&package)?;
+    }
     let modules = first_entry(&directory.join("lib/modules"), |_| true)?;
     let version = modules
         .file_name()
@@ -85,7 +117,12 @@ fn locate(directory: &Path) -> Result<Kernel> {
         bail!("{} has no modules.dep", modules.display());
     }
     let image = first_entry(&directory.join("boot"), |name| name.starts_with("vmlinuz-"))?;
-    Ok(Kernel { image, modules })
+    let busybox = directory.join("bin/busybox");
+    Ok(Kernel {
+        image,
+        modules,
+        busybox: busybox.is_file().then_some(busybox),
+    })
 }
 
 fn first_entry(directory: &Path, wanted: impl Fn(&str) -> bool) -> Result<PathBuf> {

@@ -1,0 +1,84 @@
+#!/bin/sh
+# title: a legacy NIC of ours beside QEMU's, each in a guest of its own: TCP both ways, small datagrams, exits of the vCPU
+# timeout: 1500
+# kernel: generic
+# programs: qemu-system-x86_64
+#
+# Figures for `cargo xtask bench nics`:
+#
+#   RESULT figure WORKLOAD SYSTEM RATE EXITS MB     kbit/s (of `udp`: datagrams/s), exits of the vCPU, and MB that travelled
+. "$LAB/lib.sh"
+model=${model:-e1000} rounds=${rounds:-2} seconds=${seconds:-2}
+debug=/sys/kernel/debug
+mountpoint -q $debug || mount -t debugfs debugfs $debug || fail "no debugfs: KVM's counters are there"
+
+cat >/run/netbackend.toml <<TOML
+[networks.lan]
+mode = "bridge"
+[networks.lan.ports.peer]
+kind = "tap"
+interface = "netbackend"
+netns = "peer"
+TOML
+
+step "two taps in a namespace, netbackend behind the one"
+ip netns add peer || fail "no namespace"
+# QEMU's as its own scripts make it: with virtio-net headers, so that checksums and segments may be left to the kernel.
+ip netns exec peer ip tuntap add qemu mode tap vnet_hdr || fail "no tap"
+start_daemon --config /run/netbackend.toml
+for side in netbackend:10.1.0.1 qemu:10.2.0.1; do
+    ip -n peer addr add "${side#*:}/24" dev "${side%:*}"
+    ip -n peer link set "${side%:*}" up
+done
+
+step "boot a guest with a $model of ours, and one with QEMU's"
+start_guest ours "job=agent addr0=10.1.0.2/24" --memory 384M --net model="$model",network=lan
+ours=$pid
+start_qemu qemu "job=agent addr0=10.2.0.2/24" ip netns exec peer -- -machine pc,accel=kvm -m 384M \
+    -netdev tap,id=n,ifname=qemu,script=no,downscript=no -device "$model,netdev=n,romfile="
+qemu=$pid
+await_result ours "$ours" 240 "agent ready"
+await_result qemu "$qemu" 240 "agent ready"
+for guest in 1 2; do
+    await 60 ip netns exec peer ping -c 1 -W 2 "10.$guest.0.2" >/dev/null || fail "no answer from 10.$guest.0.2"
+done
+
+exits() { cat $debug/kvm/"$1"-*/exits; }
+bytes() { ip netns exec peer cat "/sys/class/net/$1/statistics/rx_bytes" "/sys/class/net/$1/statistics/tx_bytes" | awk '{ n += $1 } END { printf "%d", n }'; }
+
+# measure SYSTEM PID INTERFACE ADDRESS WORKLOAD OPTIONS
+measure() {
+    system=$1 vm=$2 interface=$3 address=$4 workload=$5
+    shift 5
+    e=$(exits "$vm") b=$(bytes "$interface")
+    left=5
+    # Between two tests iperf3's server may not be done with the last.
+    until timeout $((seconds * 3 + 60)) ip netns exec peer iperf3 -c "$address" -t "$seconds" -f k "$@" >"$LAB_LOGS/iperf3.log" 2>&1; do
+        left=$((left - 1))
+        [ $left -gt 0 ] || fail "$system $workload: iperf3 fails" "$LAB_LOGS/iperf3.log"
+        sleep 1
+        e=$(exits "$vm") b=$(bytes "$interface")
+    done
+    e=$(($(exits "$vm") - e)) b=$(($(bytes "$interface") - b))
+    if [ "$workload" = udp ]; then
+        # LOST/TOTAL of what the peer got, in so many seconds
+        rate=$(awk -v s="$seconds" '/receiver/ { split($0, parts, /[ \/(]+/); for (i in parts) if (parts[i] == "ms") { lost = parts[i + 1]; total = parts[i + 2] } } END { printf "%d", (total - lost) / s }' "$LAB_LOGS/iperf3.log")
+    else
+        rate=$(awk '/receiver/ { for (i = 1; i <= NF; i++) if ($i == "Kbits/sec") r = $(i - 1) } END { printf "%d", r }' "$LAB_LOGS/iperf3.log")
+    fi
+    result figure "$workload" "$system" "$rate" "$e" "$(awk -v b=$b 'BEGIN { printf "%.3f", b / 1e6 }')"
+}
+
+round=1
+while [ $round -le "$rounds" ]; do
+    step "round $round of $rounds"
+    for workload in "tx -R" "rx" "udp -R -u -b 0 -l 18"; do
+        set -- $workload
+        name=$1
+        shift
+        measure netbackend "$ours" netbackend 10.1.0.2 "$name" "$@"
+        measure qemu "$qemu" qemu 10.2.0.2 "$name" "$@"
+    done
+    round=$((round + 1))
+done
+netbackend status >"$LAB_LOGS/status.log" 2>&1
