@@ -35,11 +35,16 @@ start_guest guest "job=agent$addrs file_mib=$file_mib" --memory 512M $nets
 guest=$pid
 await_result guest "$guest" 240 "agent ready"
 
-tell() { timeout 240 ip netns exec peer wget -q -O - --post-data "$2" "http://10.$1.0.2/cgi-bin/run"; }
+tell() { ip netns exec peer timeout 240 wget -q -O - --post-data "$2" "http://10.$1.0.2/cgi-bin/run"; }
 i=0
 for model in $models; do
     i=$((i + 1))
-    driver=$(tell $i "readlink /sys/class/net/eth$((i - 1))/device/driver | sed 's/.*\///'") || fail "no answer by ${model%:*}" "$LAB_LOGS/guest.log"
+    await 60 ip netns exec peer ping -c 1 -W 2 "10.$i.0.2" >/dev/null || {
+        ip -n peer neigh >"$LAB_LOGS/neighbours.log"
+        netbackend status >"$LAB_LOGS/status.log" 2>&1
+        fail "no answer by ${model%:*}" "$LAB_LOGS/neighbours.log" "$LAB_LOGS/status.log" "$LAB_LOGS/guest.log"
+    }
+    driver=$(tell $i "readlink /sys/class/net/eth$((i - 1))/device/driver | sed 's/.*\///'") || fail "no web server by ${model%:*}" "$LAB_LOGS/guest.log"
     [ "$driver" = "${model#*:}" ] || fail "eth$((i - 1)) has driver $driver, not ${model#*:}"
     result ok "${model%:*} answers by driver $driver"
 done
@@ -57,8 +62,8 @@ all_at_once() { # FUNCTION
         wait "$one" || fail "$1 by NIC $i" "$LAB_LOGS/$1-$i.log"
     done
 }
-busy() { timeout $((seconds + 120)) ip netns exec peer iperf3 -c "10.$1.0.2" -p $((5300 + $1)) -t "$seconds" -f m --bidir; }
-download() { [ "$(timeout 240 ip netns exec peer wget -q -O - "http://10.$1.0.2/file" | sha256sum | cut -c1-64)" = "$theirs" ]; }
+busy() { ip netns exec peer timeout $((seconds + 120)) iperf3 -c "10.$1.0.2" -p $((5300 + $1)) -t "$seconds" -f m --bidir; }
+download() { [ "$(ip netns exec peer timeout 240 wget -q -O - "http://10.$1.0.2/file" | sha256sum | cut -c1-64)" = "$theirs" ]; }
 upload() { [ "$(tell "$1" "wget -q -O - http://10.$1.0.1/file | sha256sum | cut -c1-64")" = "$ours" ]; }
 
 if [ "${tools-iperf3}" ]; then

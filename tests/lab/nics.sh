@@ -53,7 +53,7 @@ measure() {
     e=$(exits "$vm") b=$(bytes "$interface")
     left=5
     # Between two tests iperf3's server may not be done with the last.
-    until timeout $((seconds * 3 + 60)) ip netns exec peer iperf3 -c "$address" -t "$seconds" -f k "$@" >"$LAB_LOGS/iperf3.log" 2>&1; do
+    until ip netns exec peer timeout $((seconds * 3 + 60)) iperf3 -c "$address" -t "$seconds" -f k "$@" >"$LAB_LOGS/iperf3.log" 2>&1; do
         left=$((left - 1))
         [ $left -gt 0 ] || fail "$system $workload: iperf3 fails" "$LAB_LOGS/iperf3.log"
         sleep 1

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use kvm_bindings::{
-    CpuId, Msrs, kvm_fpu, kvm_lapic_state, kvm_msr_entry, kvm_regs,
-};
+use kvm_bindings::{CpuId, Msrs, kvm_fpu, kvm_lapic_state, kvm_msr_entry, kvm_regs};
 use kvm_ioctls::VcpuFd;
 
 use super::{

@@ -3,7 +3,12 @@ use super::*;
 #[test]
 fn figures_of_the_scenario_become_a_row_without_the_first_round() {
     let mut lines = vec!["ok a line of another kind".to_owned()];
-    for (ours, qemu) in [(9_000, 9_000), (4_000, 1_000), (6_000, 2_000), (5_000, 3_000)] {
+    for (ours, qemu) in [
+        (9_000, 9_000),
+        (4_000, 1_000),
+        (6_000, 2_000),
+        (5_000, 3_000),
+    ] {
         for (workload, _) in WORKLOADS {
             lines.push(format!("figure {workload} netbackend {ours} 100 2.000"));
             lines.push(format!("figure {workload} qemu {qemu} 1000 4.000"));
@@ -27,7 +32,9 @@ fn figures_of_the_scenario_become_a_row_without_the_first_round() {
 
 #[test]
 fn what_is_missing_or_cut_off_is_said() {
-    let error = table_rows("pcnet", &Samples::new()).unwrap_err().to_string();
+    let error = table_rows("pcnet", &Samples::new())
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("pcnet: no figures of tx"), "{error}");
     let cut = ["figure tx qemu 1000 5".to_owned()];
     assert!(samples(&cut).unwrap_err().to_string().contains("figure tx"));

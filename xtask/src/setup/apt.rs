@@ -149,7 +149,7 @@ impl Release {
 
     fn configure(&self, command: &mut Command) {
         let place = |part: &str| self.directory.join(part).display().to_string();
-        for name in self.architecture {
+        if let Some(name) = self.architecture {
             for option in ["APT::Architecture", "APT::Architectures"] {
                 command.args(["-o", &format!("{option}={name}")]);
             }

@@ -74,6 +74,7 @@ fn nat_leases_are_what_a_second_client_wants() {
         ],
     );
     let leases = world.daemon.client().leases("n").unwrap();
-    let of_guest = |lease: &&control::LeaseStatus| lease.mac.as_deref() == Some("52:54:00:00:00:01");
+    let of_guest =
+        |lease: &&control::LeaseStatus| lease.mac.as_deref() == Some("52:54:00:00:00:01");
     assert_eq!(leases.iter().filter(of_guest).count(), 2, "{leases:?}");
 }

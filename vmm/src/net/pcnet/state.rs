@@ -80,7 +80,12 @@ impl State {
 
     /// S_RESET, by a read of the RESET register: BCRs and PHY stay.
     pub(super) fn reset(&mut self) {
+        // Where the initialization block is survives: Linux' self-test initializes again without telling it again (CSR1, CSR2).
+        let block = [spec::CSR_IADR_LOW, spec::CSR_IADR_HIGH].map(|index| (index, self.get(index)));
         self.csr.fill(0);
+        for (index, value) in block {
+            self.set(index, value);
+        }
         let [low, high] = [self.chip.id & 0xffff, self.chip.id >> 16];
         for (index, value) in [
             (spec::CSR_STATUS, spec::CSR0_STOP),

@@ -32,7 +32,9 @@ fn the_self_test_of_linux_passes() {
         bench.set_up(2, 0);
         bench.set_csr(0, spec::CSR0_STRT | spec::CSR0_IENA);
         bench.set_csr(0, spec::CSR0_STOP);
+        let block = [1, 2].map(|index| bench.csr(index));
         bench.read(spec::WIO_RESET, Width::Word);
+        assert_eq!([1, 2].map(|index| bench.csr(index)), block);
         bench.set_csr(spec::CSR_FEATURES, 0x0915);
         bench.set_up(2, 0);
         bench.set_csr(0, 0);
