@@ -39,7 +39,8 @@ fn lab_two_vmm_guests() {
 
 #[test]
 fn lab_two_vmm_guests_with_two_cpus_and_queue_pairs() {
-    run("two-guests-multiqueue");
+    // The large file is that of `two-guests`.
+    run_with("two-guests-multiqueue", &[("file_mib", "16")]);
 }
 
 #[test]

@@ -94,6 +94,7 @@ impl Release {
     }
 
     /// The same of another architecture.
+    #[must_use]
     pub fn of_architecture(self, name: &'static str) -> Self {
         Self {
             architecture: Some(name),
