@@ -63,12 +63,14 @@ impl Advertiser {
         }
     }
 
-    /// Advertises other domains to search, at once and soon again (RFC 4861, 6.2.4: as when it began).
+    /// Advertises other domains to search, as soon as may be and soon again (RFC 4861, 6.2.4: as when it began).
     pub(crate) fn set_search(&mut self, search: Vec<Name>) {
         if self.config.search != search {
             self.config.search = search;
             self.initial = INITIAL_COUNT;
-            self.next = Duration::ZERO;
+            self.next = self
+                .last_to_all
+                .map_or(Duration::ZERO, |last| last.saturating_add(MIN_DELAY));
         }
     }
 

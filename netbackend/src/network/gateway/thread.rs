@@ -127,14 +127,14 @@ impl GatewayThread {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Takes over what the host's resolver was told to do, where the network's settings leave it to that.
-    fn follow_resolver(&mut self, now: Duration) {
+    /// Takes over what the host's resolver was told to do, where the network's settings leave it to that; false: nothing new.
+    fn follow_resolver(&mut self, now: Duration) -> bool {
         let Some(conf) = self
             .resolver
             .as_mut()
             .and_then(|resolver| resolver.changed(now))
         else {
-            return;
+            return false;
         };
         let services = self.gateway.services_mut();
         if self.follows.servers {
@@ -143,13 +143,14 @@ impl GatewayThread {
         if self.follows.search {
             services.set_search(&conf.search);
         }
+        true
     }
 
     /// Takes what there is and sends what follows from it; false: there was nothing.
     fn round(&mut self) -> Result<bool, QueueFault> {
         let now = self.clock.elapsed();
         // First, so that a guest's first question finds servers and its first lease names domains.
-        self.follow_resolver(now);
+        let mut stirred = self.follow_resolver(now);
         let reclaimed = self.wire.reclaim()?;
         let (receiver, sender) = self.wire.split();
         let mut out = Port::new(sender);
@@ -163,7 +164,6 @@ impl GatewayThread {
             frames += 1;
             bytes += frame.len();
         }
-        let mut stirred = false;
         while let Some((token, ready)) = self.events.take() {
             self.gateway.host_event(now, token, ready, &mut out);
             stirred = true;
