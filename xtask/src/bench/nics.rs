@@ -1,7 +1,7 @@
 //! Our emulated NICs beside QEMU's: guests in the lab, same kernel, same peer, turn by turn within one boot of the host.
 use super::machine_report as report;
 use super::results;
-use super::statistics::{Summary, summarize};
+use super::statistics::{show, summarize};
 use super::table::markdown;
 use crate::commands::build::{self, Profile};
 use crate::lab::{self, Options, Scenario};
@@ -28,7 +28,7 @@ pub struct NicOptions {
 }
 
 const MODELS: [&str; 4] = ["e1000", "rtl8139", "pcnet", "ne2k_pci"];
-/// The scenario's word for it, what it says, and digits of its rate.
+/// The scenario's word for it, and ours.
 const WORKLOADS: [(&str, &str); 3] = [
     ("tx", "TCP from the guest, Mb/s"),
     ("rx", "TCP to the guest, Mb/s"),
@@ -131,11 +131,6 @@ fn table_rows(model: &str, samples: &Samples) -> Result<Vec<Vec<String>>> {
             ])
         })
         .collect()
-}
-
-fn show(summary: Summary, digits: usize) -> String {
-    let Summary { median, min, max } = summary;
-    format!("{median:.digits$} ({min:.digits$}–{max:.digits$})")
 }
 
 fn write_up(options: &NicOptions, rows: &[Vec<String>]) -> String {

@@ -8,6 +8,12 @@ pub(super) struct Summary {
     pub(super) max: f64,
 }
 
+/// Median (least–most), with so many digits behind the point.
+pub(super) fn show(summary: Summary, digits: usize) -> String {
+    let Summary { median, min, max } = summary;
+    format!("{median:.digits$} ({min:.digits$}–{max:.digits$})")
+}
+
 /// `None`: there is nothing to summarize.
 pub(super) fn summarize(values: impl IntoIterator<Item = f64>) -> Option<Summary> {
     let mut values: Vec<f64> = values.into_iter().collect();

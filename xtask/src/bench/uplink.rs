@@ -5,7 +5,7 @@
 mod ways;
 
 use super::machine_report as report;
-use super::statistics::{Summary, summarize};
+use super::statistics::{show, summarize};
 use super::table::markdown;
 use super::{build, results};
 use crate::repo;
@@ -112,7 +112,9 @@ fn write_up(options: &UplinkOptions, figures: &Figures, syscalls: &[(Kind, f64)]
             _ => "–".to_owned(),
         };
         let mut row = vec![workload.name.to_owned()];
-        row.extend(Kind::ALL.map(|kind| summary(kind).map_or_else(|| "–".into(), show)));
+        row.extend(
+            Kind::ALL.map(|kind| summary(kind).map_or_else(|| "–".into(), |it| show(it, 2))),
+        );
         row.extend([ratio(Kind::Macvlan), ratio(Kind::Veth)]);
         row
     });
@@ -129,9 +131,4 @@ fn write_up(options: &UplinkOptions, figures: &Figures, syscalls: &[(Kind, f64)]
          program between.",
         syscalls.collect::<Vec<_>>().join("\n")
     )
-}
-
-fn show(summary: Summary) -> String {
-    let Summary { median, min, max } = summary;
-    format!("{median:.2} ({min:.2}–{max:.2})")
 }

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 /// How long each fuzz target runs.
-const FUZZ_SECONDS: u64 = 10;
+const FUZZ_SECONDS: u64 = 20;
 
 /// Arguments of `test`.
 #[derive(Debug, clap::Args)]

@@ -1,6 +1,6 @@
 //! The section of the results.
 use super::super::machine_report as report;
-use super::super::statistics::{Summary, summarize};
+use super::super::statistics::{Summary, show, summarize};
 use super::super::table::markdown;
 use super::load::Direction;
 use super::scale::{self, Cost, IdleFlows};
@@ -94,7 +94,7 @@ fn table(figures: &Figures) -> String {
             let [nat, slirp, veth] =
                 [ways[0], ways[1], Way::Veth].map(|way| summary(figures, figure, way));
             let ours = nat?;
-            let show = |summary: Option<Summary>| {
+            let cell = |summary: Option<Summary>| {
                 summary.map_or_else(|| "–".to_owned(), |summary| show(summary, digits))
             };
             let ratio = |other: Option<Summary>| match other {
@@ -105,20 +105,15 @@ fn table(figures: &Figures) -> String {
             };
             Some(vec![
                 name,
-                show(Some(ours)),
-                show(slirp),
-                show(veth),
+                cell(Some(ours)),
+                cell(slirp),
+                cell(veth),
                 ratio(slirp),
                 ratio(veth),
             ])
         });
     let rows: Vec<_> = rows.collect();
     markdown(&heading.map(str::to_owned), &rows)
-}
-
-fn show(summary: Summary, digits: usize) -> String {
-    let Summary { median, min, max } = summary;
-    format!("{median:.digits$} ({min:.digits$}–{max:.digits$})")
 }
 
 fn streams(figures: &Figures) -> Vec<String> {
