@@ -110,3 +110,32 @@ impl Entry {
         sregs.tr = tss;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_mode_has_its_code_segment_and_control_registers() {
+        for (entry, long) in [
+            (Entry::Protected(0x10_0000), 0),
+            (Entry::Long(0x10_0200), 1),
+        ] {
+            let mut sregs = kvm_sregs::default();
+            entry.enter(&mut sregs);
+            assert_eq!((sregs.cs.l, sregs.cs.db), (long, 1 - long));
+            assert_eq!((sregs.ds.l, sregs.ds.db, sregs.ss.selector), (0, 1, 0x18));
+            assert_eq!(
+                sregs.cr0 & (CR0_PE | CR0_PG),
+                CR0_PE | (CR0_PG * u64::from(long))
+            );
+            assert_eq!(sregs.efer != 0, long == 1);
+            // Bits 53 (L) and 54 (D/B) of the descriptor say the same (SDM volume 3A, 3.4.5).
+            let code = entry.gdt()[usize::from(sregs.cs.selector / 8)];
+            assert_eq!(
+                (code >> 53 & 1, code >> 54 & 1),
+                (long.into(), 1 - u64::from(long))
+            );
+        }
+    }
+}
