@@ -2,7 +2,7 @@
 use super::hugepages::Hugepages;
 use super::machine_report as report;
 use super::netbackend::{Daemon, Setup};
-use super::openvswitch::{Forwarding, Switch};
+use super::openvswitch::{self as switch, Forwarding, Switch};
 use super::process::Process;
 use super::{PORTS, Programs, build, testpmd};
 use crate::setup::openvswitch::{OpenVSwitch, open_vswitch};
@@ -152,7 +152,14 @@ impl Bench {
         let directory = self.directory.join("ovs");
         // It clears its directory; the sockets are the generator's.
         let sockets = PORTS.map(|port| self.directory.join(format!("ovs-{port}.sock")));
-        let switch = Switch::start(programs, &directory, &sockets, self.cpu, forwarding, gso)?;
+        let setup = switch::Setup {
+            ports: switch::Ports::Sockets(&sockets),
+            cpu: self.cpu,
+            forwarding,
+            gso,
+            namespace: None,
+        };
+        let switch = Switch::start(programs, &directory, setup)?;
         Ok(Running {
             sockets,
             listen: true,

@@ -24,22 +24,39 @@ pub(super) enum Forwarding {
     PortToPort,
 }
 
+/// What its two ports are.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Ports<'a> {
+    /// Vhost-user clients that connect to these sockets.
+    Sockets(&'a [PathBuf; 2]),
+    /// Packet sockets at these interfaces of its namespace, by DPDK's driver.
+    Interfaces([&'a str; 2]),
+}
+
+/// What it is to be like.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Setup<'a> {
+    pub(super) ports: Ports<'a>,
+    pub(super) cpu: usize,
+    pub(super) forwarding: Forwarding,
+    pub(super) gso: bool,
+    /// Namespace that it runs in; one of its own without.
+    pub(super) namespace: Option<&'a str>,
+}
+
 /// A running switch. The daemon ends before its database.
 #[derive(Debug)]
 pub(super) struct Switch {
-    _daemon: Process,
+    daemon: Process,
     _database: Process,
 }
 
 impl Switch {
-    /// Starts it on `cpu`, with one bridge and two client ports that connect to `sockets`.
+    /// Starts it, with one bridge.
     pub(super) fn start(
         programs: &OpenVSwitch,
         directory: &Path,
-        sockets: &[PathBuf; 2],
-        cpu: usize,
-        forwarding: Forwarding,
-        gso: bool,
+        setup: Setup<'_>,
     ) -> Result<Self> {
         // A database of an earlier run has its settings and ports.
         let _ = fs::remove_dir_all(directory);
@@ -49,18 +66,32 @@ impl Switch {
             directory,
         };
         let database = instance.start_database()?;
-        instance.configure(cpu, gso)?;
-        let mut daemon = instance.start_daemon(cpu)?;
+        instance.configure(setup.cpu, setup.gso)?;
+        let mut daemon = instance.start_daemon(setup)?;
         let ready = || daemon_is_ready(&instance);
         daemon.wait_until("DPDK datapath", ready)?;
-        instance.add_ports(sockets)?;
-        if forwarding == Forwarding::PortToPort {
+        instance.add_ports(setup.ports)?;
+        if setup.forwarding == Forwarding::PortToPort {
             instance.add_flows()?;
         }
         Ok(Self {
-            _daemon: daemon,
+            daemon,
             _database: database,
         })
+    }
+
+    /// Its polling threads take all of their CPU: not while others are measured.
+    pub(super) fn pause(&self, paused: bool) -> Result<()> {
+        let signal = if paused { "-STOP" } else { "-CONT" };
+        let pid = self.daemon.id().to_string();
+        exec::run(Command::new("kill").args([signal, &pid])).map(drop)
+    }
+}
+
+impl Drop for Switch {
+    fn drop(&mut self) {
+        // Stopped, it would not end. It may have ended.
+        let _ = self.pause(false);
     }
 }
 
@@ -132,10 +163,18 @@ impl Instance<'_> {
         Ok(())
     }
 
-    fn start_daemon(&self, cpu: usize) -> Result<Process> {
-        // Its bridge has a tap device of its own: not in our namespace. Both exec, so the pid stays ours.
-        let mut wrapped = Command::new("unshare");
-        wrapped.args(["--net", "taskset", "--cpu-list", &cpu.to_string()]);
+    fn start_daemon(&self, setup: Setup<'_>) -> Result<Process> {
+        // Its bridge has a tap device of its own: not in our namespace. All exec, so the pid stays ours.
+        let mut wrapped = if let Some(name) = setup.namespace {
+            let mut ip = Command::new("ip");
+            ip.args(["netns", "exec", name]);
+            ip
+        } else {
+            let mut unshare = Command::new("unshare");
+            unshare.arg("--net");
+            unshare
+        };
+        wrapped.args(["taskset", "--cpu-list", &setup.cpu.to_string()]);
         let mut command = self.in_private(self.programs.wrapped(wrapped, "ovs-vswitchd"));
         command.arg(self.remote());
         command.arg(format!(
@@ -145,15 +184,28 @@ impl Instance<'_> {
         Process::start("ovs-vswitchd", self.directory, &mut command)
     }
 
-    fn add_ports(&self, sockets: &[PathBuf; 2]) -> Result<()> {
+    fn add_ports(&self, ports: Ports<'_>) -> Result<()> {
         let mut add = self.vsctl();
         add.args(["add-br", BRIDGE, "--", "set", "bridge", BRIDGE]);
         add.args(["datapath_type=netdev", "fail_mode=standalone"]);
-        for (index, socket) in sockets.iter().enumerate() {
+        for index in 0..2 {
             let port = format!("port{index}");
             add.args(["--", "add-port", BRIDGE, &port]);
-            add.args(["--", "set", "Interface", &port, "type=dpdkvhostuserclient"]);
-            add.arg(format!("options:vhost-server-path={}", socket.display()));
+            add.args(["--", "set", "Interface", &port]);
+            match ports {
+                Ports::Sockets(sockets) => {
+                    let socket = sockets[index].display();
+                    add.arg("type=dpdkvhostuserclient");
+                    add.arg(format!("options:vhost-server-path={socket}"));
+                }
+                Ports::Interfaces(names) => {
+                    let name = names[index];
+                    add.arg("type=dpdk");
+                    add.arg(format!(
+                        "options:dpdk-devargs=\"net_af_packet{index},iface={name}\""
+                    ));
+                }
+            }
         }
         exec::run(&mut add)?;
         Ok(())

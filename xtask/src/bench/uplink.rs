@@ -4,17 +4,22 @@
 //! round after round; the first round is dropped.
 mod ways;
 
+use super::hugepages::Hugepages;
 use super::machine_report as report;
 use super::statistics::{show, summarize};
 use super::table::markdown;
 use super::{build, results};
 use crate::repo;
+use crate::setup::openvswitch::open_vswitch;
 use crate::ui::Ui;
 use anyhow::Result;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use ways::{Flow, Kind, Way};
+use ways::{Flow, Kind, Programs, Way};
+
+/// What Open vSwitch is given, in pages of 2 MiB.
+const HUGEPAGES: u64 = 260;
 
 /// Arguments of `bench uplink`.
 #[derive(Debug, Clone, clap::Args)]
@@ -56,10 +61,14 @@ type Figures = BTreeMap<(usize, Kind), Vec<f64>>;
 
 /// Measures all ways in turns, and writes the section of the results.
 pub fn uplink(ui: Ui, options: &UplinkOptions) -> Result<()> {
-    let programs = build(ui)?;
+    let programs = Programs {
+        netbackend: build(ui)?.netbackend,
+        open_vswitch: open_vswitch(ui)?,
+    };
+    let _hugepages = Hugepages::reserve(HUGEPAGES)?;
     let name = format!("xtask-uplink-{}", std::process::id());
     let directory = std::env::temp_dir().join(name);
-    let body = measure(ui, options, &programs.netbackend, &directory);
+    let body = measure(ui, options, &programs, &directory);
     // Nothing in it is wanted any more.
     let _ = fs::remove_dir_all(&directory);
     let body = body?;
@@ -71,17 +80,27 @@ pub fn uplink(ui: Ui, options: &UplinkOptions) -> Result<()> {
     Ok(())
 }
 
-fn measure(ui: Ui, options: &UplinkOptions, netbackend: &Path, directory: &Path) -> Result<String> {
-    let ways = Kind::ALL
-        .into_iter()
-        .map(|kind| Way::open(kind, netbackend, &directory.join(kind.word())))
-        .collect::<Result<Vec<_>>>()?;
+fn measure(
+    ui: Ui,
+    options: &UplinkOptions,
+    programs: &Programs,
+    directory: &Path,
+) -> Result<String> {
+    let mut ways = Vec::new();
+    for kind in Kind::ALL {
+        match Way::open(kind, programs, &directory.join(kind.word())) {
+            Ok(way) => ways.push(way),
+            // A peer that this machine cannot run, not something of ours.
+            Err(error) if kind == Kind::Ovs => ui.note(&format!("without {kind}: {error:#}")),
+            Err(error) => return Err(error),
+        }
+    }
     let mut figures = Figures::new();
     for round in 0..=options.rounds {
         let title = format!("round {round} of {}", options.rounds);
         ui.step(&title, |_| {
             for (index, workload) in WORKLOADS.iter().enumerate() {
-                for way in &ways {
+                for way in ways.iter().filter(|way| way.kind().takes(workload.mtu)) {
                     way.set_mtu(workload.mtu)?;
                     let figure = way.run(workload.flow, options.seconds)?;
                     if round > 0 {
@@ -105,6 +124,7 @@ fn write_up(options: &UplinkOptions, figures: &Figures, syscalls: &[(Kind, f64)]
     heading.extend(Kind::ALL.map(|kind| kind.to_string()));
     heading.push("ours / macvlan".to_owned());
     heading.push("ours / veth".to_owned());
+    heading.push("ours / ovs".to_owned());
     let rows = WORKLOADS.iter().enumerate().map(|(index, workload)| {
         let summary = |kind| summarize(figures.get(&(index, kind)).into_iter().flatten().copied());
         let ratio = |limit| match (summary(Kind::Nic), summary(limit)) {
@@ -115,7 +135,7 @@ fn write_up(options: &UplinkOptions, figures: &Figures, syscalls: &[(Kind, f64)]
         row.extend(
             Kind::ALL.map(|kind| summary(kind).map_or_else(|| "–".into(), |it| show(it, 2))),
         );
-        row.extend([ratio(Kind::Macvlan), ratio(Kind::Veth)]);
+        row.extend([Kind::Macvlan, Kind::Veth, Kind::Ovs].map(ratio));
         row
     });
     let table = markdown(&heading, &rows.collect::<Vec<_>>());
@@ -128,7 +148,8 @@ fn write_up(options: &UplinkOptions, figures: &Figures, syscalls: &[(Kind, f64)]
         options.rounds,
         options.seconds,
         "`nic` and `attach` are netbackend between a tap and a macvtap; `macvlan` and `veth` are the kernel alone, without any \
-         program between.",
+         program between; `ovs` is Open vSwitch (DPDK datapath, one polling thread) between packet sockets at a veth and the NIC \
+         (net_af_packet), with checksums and segmentation done by the guest's kernel, stopped while others are measured.",
         syscalls.collect::<Vec<_>>().join("\n")
     )
 }

@@ -1,12 +1,18 @@
 //! Ways from a guest to the wire, each in namespaces of its own.
-use super::super::{namespace::Namespace, process::Process};
+use super::super::{
+    namespace::Namespace,
+    openvswitch::{Forwarding, Ports, Setup, Switch},
+    process::Process,
+};
 use crate::exec;
+use crate::setup::openvswitch::OpenVSwitch;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 
 const GUEST: &str = "10.7.0.2";
 const OUTSIDE: &str = "10.7.0.1";
@@ -14,6 +20,13 @@ const OUTSIDE: &str = "10.7.0.1";
 const LARGEST_MTU: u32 = 9000;
 /// UDP payload of a frame that has 64 bytes on the wire, its check sequence included.
 const SMALL: &str = "18";
+
+/// What is measured.
+#[derive(Debug)]
+pub(super) struct Programs {
+    pub(super) netbackend: PathBuf,
+    pub(super) open_vswitch: OpenVSwitch,
+}
 
 /// What is between guest and wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,10 +39,18 @@ pub(super) enum Kind {
     Macvlan,
     /// The guest's interface is the NIC.
     Veth,
+    /// Veth, Open vSwitch with DPDK's packet sockets, NIC.
+    Ovs,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 4] = [Self::Nic, Self::Attach, Self::Macvlan, Self::Veth];
+    pub(super) const ALL: [Self; 5] = [
+        Self::Nic,
+        Self::Attach,
+        Self::Macvlan,
+        Self::Veth,
+        Self::Ovs,
+    ];
 
     pub(super) fn word(self) -> &'static str {
         match self {
@@ -37,7 +58,13 @@ impl Kind {
             Self::Attach => "attach",
             Self::Macvlan => "macvlan",
             Self::Veth => "veth",
+            Self::Ovs => "ovs",
         }
+    }
+
+    /// DPDK's packet sockets take frames of 1518 bytes.
+    pub(super) fn takes(self, mtu: u32) -> bool {
+        self != Self::Ovs || mtu <= 1500
     }
 
     fn is_ours(self) -> bool {
@@ -66,6 +93,7 @@ pub(super) struct Way {
     kind: Kind,
     _server: Process,
     daemon: Option<Process>,
+    switch: Option<Switch>,
     directory: PathBuf,
     guest: Namespace,
     outside: Namespace,
@@ -73,7 +101,7 @@ pub(super) struct Way {
 }
 
 impl Way {
-    pub(super) fn open(kind: Kind, netbackend: &Path, directory: &Path) -> Result<Self> {
+    pub(super) fn open(kind: Kind, programs: &Programs, directory: &Path) -> Result<Self> {
         fs::create_dir_all(directory)?;
         let [guest, host, outside] =
             ["guest", "host", "outside"].map(|part| Namespace::new(&format!("{kind}-{part}")));
@@ -95,8 +123,10 @@ impl Way {
                 "ip link add link nic0 name eth0 netns {netns} type macvlan mode bridge"
             ))?;
         }
-        let start = || start(kind, netbackend, directory, (&guest, &host));
+        let start = || start(kind, &programs.netbackend, directory, (&guest, &host));
         let daemon = kind.is_ours().then(start).transpose()?;
+        let switch = || start_switch(programs, directory, (&guest, &host, &outside));
+        let switch = (kind == Kind::Ovs).then(switch).transpose()?;
         for (namespace, address) in [(&guest, GUEST), (&outside, OUTSIDE)] {
             namespace.run(&format!("ip addr add {address}/24 dev eth0"))?;
             namespace.run("ip link set eth0 up")?;
@@ -106,10 +136,14 @@ impl Way {
         server.wait_until("echo", || {
             guest.run(&format!("ping -c 1 -W 1 {OUTSIDE}")).is_ok()
         })?;
+        if let Some(switch) = &switch {
+            switch.pause(true)?;
+        }
         Ok(Self {
             kind,
             _server: server,
             daemon,
+            switch,
             directory: directory.to_owned(),
             guest,
             outside,
@@ -133,6 +167,16 @@ impl Way {
 
     /// Gb/s that arrived; of small frames, Mpps.
     pub(super) fn run(&self, flow: Flow, seconds: u32) -> Result<f64> {
+        let Some(switch) = &self.switch else {
+            return self.measure(flow, seconds);
+        };
+        switch.pause(false)?;
+        let figure = self.measure(flow, seconds);
+        switch.pause(true)?;
+        figure
+    }
+
+    fn measure(&self, flow: Flow, seconds: u32) -> Result<f64> {
         let options = match flow {
             Flow::TcpOut => String::new(),
             Flow::TcpIn => "-R".to_owned(),
@@ -201,6 +245,31 @@ impl Way {
         };
         Ok(read("tx_packets")? + read("rx_packets")?)
     }
+}
+
+/// A switch between two packet sockets, in the host's namespace.
+fn start_switch(
+    programs: &Programs,
+    directory: &Path,
+    (guest, host, outside): (&Namespace, &Namespace, &Namespace),
+) -> Result<Switch> {
+    host.run(&format!(
+        "ip link add guest0 up mtu {LARGEST_MTU} type veth peer name eth0 mtu {LARGEST_MTU} netns {}",
+        guest.name()
+    ))?;
+    // Its driver knows no large frames and no checksums that are not finished.
+    for namespace in [guest, outside] {
+        namespace.run("ethtool -K eth0 tx off tso off gso off")?;
+    }
+    let last = thread::available_parallelism()?.get() - 1;
+    let setup = Setup {
+        ports: Ports::Interfaces(["guest0", "nic0"]),
+        cpu: last,
+        forwarding: Forwarding::Normal,
+        gso: false,
+        namespace: Some(host.name()),
+    };
+    Switch::start(&programs.open_vswitch, &directory.join("switch"), setup)
 }
 
 fn start(
