@@ -263,15 +263,15 @@ impl Fdb {
     /// [`sweep`](Self::sweep); not for addresses in a VLAN.
     #[inline]
     pub(crate) fn is_settled(&self, key: Key, port: PortId) -> bool {
-        self.slots.find(key).is_some_and(|(_, value)| {
-            value.port() == port && !self.is_refresh_due(value, self.moment.1)
-        })
+        self.slots
+            .value(key)
+            .is_some_and(|value| value.port() == port && !self.is_refresh_due(value, self.moment.1))
     }
 
     /// The port that the address is behind. As of the moment of the last [`sweep`](Self::sweep); not for addresses in a VLAN.
     #[inline]
     pub(crate) fn owner(&self, key: Key) -> Option<PortId> {
-        let (_, value) = self.slots.find(key)?;
+        let value = self.slots.value(key)?;
         (!is_expired(value, self.moment.1, self.ageing)).then(|| value.port())
     }
 

@@ -1,5 +1,4 @@
 //! The fields of an Ethernet header that steer forwarding.
-use crate::MacAddr;
 use crate::mac::Key;
 
 /// `ETH_P_PAUSE`: EtherType of MAC Control frames (IEEE 802.3, 57A and Annex 31A).
@@ -21,13 +20,14 @@ impl Header {
     /// Decodes the start of a frame; `None`: shorter than 14 bytes.
     #[inline]
     pub(crate) fn parse(frame: &[u8]) -> Option<Self> {
-        let (dst, rest) = frame.split_first_chunk()?;
-        let (src, rest) = rest.split_first_chunk()?;
-        let (ethertype, _) = rest.split_first_chunk()?;
+        // As two words, of which the other's octets are shifted out: half the work of putting six octets together.
+        let dst = u64::from_be_bytes(*frame.first_chunk()?) >> 16;
+        let src = u64::from_be_bytes(*frame.get(6..)?.first_chunk()?);
+        let [.., high, low] = src.to_be_bytes();
         Some(Self {
-            dst: Key::new(MacAddr(*dst)),
-            src: Key::new(MacAddr(*src)),
-            ethertype: u16::from_be_bytes(*ethertype),
+            dst: Key(dst),
+            src: Key(src >> 16),
+            ethertype: u16::from_be_bytes([high, low]),
         })
     }
 

@@ -173,18 +173,34 @@ impl Slots {
     }
 
     /// Where the address is, and its value.
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "by itself it returns three words through memory, with every frame"
+    )]
+    #[inline(always)]
     pub(crate) fn find(&self, key: Key) -> Option<(Place, Value)> {
         let (first, second) = self.buckets_of(key);
         self.find_in(first, key)
             .or_else(|| self.find_in(second, key))
     }
 
+    /// The value of the address.
     #[inline]
+    pub(crate) fn value(&self, key: Key) -> Option<Value> {
+        self.find(key).map(|(_, value)| value)
+    }
+
+    /// Which slot it is does not steer a branch: that differs from frame to frame, and each guess that is wrong would wait for
+    /// the line to come.
+    #[expect(clippy::inline_always, reason = "see `find`")]
+    #[inline(always)]
     fn find_in(&self, bucket: usize, key: Key) -> Option<(Place, Value)> {
         let slots = &self.buckets.get(bucket)?.0;
-        let mut found = slots.iter().enumerate();
-        found.find_map(|(index, slot)| Some((Place(bucket * BUCKET + index), slot.read(key)?)))
+        let matching = (0..).zip(slots).fold(0u32, |matching, (index, slot)| {
+            matching | u32::from(slot.key.load(Ordering::Acquire) == key.0) << index
+        });
+        let index = usize::try_from(matching.trailing_zeros()).ok()?;
+        Some((Place(bucket * BUCKET + index), slots.get(index)?.read(key)?))
     }
 
     /// Enters an address that is not there; false: there is no slot for it. Takes the lock of the database.
