@@ -145,6 +145,14 @@ pub enum PortKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         vlan: Option<u16>,
     },
+    /// A NIC of the host by packet sockets.
+    Packet {
+        /// Its name.
+        nic: String,
+        /// Network namespace it lives in.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        netns: Option<String>,
+    },
 }
 
 /// What a port may do; by default everything.

@@ -1,7 +1,7 @@
 //! Thin wrappers of what has no safe form elsewhere.
 #![expect(
     unsafe_code,
-    reason = "owning a received descriptor, and the tap ioctls, have no safe form"
+    reason = "owning a received descriptor, the tap ioctls, and some socket options have no safe form"
 )]
 use nix::{errno::Errno, libc};
 use std::{
@@ -77,6 +77,67 @@ pub(crate) fn set_tap_carrier(file: impl AsFd, carrier: bool) -> Result<(), Errn
     let carrier = libc::c_int::from(carrier);
     // SAFETY: the kernel reads the int during the call.
     unsafe { tun_set_carrier(file.as_fd().as_raw_fd(), &raw const carrier) }.map(drop)
+}
+
+/// Sets an option of a socket.
+pub(crate) fn set_socket_option<T: Copy>(
+    socket: impl AsFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: &T,
+) -> Result<(), Errno> {
+    let length = socklen_of::<T>()?;
+    // SAFETY: the kernel reads that many bytes of the living value.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            level,
+            option,
+            (&raw const *value).cast(),
+            length,
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
+/// Reads an option of a socket whose value is an int.
+pub(crate) fn socket_option(
+    socket: impl AsFd,
+    level: libc::c_int,
+    option: libc::c_int,
+) -> Result<libc::c_int, Errno> {
+    let mut value: libc::c_int = 0;
+    let mut length = socklen_of::<libc::c_int>()?;
+    // SAFETY: the kernel writes one int at most, and its length.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            level,
+            option,
+            (&raw mut value).cast(),
+            &raw mut length,
+        )
+    };
+    Errno::result(result).map(|_| value)
+}
+
+/// Binds a packet socket to an interface: from now on it gets all that the interface receives.
+pub(crate) fn bind_packet_socket(socket: impl AsFd, interface: u32) -> Result<(), Errno> {
+    // SAFETY: `sockaddr_ll` is plain data; all bits zero are a valid value.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = u16::try_from(libc::AF_PACKET).map_err(|_| Errno::EINVAL)?;
+    let every = u16::try_from(libc::ETH_P_ALL).map_err(|_| Errno::EINVAL)?;
+    address.sll_protocol = every.to_be();
+    address.sll_ifindex = interface.try_into().map_err(|_| Errno::ENODEV)?;
+    let length = socklen_of::<libc::sockaddr_ll>()?;
+    let address = &raw const address;
+    // SAFETY: the kernel reads the living address.
+    let result = unsafe { libc::bind(socket.as_fd().as_raw_fd(), address.cast(), length) };
+    Errno::result(result).map(drop)
+}
+
+fn socklen_of<T>() -> Result<libc::socklen_t, Errno> {
+    size_of::<T>().try_into().map_err(|_| Errno::EINVAL)
 }
 
 /// `pidfd_open(2)`: a descriptor that gets readable when the process ends; it closes on exec.

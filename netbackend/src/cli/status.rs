@@ -216,18 +216,18 @@ pub(super) fn transport(kind: &PortKind) -> String {
             client: false,
         } => format!("vhost-user {}", socket.display()),
         PortKind::VhostUser { socket, .. } => format!("vhost-user to {}", socket.display()),
-        PortKind::Tap { interface, netns } => match netns {
-            Some(netns) => format!("tap {interface}@{netns}"),
-            None => format!("tap {interface}"),
-        },
+        PortKind::Tap { interface, netns } => format!("tap {interface}{}", at(netns.as_deref())),
         PortKind::Nic { nic, netns, vlan } => {
             let vlan = vlan.map_or_else(String::new, |vlan| format!(".{vlan}"));
-            let netns = netns
-                .as_ref()
-                .map_or_else(String::new, |netns| format!("@{netns}"));
+            let netns = at(netns.as_deref());
             format!("nic {nic}{vlan}{netns}")
         }
+        PortKind::Packet { nic, netns } => format!("packet {nic}{}", at(netns.as_deref())),
     }
+}
+
+fn at(netns: Option<&str>) -> String {
+    netns.map_or_else(String::new, |netns| format!("@{netns}"))
 }
 
 #[cfg(test)]

@@ -56,6 +56,7 @@ const OF_NETWORK: &[Case] = &[
     ("[networks.n.uplink]", 2, "uplink.nic", "needs an interface of the host", "write nic = \"NIC\""),
     ("uplink.nicc = \"e\"\nuplink.nic = \"e\"", 2, "uplink.nicc", "unknown key", "did you mean `nic`?"),
     ("uplink.nic = \"e\"\nuplink.tap = \"t\"", 3, "uplink.tap", "one of nic and tap", "write nic"),
+    ("mode = \"passthrough\"\nuplink.packet = \"e\"", 3, "uplink.packet", "has its NIC alone", "write nic"),
     ("uplink.nic = \"e\"\nuplink.bridge = \"b\"", 3, "uplink.bridge", "only a tap", "write tap"),
     ("uplink.nic = \"far too long a name\"", 2, "uplink.nic", "not an interface name", "1 to 15"),
     ("uplink.nic = \"e\"\nuplink.vlan = 4095", 3, "uplink.vlan", "out of range", "1 to 4094"),

@@ -6,7 +6,7 @@ use super::{
     value::{self, LAST_VLAN, Wrong},
 };
 use crate::network::MAX_QUEUE_PAIRS;
-use control::PortPolicy;
+use control::{Mode, PortPolicy};
 use std::fmt;
 use switch::Role;
 
@@ -16,6 +16,7 @@ pub(crate) const PORT: &str = "uplink";
 const KEYS: &[&str] = &[
     "nic",
     "tap",
+    "packet",
     "bridge",
     "attach",
     "vlan",
@@ -39,6 +40,8 @@ pub struct UplinkConfig {
 pub enum UplinkDevice {
     /// A NIC that the network has to itself: a macvtap in passthru mode, made by the daemon.
     Nic(String),
+    /// A NIC that its host goes on using: packet sockets.
+    Packet(String),
     /// A tap, made by the daemon, and the bridge that it becomes a port of.
     Tap {
         /// Name of the tap.
@@ -63,7 +66,7 @@ impl UplinkConfig {
     /// The interface that must be there, and what it is for; a tap is made.
     pub(crate) fn nic(&self) -> Option<&str> {
         match &self.device {
-            UplinkDevice::Nic(nic) => Some(nic),
+            UplinkDevice::Nic(nic) | UplinkDevice::Packet(nic) => Some(nic),
             UplinkDevice::Tap { bridge, .. } => bridge.as_deref(),
         }
     }
@@ -73,6 +76,7 @@ impl fmt::Display for UplinkConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.device {
             UplinkDevice::Nic(nic) => write!(f, "nic {nic}")?,
+            UplinkDevice::Packet(nic) => write!(f, "packet sockets on {nic}")?,
             UplinkDevice::Tap { interface, bridge } => {
                 write!(f, "tap {interface}")?;
                 if let Some(bridge) = bridge {
@@ -145,6 +149,13 @@ pub(super) fn read(
         config.attach = Some(AttachConfig { nic, netns, vlan });
         return;
     }
+    if matches!(device, UplinkDevice::Packet(_)) && config.mode == Mode::Passthrough {
+        let wrong = Wrong::new(
+            "a guest in mode passthrough has its NIC alone, and packet sockets share it with the host",
+            "write nic = \"NIC\", or another mode",
+        );
+        section.problem("packet", wrong);
+    }
     config.ports.push(PortConfig {
         name: PORT.into(),
         role: Role::Uplink,
@@ -162,14 +173,14 @@ pub(super) fn read(
 
 /// Exactly one of them.
 fn device(section: &mut Section<'_, '_, '_>) -> Option<UplinkDevice> {
-    let kinds = ["nic", "tap"];
+    let kinds = ["nic", "tap", "packet"];
     let given: Vec<_> = kinds.into_iter().filter(|key| section.has(key)).collect();
     let [kind] = given[..] else {
         let message = match given[..] {
             [] => "an uplink needs an interface of the host".to_owned(),
             _ => format!("an uplink is one of {}", given.join(" and ")),
         };
-        let remedy = "write nic = \"NIC\" or tap = \"NAME\"";
+        let remedy = "write nic = \"NIC\", packet = \"NIC\" or tap = \"NAME\"";
         let key = given.last().copied().unwrap_or("nic");
         section.problem(key, Wrong::new(message, remedy));
         return None;
@@ -185,6 +196,7 @@ fn device(section: &mut Section<'_, '_, '_>) -> Option<UplinkDevice> {
     let interface = section.get(kind, value::interface)?;
     Some(match kind {
         "nic" => UplinkDevice::Nic(interface),
+        "packet" => UplinkDevice::Packet(interface),
         _ => UplinkDevice::Tap { interface, bridge },
     })
 }
@@ -193,13 +205,14 @@ fn device(section: &mut Section<'_, '_, '_>) -> Option<UplinkDevice> {
 fn claimed(device: &UplinkDevice) -> (&'static str, &str) {
     match device {
         UplinkDevice::Nic(nic) => ("nic", nic),
+        UplinkDevice::Packet(nic) => ("packet", nic),
         UplinkDevice::Tap { interface, .. } => ("tap", interface),
     }
 }
 
-/// A tap has no kernel's VLAN interface below it: the switch puts tags on.
+/// Without a kernel's VLAN interface below it, the switch puts tags on.
 fn policy(device: &UplinkDevice, vlan: Option<u16>) -> PortPolicy {
-    let tag = vlan.filter(|_| matches!(device, UplinkDevice::Tap { .. }));
+    let tag = vlan.filter(|_| !matches!(device, UplinkDevice::Nic(_)));
     PortPolicy {
         trunk: tag.map(|vlan| [vlan, vlan]).into_iter().collect(),
         ..PortPolicy::default()
@@ -226,10 +239,10 @@ impl NetworkConfig {
             TransportConfig::Uplink(uplink) => Some(uplink),
             _ => None,
         })?;
-        let UplinkDevice::Tap { .. } = uplink.device else {
-            return None;
-        };
-        uplink.vlan
+        match uplink.device {
+            UplinkDevice::Nic(_) => None,
+            UplinkDevice::Tap { .. } | UplinkDevice::Packet(_) => uplink.vlan,
+        }
     }
 
     /// The NIC that decides the MTU: name, namespace.

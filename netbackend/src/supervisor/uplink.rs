@@ -8,7 +8,10 @@ use crate::{
     config::{NetworkConfig, PortConfig, TransportConfig, UplinkConfig, UplinkDevice},
     protocol::ToWorker,
     tap::TapSpec,
-    uplink::{self, BridgedTap, Identity, MacvtapMode, MacvtapSpec, Monitor, Nic, Sight, Uplink},
+    uplink::{
+        self, BridgedTap, Identity, MacvtapMode, MacvtapSpec, Monitor, Nic, PacketSpec, Sight,
+        Uplink,
+    },
 };
 use anyhow::Context;
 use control::{Mode, PortKind};
@@ -37,6 +40,7 @@ pub(super) struct Wire {
 #[derive(Debug)]
 enum Spec {
     Macvtap(Box<MacvtapSpec>),
+    Packet(Box<PacketSpec>),
     Tap(Box<BridgedTap>),
 }
 
@@ -73,6 +77,19 @@ impl Wire {
                         mtu: network.mtu,
                         queues: config.queue_pairs,
                     })),
+                    UplinkDevice::Packet(nic) => {
+                        let nic = Nic {
+                            name: nic.clone(),
+                            netns: netns.clone(),
+                        };
+                        // What is for the host is not for its guests, though we see it; nor may a guest pretend to be the host.
+                        config.mac = uplink::address_of(&nic)?;
+                        Spec::Packet(Box::new(PacketSpec {
+                            nic,
+                            mtu: network.mtu,
+                            queues: config.queue_pairs,
+                        }))
+                    }
                     UplinkDevice::Tap { interface, bridge } => Spec::Tap(Box::new(BridgedTap {
                         tap: TapSpec {
                             interface: interface.clone(),
@@ -111,6 +128,7 @@ impl Wire {
     pub(super) fn reopen(&mut self) -> anyhow::Result<()> {
         self.open = Some(match &self.spec {
             Spec::Macvtap(spec) => Uplink::macvtap(spec)?,
+            Spec::Packet(spec) => Uplink::packet(spec)?,
             Spec::Tap(spec) => Uplink::tap(spec)?,
         });
         Ok(())
@@ -124,6 +142,7 @@ impl Wire {
     pub(super) fn set_mtu(&mut self, mtu: u16) {
         match &mut self.spec {
             Spec::Macvtap(spec) => spec.mtu = mtu,
+            Spec::Packet(spec) => spec.mtu = mtu,
             Spec::Tap(spec) => spec.tap.mtu = mtu,
         }
     }
@@ -131,6 +150,7 @@ impl Wire {
     pub(super) fn queue_count(&self) -> u16 {
         match &self.spec {
             Spec::Macvtap(spec) => spec.queues,
+            Spec::Packet(spec) => spec.queues,
             Spec::Tap(spec) => spec.tap.queues,
         }
     }
@@ -149,6 +169,7 @@ impl Wire {
     fn nic(&self) -> Option<Nic> {
         match &self.spec {
             Spec::Macvtap(spec) => Some(spec.nic.clone()),
+            Spec::Packet(spec) => Some(spec.nic.clone()),
             Spec::Tap(spec) => Some(Nic {
                 name: spec.bridge.clone()?,
                 netns: spec.tap.netns.clone(),
@@ -189,6 +210,10 @@ pub(super) fn kind(uplink: &UplinkConfig) -> PortKind {
             nic: nic.clone(),
             netns,
             vlan: uplink.vlan,
+        },
+        UplinkDevice::Packet(nic) => PortKind::Packet {
+            nic: nic.clone(),
+            netns,
         },
         UplinkDevice::Tap { interface, .. } => PortKind::Tap {
             interface: interface.clone(),

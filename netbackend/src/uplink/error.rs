@@ -66,4 +66,16 @@ impl UplinkError {
             },
         }
     }
+
+    /// The same for what takes CAP_NET_RAW.
+    pub(super) fn for_want_of_raw(self) -> Self {
+        match self {
+            Self::NotPermitted { operation, .. } => Self::NotPermitted {
+                operation,
+                capability: "CAP_NET_RAW and CAP_NET_ADMIN",
+                set: "cap_net_raw,cap_net_admin",
+            },
+            other => other,
+        }
+    }
 }

@@ -9,6 +9,7 @@ mod leftovers;
 mod macvtap;
 mod monitor;
 mod nic;
+mod packet;
 
 pub(crate) use error::UplinkError;
 pub(crate) use identity::Identity;
@@ -16,11 +17,17 @@ pub(crate) use leftovers::{remove as remove_leftovers, remove_by_alias};
 pub(crate) use macvtap::{MacvtapMode, MacvtapSpec};
 pub(crate) use monitor::{Monitor, Sight};
 pub(crate) use nic::Nic;
+pub(crate) use packet::PacketSpec;
 
-use crate::{netlink::Netlink, netns, tap, tap::TapSpec};
+use crate::{
+    netlink::{Link, Netlink},
+    netns, tap,
+    tap::TapSpec,
+};
 use nic::Use;
 use rtnetlink::LinkUnspec;
 use std::os::fd::OwnedFd;
+use switch::MacAddr;
 use tracing::warn;
 
 /// An open way out. What was made for it vanishes with it.
@@ -52,6 +59,19 @@ impl Uplink {
             queues,
             needs: Some((spec.nic.clone(), nic.index)),
             _made: made,
+        })
+    }
+
+    /// Opens packet sockets on a NIC.
+    pub(crate) fn packet(spec: &PacketSpec) -> Result<Self, UplinkError> {
+        let netns = spec.nic.netns.as_deref();
+        let (nic, queues) = netns::within(netns, || {
+            packet::open(spec, &mut open_netlink(&spec.nic.name)?)
+        })?;
+        Ok(Self {
+            queues,
+            needs: Some((spec.nic.clone(), nic.index)),
+            _made: Made::new(netns),
         })
     }
 
@@ -93,9 +113,18 @@ impl Uplink {
 
 /// The MTU of a NIC that will do as an uplink.
 pub(crate) fn mtu_of(nic: &Nic) -> Result<u32, UplinkError> {
+    look_at(nic).map(|link| link.mtu)
+}
+
+/// Its own address, which is the host's.
+pub(crate) fn address_of(nic: &Nic) -> Result<Option<MacAddr>, UplinkError> {
+    look_at(nic).map(|link| link.mac)
+}
+
+fn look_at(nic: &Nic) -> Result<Link, UplinkError> {
     netns::within(nic.netns.as_deref(), || {
         let mut netlink = open_netlink(&nic.name)?;
-        Ok(nic.find(&mut netlink, Use::Beside, None)?.mtu)
+        nic.find(&mut netlink, Use::Beside, None)
     })
 }
 

@@ -147,7 +147,8 @@ fn write_up(options: &UplinkOptions, figures: &Figures, syscalls: &[(Kind, f64)]
         report::machine(),
         options.rounds,
         options.seconds,
-        "`nic` and `attach` are netbackend between a tap and a macvtap; `macvlan` and `veth` are the kernel alone, without any \
+        "`nic`, `packet` and `attach` are netbackend between a tap and a macvtap in passthru mode, a packet socket, and a macvtap in bridge \
+         mode; `macvlan` and `veth` are the kernel alone, without any \
          program between; `ovs` is Open vSwitch (DPDK datapath, one polling thread) between packet sockets at a veth and the NIC \
          (net_af_packet), with checksums and segmentation done by the guest's kernel, stopped while others are measured.",
         syscalls.collect::<Vec<_>>().join("\n")

@@ -307,7 +307,7 @@ fn write(port: &mut TapPort, queue: u16, passing: &Passing<'_>, scratch: &mut Sc
         return tally;
     };
     let Scratch { tap_io, linear, .. } = scratch;
-    let results = tap_io.write(&queue.file, &outgoing, burst, linear);
+    let results = tap_io.write(queue.way(), &outgoing, burst, linear);
     for (index, frame) in outgoing.iter().enumerate() {
         if let Some(Ok(_)) = results.get(index) {
             tally.pass(frame.len, frame.head());
@@ -341,7 +341,7 @@ fn write_segments(
     };
     while let Some(segment) = segments.next_segment() {
         let plain = [Outgoing::plain(segment.headers, segment.payload)];
-        let written = tap_io.write(&queue.file, &plain, burst, &mut []);
+        let written = tap_io.write(queue.way(), &plain, burst, &mut []);
         let [plain] = plain;
         if !matches!(written.first(), Some(Ok(_))) {
             tally.drop(QueueDrop::Device, 1);

@@ -31,6 +31,7 @@ mod ingress;
 mod limits;
 mod load;
 mod packet;
+mod packet_socket;
 mod poller;
 mod ports;
 mod receiver;

@@ -1,10 +1,12 @@
 //! Bursts of packets from and to a queue of a tap.
 //!
-//! By io_uring: one system call for a burst. Where the kernel has none for us, one call for each packet.
+//! By io_uring: one system call for a burst. Where the kernel has none for us, one call for each packet. A packet socket has system
+//! calls of its own for bursts.
 use super::{
     super::sys::{self, IoVecs, MAX_IOVECS},
     BURST,
     frame::Outgoing,
+    packet_socket::{self, PacketSocket},
     uring::{Results, Uring},
 };
 use arrayvec::ArrayVec;
@@ -20,7 +22,33 @@ use virtqueue::{Burst, NET_HEADER_LEN};
 #[derive(Debug, Default)]
 pub(super) struct TapIo {
     ring: Ring,
+    socket: PacketSocket,
     vecs: IoVecs,
+}
+
+/// Which kind of file packets go through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Medium {
+    Tap,
+    Socket,
+}
+
+impl Medium {
+    pub(super) fn of(file: &File) -> Self {
+        if packet_socket::is_socket(file) {
+            Self::Socket
+        } else {
+            Self::Tap
+        }
+    }
+
+    /// Bytes of the virtio-net header before a frame.
+    fn header_len(self) -> usize {
+        match self {
+            Self::Tap => NET_HEADER_LEN,
+            Self::Socket => packet_socket::HEADER_LEN,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -63,9 +91,12 @@ impl TapIo {
     /// Reads one packet into each of `buffers`; behind the last packet there is an error, usually `EAGAIN`.
     pub(super) fn read<'b>(
         &mut self,
-        file: &File,
+        (file, medium): (&File, Medium),
         mut buffers: impl ExactSizeIterator<Item = &'b mut [u8]>,
     ) -> Results {
+        if medium == Medium::Socket {
+            return self.socket.read(file, buffers);
+        }
         if buffers.len() > 1
             && let Some(ring) = self.ring.get()
         {
@@ -84,42 +115,63 @@ impl TapIo {
         results
     }
 
+    /// Completes the packet of `len` bytes that the last read has put into its buffer `place`; the length that it has now.
+    pub(super) fn finish(
+        &self,
+        medium: Medium,
+        place: usize,
+        packet: &mut [u8],
+        len: usize,
+    ) -> Option<usize> {
+        match medium {
+            Medium::Tap => Some(len),
+            Medium::Socket => self.socket.finish(place, packet, len),
+        }
+    }
+
     /// Writes `frames`, in order.
     pub(super) fn write(
         &mut self,
-        file: &File,
+        (file, medium): (&File, Medium),
         frames: &[Outgoing<'_>],
         burst: &Burst,
         linear: &mut [u8],
     ) -> Results {
         let headers = frames.iter().map(|frame| frame.header().encode());
         let headers: ArrayVec<[u8; NET_HEADER_LEN], BURST> = headers.take(BURST).collect();
+        let headers = headers
+            .iter()
+            .filter_map(|header| header.get(..medium.header_len()));
         let mut packets = ArrayVec::new();
-        if frames.len() > 1
-            && self.gather(&headers, frames, &mut packets)
-            && let Some(ring) = self.ring.get()
-        {
-            let done = ring.write(file, &self.vecs, &packets, burst);
-            self.vecs.0.clear();
-            return self.ring.take(done);
+        if frames.len() > 1 && self.gather(headers.clone(), frames, &mut packets) {
+            if medium == Medium::Socket {
+                let done = packet_socket::write(file, &mut self.vecs, &packets, burst);
+                self.vecs.0.clear();
+                return done;
+            }
+            if let Some(ring) = self.ring.get() {
+                let done = ring.write(file, &self.vecs, &packets, burst);
+                self.vecs.0.clear();
+                return self.ring.take(done);
+            }
         }
         self.vecs.0.clear();
-        let frames = headers.iter().zip(frames);
+        let frames = headers.zip(frames);
         frames
             .map(|(header, frame)| write_one(file, header, frame, burst, (&mut self.vecs, linear)))
             .collect()
     }
 
     /// False: a frame is not all there, or in too many pieces for one packet.
-    fn gather(
+    fn gather<'h>(
         &mut self,
-        headers: &[[u8; NET_HEADER_LEN]],
+        headers: impl Iterator<Item = &'h [u8]>,
         frames: &[Outgoing<'_>],
         packets: &mut ArrayVec<Range<usize>, BURST>,
     ) -> bool {
         let vecs = &mut self.vecs;
         vecs.0.clear();
-        headers.iter().zip(frames).all(|(header, frame)| {
+        headers.zip(frames).all(|(header, frame)| {
             let start = vecs.0.len();
             vecs.push(header);
             let whole = frame.gather(vecs);

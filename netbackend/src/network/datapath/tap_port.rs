@@ -1,10 +1,12 @@
-//! A tap port in the datapath: a namespace or container as guest, or an uplink.
+//! A tap port in the datapath: a namespace or container as guest, or an uplink. Packet sockets are one of a kind with taps.
 use super::{
     super::counters::PortShared,
     BURST,
     conduct::Conduct,
     frame::{Frame, Frames, MIN_FRAME},
     heads::Heads,
+    packet_socket,
+    tap_io::Medium,
 };
 use std::{fs::File, io, sync::Arc};
 use virtqueue::{NET_HEADER_LEN, NetHeader};
@@ -16,6 +18,7 @@ const BURST_BYTES: usize = 256 << 10;
 #[derive(Debug)]
 pub(super) struct TapQueue {
     pub(super) file: Arc<File>,
+    medium: Medium,
     /// This worker reads from it; all write to it.
     pub(super) served: bool,
     /// Its device is gone.
@@ -31,6 +34,7 @@ pub(super) struct TapQueue {
 impl TapQueue {
     pub(super) fn new(file: Arc<File>, served: bool) -> Self {
         Self {
+            medium: Medium::of(&file),
             file,
             served,
             latched: false,
@@ -38,6 +42,16 @@ impl TapQueue {
             most: BURST,
             conduct: Conduct::default(),
         }
+    }
+
+    /// What is read and written.
+    pub(super) fn way(&self) -> (&File, Medium) {
+        (&self.file, self.medium)
+    }
+
+    /// Whether it works on after an error that its file has reported.
+    pub(super) fn recovers(&self) -> bool {
+        self.medium == Medium::Socket && packet_socket::recovers(&self.file)
     }
 
     /// Reads a burst of `most` frames at most. Returns how many packets there were, malformed ones included.
@@ -60,14 +74,17 @@ impl TapQueue {
         let mut room = self.expected;
         while place < most && !self.latched {
             let places = place..(place + room).min(most);
-            let results = tap_io.read(&self.file, tap_buffers.buffers(places));
+            let results = tap_io.read((&self.file, self.medium), tap_buffers.buffers(places));
             let mut is_dry = results.is_empty();
-            for result in results {
+            for (index, result) in results.into_iter().enumerate() {
                 match result {
                     Ok(len) => {
                         packets += 1;
                         bytes += len;
-                        let packet = tap_buffers.buffer(place).and_then(|bytes| bytes.get(..len));
+                        let packet = tap_buffers.buffer(place).and_then(|buffer| {
+                            let len = tap_io.finish(self.medium, index, buffer, len)?;
+                            buffer.get(..len)
+                        });
                         match packet.and_then(|packet| parse(packet, place, heads)) {
                             Some(frame) => list.push(frame),
                             None => *malformed += 1,

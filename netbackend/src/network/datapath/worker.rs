@@ -418,6 +418,9 @@ impl Worker {
             }
             Carrier::Tap(tap) => {
                 if let Some(queue) = tap.queue(source.queue) {
+                    if queue.recovers() {
+                        return;
+                    }
                     self.poller.forget(&queue.file);
                     queue.latch(&"its device is gone", &port.shared);
                 }

@@ -2,6 +2,7 @@
 mod attach;
 mod bad_inputs;
 mod lifecycle;
+mod packet;
 mod stations;
 
 use std::fmt::Write as _;

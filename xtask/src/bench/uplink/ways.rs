@@ -33,6 +33,8 @@ pub(super) struct Programs {
 pub(super) enum Kind {
     /// Tap, our switch, macvtap in passthru mode.
     Nic,
+    /// Tap, our switch, packet socket.
+    Packet,
     /// Tap, our relay, macvtap in bridge mode.
     Attach,
     /// The guest's interface is a macvlan device on the NIC.
@@ -44,8 +46,9 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::Nic,
+        Self::Packet,
         Self::Attach,
         Self::Macvlan,
         Self::Veth,
@@ -55,6 +58,7 @@ impl Kind {
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Nic => "nic",
+            Self::Packet => "packet",
             Self::Attach => "attach",
             Self::Macvlan => "macvlan",
             Self::Veth => "veth",
@@ -68,7 +72,7 @@ impl Kind {
     }
 
     fn is_ours(self) -> bool {
-        matches!(self, Self::Nic | Self::Attach)
+        matches!(self, Self::Nic | Self::Packet | Self::Attach)
     }
 }
 
@@ -278,6 +282,11 @@ fn start(
     directory: &Path,
     (guest, host): (&Namespace, &Namespace),
 ) -> Result<Process> {
+    let key = if kind == Kind::Packet {
+        "packet"
+    } else {
+        "nic"
+    };
     let attach = if kind == Kind::Attach {
         "macvtap"
     } else {
@@ -287,7 +296,7 @@ fn start(
     fs::write(
         &config,
         format!(
-            "[networks.n.uplink]\nnic = \"nic0\"\nnetns = \"{}\"\nattach = \"{attach}\"\n\
+            "[networks.n.uplink]\n{key} = \"nic0\"\nnetns = \"{}\"\nattach = \"{attach}\"\n\
              [networks.n.ports.g]\nkind = \"tap\"\ninterface = \"eth0\"\nnetns = \"{}\"\n\
              mac = \"52:54:00:07:00:02\"\n",
             host.name(),
