@@ -51,6 +51,18 @@ impl<'a> Receiver<'a> {
     /// [take several](Self::put).
     #[inline]
     pub(super) fn put_packet(&mut self, packet: &Packet<'_>) -> bool {
+        let expected = self.expected;
+        // The packet itself is not one of those that come behind it.
+        self.expected = expected.saturating_sub(1);
+        let is_put = self.try_packet(packet);
+        if !is_put {
+            self.expected = expected;
+        }
+        is_put
+    }
+
+    #[inline]
+    fn try_packet(&mut self, packet: &Packet<'_>) -> bool {
         if self.next() == self.burst.len() && !self.refill(0, packet.len()) {
             return false;
         }
@@ -62,7 +74,6 @@ impl<'a> Receiver<'a> {
             return false;
         }
         self.take_next(packet.len());
-        self.expected = self.expected.saturating_sub(1);
         true
     }
 
