@@ -16,7 +16,10 @@ pub enum Flavour {
     Cloud,
     /// `linux-image-amd64`: has the drivers of the legacy NICs.
     Generic,
-    /// `linux-image-686-pae`: the same for 32-bit CPUs. Comes with a busybox for them.
+    /// `linux-image-686`: the same for 32-bit CPUs. Comes with a busybox for them.
+    ///
+    /// Not the one with PAE: an emulated CPU marks entries of its page directory pointers as accessed, where the lab's KVM, which
+    /// sees reserved bits there, refuses the next write to CR4. No guest of any VMM gets beyond that.
     Generic32,
 }
 
@@ -31,7 +34,7 @@ impl Flavour {
         match self {
             Flavour::Cloud => "linux-image-cloud-amd64",
             Flavour::Generic => "linux-image-amd64",
-            Flavour::Generic32 => "linux-image-686-pae",
+            Flavour::Generic32 => "linux-image-686",
         }
     }
 
