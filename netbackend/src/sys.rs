@@ -15,6 +15,7 @@ nix::ioctl_write_ptr_bad!(tun_set_iff, 0x4004_54ca, libc::ifreq);
 nix::ioctl_write_ptr_bad!(tun_set_vnet_hdr_size, 0x4004_54d8, libc::c_int);
 nix::ioctl_write_int_bad!(tun_set_offload, 0x4004_54d0);
 nix::ioctl_write_ptr_bad!(tun_set_carrier, 0x4004_54e2, libc::c_int);
+nix::ioctl_write_ptr_bad!(tun_set_queue, 0x4004_54d9, libc::ifreq);
 
 /// Takes ownership of a descriptor that `recvmsg` has just put into this process.
 pub(crate) fn own_received(fd: RawFd) -> OwnedFd {
@@ -58,6 +59,20 @@ pub(crate) fn attach_tap(file: impl AsFd, name: &str, flags: libc::c_int) -> Res
     request.ifr_ifru.ifru_flags = flags.try_into().map_err(|_| Errno::EINVAL)?;
     // SAFETY: the kernel reads and writes the whole, living `ifreq` during the call.
     unsafe { tun_set_iff(file.as_fd().as_raw_fd(), &raw const request) }.map(drop)
+}
+
+/// TUNSETQUEUE: whether the interface hands frames to this queue of it. To attach it twice is an error.
+pub(crate) fn attach_tap_queue(file: impl AsFd, attached: bool) -> Result<(), Errno> {
+    let flags = if attached {
+        libc::IFF_ATTACH_QUEUE
+    } else {
+        libc::IFF_DETACH_QUEUE
+    };
+    // SAFETY: `ifreq` is plain data; all bits zero are a valid value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_ifru.ifru_flags = flags.try_into().map_err(|_| Errno::EINVAL)?;
+    // SAFETY: the kernel reads the whole, living `ifreq` during the call.
+    unsafe { tun_set_queue(file.as_fd().as_raw_fd(), &raw const request) }.map(drop)
 }
 
 /// TUNSETVNETHDRSZ: bytes of virtio-net header before each frame.

@@ -15,7 +15,10 @@ fn nets_are_read_and_mistakes_explained() {
     assert_eq!((net.model, net.link), (NetModel::E1000Server, false));
     let net: NetConfig = "mode=vepa,macvtap=eth0".parse().unwrap();
     let (nic, mode) = ("eth0".into(), control::Mode::Vepa);
-    assert_eq!(net.source, NetSource::Macvtap { nic, mode });
+    let vhost = false;
+    assert_eq!(net.source, NetSource::Macvtap { nic, mode, vhost });
+    let net: NetConfig = "macvtap=eth0,vhost=on".parse().unwrap();
+    assert!(matches!(net.source, NetSource::Macvtap { vhost: true, .. }));
     for (text, expected) in [
         ("", "give network=NAME, socket=PATH or macvtap=NIC"),
         ("network=", "`network` needs a value"),
@@ -23,6 +26,11 @@ fn nets_are_read_and_mistakes_explained() {
             "network=a,socket=/b",
             "one of network=NAME, socket=PATH and",
         ),
+        ("network=a,vhost=on", "`vhost=` is of macvtap=NIC"),
+        ("socket=/a,vhost=off", "`vhost=` is of macvtap=NIC"),
+        ("macvtap=a,vhost=auto", "use on or off"),
+        ("macvtap=a,vhost=", "`vhost` needs a value"),
+        ("macvtap=a,vhost=on,model=e1000", "model=virtio only"),
         ("network=a,mode=bridge", "`mode=` is of macvtap=NIC"),
         (
             "macvtap=eth0,mode=nat",

@@ -1,4 +1,4 @@
-//! `--net network=NAME|socket=PATH|macvtap=NIC[,mode=MODE][,mac=…][,queues=N][,mtu=N][,model=MODEL][,link=down]`
+//! `--net network=NAME|socket=PATH|macvtap=NIC[,mode=MODE][,vhost=on][,mac=…][,queues=N][,mtu=N][,model=MODEL][,link=down]`
 
 use std::{path::PathBuf, str::FromStr};
 
@@ -54,6 +54,8 @@ pub enum NetSource {
         nic: String,
         /// What the kernel does between it, its siblings and the wire.
         mode: Mode,
+        /// The kernel's vhost-net serves it.
+        vhost: bool,
     },
 }
 
@@ -78,7 +80,7 @@ impl FromStr for NetConfig {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (mut source, mut mode) = (None, None);
+        let (mut source, mut mode, mut vhost) = (None, None, None);
         let mut model = NetModel::default();
         let (mut mac, mut queues, mut mtu, mut link) = (None, 1, None, true);
         for (key, given) in pairs(text) {
@@ -88,7 +90,12 @@ impl FromStr for NetConfig {
                 "macvtap" => Some(NetSource::Macvtap {
                     nic: value(key, given)?.to_owned(),
                     mode: Mode::Bridge,
+                    vhost: false,
                 }),
+                "vhost" => {
+                    vhost = Some(parse_switch(key, value(key, given)?)?);
+                    None
+                }
                 "mode" => {
                     mode = Some(parse_mode(value(key, given)?)?);
                     None
@@ -115,7 +122,7 @@ impl FromStr for NetConfig {
                 }
                 other => {
                     return Err(format!(
-                        "unknown key `{other}`: --net knows network, socket, macvtap, mode, mac, queues, mtu, model and link"
+                        "unknown key `{other}`: --net knows network, socket, macvtap, mode, vhost, mac, queues, mtu, model and link"
                     ));
                 }
             };
@@ -129,6 +136,14 @@ impl FromStr for NetConfig {
             (NetSource::Macvtap { mode, .. }, Some(given)) => *mode = given,
             (_, Some(_)) => return Err("`mode=` is of macvtap=NIC: leave it out".into()),
             (_, None) => {}
+        }
+        match (&mut source, vhost) {
+            (NetSource::Macvtap { vhost, .. }, Some(given)) => *vhost = given,
+            (_, Some(_)) => return Err("`vhost=` is of macvtap=NIC: leave it out".into()),
+            (_, None) => {}
+        }
+        if model != NetModel::Virtio && vhost == Some(true) {
+            return Err("the kernel serves model=virtio only: leave out `vhost=`".into());
         }
         if model != NetModel::Virtio && queues > 1 {
             return Err(
@@ -171,6 +186,14 @@ fn parse_model(name: &str) -> Result<NetModel, String> {
         let names = MODELS.map(|(known, _)| known).join(", ");
         format!("unknown model `{name}`: use one of {names}")
     })
+}
+
+fn parse_switch(key: &str, text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(format!("`{key}={text}`: use on or off")),
+    }
 }
 
 fn parse_link(text: &str) -> Result<bool, String> {

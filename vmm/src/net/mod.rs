@@ -1,5 +1,6 @@
 //! How a NIC reaches its network: a vhost-user back-end behind a socket, asked of netbackend or
-//! given by path.
+//! given by path, or the kernel's vhost-net behind a macvtap.
+mod backend;
 pub mod e1000;
 mod link;
 mod mac;
@@ -13,10 +14,12 @@ mod session;
 mod source;
 #[cfg(test)]
 pub(crate) mod testing;
+mod vhost_net;
 mod watchdog;
 pub mod wire;
 
-pub use link::{Link, LinkHandle};
+pub use backend::Target;
+pub use link::{Link, LinkEvent, LinkHandle};
 pub use mac::MacAddress;
 pub use record::{LinkRecord, RingRecord};
 pub use session::SessionError;

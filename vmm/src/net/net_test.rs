@@ -18,7 +18,8 @@ use switch::{Mode, Role};
 use vhost::vhost_user::message::VhostUserProtocolFeatures;
 
 fn connect(path: &Path, pairs: u16) -> Result<Link, SessionError> {
-    Link::connect(path, pairs, GuestRam::new(32 << 20, false).unwrap())
+    let target = Target::Socket(path.into());
+    Link::connect(&target, pairs, GuestRam::new(32 << 20, false).unwrap())
 }
 
 #[test]
@@ -142,7 +143,7 @@ fn follows_the_link_of_its_back_end() {
     assert!(!link.is_up());
     let told = Arc::new(AtomicU32::new(0));
     let count = Arc::clone(&told);
-    link.set_listener(move || {
+    link.set_listener(move |_| {
         count.fetch_add(1, Ordering::Relaxed);
     });
     for changes in 1..=4 {

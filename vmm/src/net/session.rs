@@ -97,16 +97,30 @@ pub enum SessionError {
         /// What happened.
         error: vhost::Error,
     },
+    /// The kernel's vhost-net cannot be opened.
+    #[error("/dev/vhost-net: {error} ({remedy})")]
+    NoVhostNet {
+        /// What happened.
+        error: io::Error,
+        /// What helps.
+        remedy: &'static str,
+    },
+    /// The kernel refused a request.
+    #[error("vhost-net: {step}: {error}")]
+    Kernel {
+        /// What was asked.
+        step: &'static str,
+        /// What happened.
+        error: vhost::Error,
+    },
     /// Too old.
-    #[error(
-        "the vhost-user back-end does not offer VIRTIO_F_VERSION_1: it is too old for this VMM"
-    )]
+    #[error("the back-end does not offer VIRTIO_F_VERSION_1: it is too old for this VMM")]
     Legacy,
     /// Fewer queues than asked for.
-    #[error("the vhost-user back-end does not serve {0} queue pairs (lower queues=)")]
+    #[error("the back-end does not serve {0} queue pairs (lower queues=)")]
     Queues(u16),
     /// It came back with less than the guest relies on.
-    #[error("the vhost-user back-end no longer offers features {0:#x} that the guest negotiated")]
+    #[error("the back-end no longer offers features {0:#x} that the guest negotiated")]
     Features(u64),
     /// The ring is not in guest memory.
     #[error("ring {index}: {fault}")]
@@ -117,7 +131,7 @@ pub enum SessionError {
         fault: QueueFault,
     },
     /// A descriptor could not be had.
-    #[error("vhost-user connection: {0}")]
+    #[error("connection to the back-end: {0}")]
     Resources(#[from] io::Error),
     /// A guest memory region has no file, or an address is not in it.
     #[error("guest memory cannot be shared")]

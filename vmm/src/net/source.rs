@@ -1,9 +1,9 @@
-//! From a [`NetSource`] to a socket: a port of netbackend is asked for, and given back.
-use super::mac::MacAddress;
+//! From a [`NetSource`] to what serves it: a port of netbackend is asked for and given back, a macvtap made and removed.
+use super::{backend::Target, mac::MacAddress};
 use crate::config::{NetConfig, NetSource};
-use control::{Client, ClientError, Mode, PortKind, PortRequest};
-use netbackend::direct::{Direct, DirectSpec};
-use std::path::{Path, PathBuf};
+use control::{Client, ClientError, PortKind, PortRequest};
+use netbackend::direct::{Bare, Direct, DirectSpec};
+use std::{path::Path, sync::Arc};
 use thiserror::Error;
 
 /// Why netbackend gave no port.
@@ -59,11 +59,11 @@ impl Drop for PortLease {
     }
 }
 
-/// A back-end's socket, and what is known of the network behind it.
+/// A back-end, and what is known of the network behind it.
 #[derive(Debug)]
 pub struct Attachment {
-    /// vhost-user socket.
-    pub socket: PathBuf,
+    /// What serves its rings.
+    pub target: Target,
     /// MTU of the network, if we could learn it.
     pub mtu: Option<u16>,
     /// The NIC's cable is plugged in.
@@ -73,7 +73,7 @@ pub struct Attachment {
 }
 
 impl Attachment {
-    /// Finds the socket of `config`, by way of the daemon behind `control` if it is a network's.
+    /// Finds the back-end of `config`, by way of the daemon behind `control` if it is a network's.
     pub fn resolve(
         config: &NetConfig,
         mac: MacAddress,
@@ -81,39 +81,52 @@ impl Attachment {
     ) -> Result<Self, SourceError> {
         match &config.source {
             NetSource::Socket(socket) => Ok(Self {
-                socket: socket.clone(),
+                target: Target::Socket(socket.clone()),
                 mtu: config.mtu,
                 cable: config.link,
                 lease: None,
             }),
             NetSource::Network(network) => lease(network, config, mac, control),
-            NetSource::Macvtap { nic, mode } => macvtap(nic, *mode, config, mac),
+            NetSource::Macvtap { nic, mode, vhost } => {
+                let spec = DirectSpec {
+                    nic: nic.clone(),
+                    mode: *mode,
+                    mac: mac.0,
+                    queue_pairs: config.queues,
+                };
+                let made = if *vhost {
+                    bare(&spec, config)
+                } else {
+                    direct(&spec, config)
+                };
+                made.map_err(|error| SourceError::Macvtap {
+                    nic: nic.clone(),
+                    error: format!("{error:#}"),
+                })
+            }
         }
     }
 }
 
 /// A back-end of our own, in this process.
-fn macvtap(
-    nic: &str,
-    mode: Mode,
-    config: &NetConfig,
-    mac: MacAddress,
-) -> Result<Attachment, SourceError> {
-    let direct = Direct::start(&DirectSpec {
-        nic: nic.to_owned(),
-        mode,
-        mac: mac.0,
-        queue_pairs: config.queues,
-    });
-    let direct = direct.map_err(|error| SourceError::Macvtap {
-        nic: nic.to_owned(),
-        error: format!("{error:#}"),
-    })?;
+fn direct(spec: &DirectSpec, config: &NetConfig) -> anyhow::Result<Attachment> {
+    let direct = Direct::start(spec)?;
     Ok(Attachment {
-        socket: direct.socket(),
+        target: Target::Socket(direct.socket()),
         mtu: config.mtu.or(Some(direct.mtu())),
         cable: config.link,
         lease: Some(Lease(Held::Macvtap(Box::new(direct)))),
+    })
+}
+
+/// A macvtap for the kernel to serve; it goes with the target.
+fn bare(spec: &DirectSpec, config: &NetConfig) -> anyhow::Result<Attachment> {
+    let bare = Bare::open(spec)?;
+    Ok(Attachment {
+        mtu: config.mtu.or(Some(bare.mtu())),
+        target: Target::VhostNet(Arc::new(bare)),
+        cable: config.link,
+        lease: None,
     })
 }
 
@@ -149,7 +162,7 @@ fn lease(
         return Err(SourceError::Kind(network.into()));
     };
     Ok(Attachment {
-        socket,
+        target: Target::Socket(socket),
         mtu: Some(mtu),
         cable: config.link,
         lease: Some(lease),

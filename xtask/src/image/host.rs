@@ -18,6 +18,7 @@ const MODULES: &[&str] = &[
     "veth",
     "macvtap",
     "8021q",
+    "vhost_net",
 ];
 const PROGRAMS: &[&str] = &["ip", "iperf3", "openssl", "ethtool", "tcpdump", "dnsmasq"];
 

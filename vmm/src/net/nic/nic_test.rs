@@ -34,7 +34,7 @@ impl Bench {
         let backend = EchoBackend::start(&path, Traits::default());
         let machine = TestMachine::new();
         let attachment = Attachment {
-            socket: path,
+            target: crate::net::Target::Socket(path),
             mtu: None,
             cable,
             lease: None,

@@ -111,7 +111,7 @@ impl RingWire {
         };
         // Where things lie does not depend on features, but the link wants the memory first.
         let memory = arena(0).map(ram)?;
-        let link = Link::connect(&attachment.socket, 1, memory.clone())?;
+        let link = Link::connect(&attachment.target, 1, memory.clone())?;
         let mut features = link.features() & WANTED;
         if features & CSUM == 0 {
             features &= !(HOST_TSO4 | HOST_TSO6);

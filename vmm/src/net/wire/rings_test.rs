@@ -6,7 +6,7 @@ use crate::{
 
 fn connect(backend_path: &std::path::Path, ram: &GuestRam) -> RingWire {
     let attachment = Attachment {
-        socket: backend_path.into(),
+        target: crate::net::Target::Socket(backend_path.into()),
         mtu: None,
         cable: true,
         lease: None,

@@ -1,4 +1,4 @@
-//! virtio-net whose rings are served by a vhost-user back-end (virtio 1.2, 5.1).
+//! virtio-net whose rings are served by a back-end, vhost-user's or the kernel's (virtio 1.2, 5.1).
 //!
 //! The VMM keeps the configuration space and the control queue; receive and transmit rings go to
 //! the back-end together with their doorbells (ioeventfds) and interrupts (irqfds). When the
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     memory::GuestRam,
-    net::{Attachment, Link, LinkRecord, MacAddress, RingRecord, SessionError},
+    net::{Attachment, Link, LinkEvent, LinkRecord, MacAddress, RingRecord, SessionError},
 };
 
 /// Ethernet controller.
@@ -48,7 +48,7 @@ impl Net {
         memory: &GuestRam,
     ) -> Result<Self, SessionError> {
         Ok(Self {
-            link: Link::connect(&attachment.socket, queue_pairs, memory.clone())?,
+            link: Link::connect(&attachment.target, queue_pairs, memory.clone())?,
             notifier: None,
             control: None,
             mac,
@@ -138,7 +138,10 @@ impl VirtioDevice for Net {
 
     fn attach(&mut self, notifier: Notifier) {
         let listener = notifier.clone();
-        self.link.set_listener(move || listener.config_changed());
+        self.link.set_listener(move |event| match event {
+            LinkEvent::Changed => listener.config_changed(),
+            LinkEvent::Broken => listener.needs_reset(),
+        });
         self.notifier = Some(notifier);
     }
 

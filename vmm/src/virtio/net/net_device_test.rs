@@ -35,7 +35,7 @@ impl Lab {
         let backend = EchoBackend::start(&path, traits);
         let machine = TestMachine::new();
         let attachment = Attachment {
-            socket: path.clone(),
+            target: crate::net::Target::Socket(path.clone()),
             mtu: Some(9000),
             cable: true,
             lease: None,

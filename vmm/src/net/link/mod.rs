@@ -7,34 +7,25 @@
 //! accepts and dies must not count as reached. On success it replays the record, with each ring
 //! resumed at its used index, and signals kicks and calls once, because the dead back-end may have
 //! owed either. Only a back-end that stays away takes the guest's link down, or one that says that there is no network behind it.
+//! The kernel's vhost-net does not go away; it tells of a ring that it cannot use, and its macvtap of the carrier.
+mod monitor;
+
 use super::{
+    backend::{Backend, Target},
     record::LinkRecord,
-    session::{Session, SessionError, Start},
+    session::{SessionError, Start},
 };
-use crate::{
-    limit::RateLimit,
-    memory::GuestRam,
-    virtio::Call,
-    wait::{wait, wait_or_hangup},
-};
+use crate::{limit::RateLimit, memory::GuestRam, virtio::Call};
 use std::{
-    io,
-    os::{fd::AsRawFd, unix::net::UnixStream},
-    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::Duration,
 };
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-/// Pause between attempts to reconnect while the guest still has its link: short, because the
-/// guests of a back-end that restarts should be back together, or they send to nobody.
-const PAUSE: Duration = Duration::from_millis(20);
-/// Pause between attempts after that.
-const LONG_PAUSE: Duration = Duration::from_secs(1);
 /// How long a back-end may be away before the guest sees the link go down. A guest without a link
 /// drops its frames; until then they wait in the rings, and a back-end that is merely restarted
 /// costs none.
@@ -51,8 +42,17 @@ pub struct Link {
 #[derive(Debug, Clone)]
 pub struct LinkHandle(Arc<Shared>);
 
-/// Hears of each change of the link; runs on the monitor's thread.
-struct Listener(Box<dyn Fn() + Send + Sync>);
+/// What a NIC hears of its link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkEvent {
+    /// [`Link::is_up`] may have changed.
+    Changed,
+    /// A ring of the guest cannot be used: no ring runs until the driver resets the NIC.
+    Broken,
+}
+
+/// Hears of each event; runs on the monitor's thread.
+struct Listener(Box<dyn Fn(LinkEvent) + Send + Sync>);
 
 impl std::fmt::Debug for Listener {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -62,7 +62,7 @@ impl std::fmt::Debug for Listener {
 
 #[derive(Debug)]
 struct Shared {
-    path: PathBuf,
+    target: Target,
     pairs: u16,
     memory: GuestRam,
     /// Features of the first back-end: what the guest was offered.
@@ -83,21 +83,18 @@ struct Shared {
 
 #[derive(Debug)]
 struct State {
-    session: Option<Session>,
+    session: Option<Backend>,
     record: Option<LinkRecord>,
     grace: Duration,
 }
 
 impl Link {
-    /// Connects to the back-end behind `path`, which must be there and serve `pairs` queue pairs.
-    pub fn connect(path: &Path, pairs: u16, memory: GuestRam) -> Result<Self, SessionError> {
-        let session = Session::connect(path, pairs)?;
-        let resources = |error| SessionError::Connect {
-            path: path.into(),
-            error,
-        };
+    /// Connects to the back-end, which must be there and serve `pairs` queue pairs.
+    pub fn connect(target: &Target, pairs: u16, memory: GuestRam) -> Result<Self, SessionError> {
+        let session = Backend::connect(target, pairs, &memory)?;
+        let resources = SessionError::Resources;
         let shared = Arc::new(Shared {
-            path: path.into(),
+            target: target.clone(),
             pairs,
             memory,
             features: session.features(),
@@ -147,8 +144,8 @@ impl Link {
         attached.load(Ordering::Acquire) && carries.load(Ordering::Acquire)
     }
 
-    /// Whom to tell when the link goes up or down.
-    pub fn set_listener(&self, listener: impl Fn() + Send + Sync + 'static) {
+    /// Whom to tell when something happens to the link.
+    pub fn set_listener(&self, listener: impl Fn(LinkEvent) + Send + Sync + 'static) {
         // Set once; a second device would be a bug of ours.
         let _ = self.shared.listener.set(Listener(Box::new(listener)));
     }
@@ -246,7 +243,7 @@ impl Shared {
     /// Drops a session that failed, and has the monitor find another.
     fn check(&self, state: &mut State, result: Result<(), SessionError>) {
         if let Err(error) = result {
-            self.warn(&error, "vhost-user back-end failed; reconnecting");
+            self.warn(&error, "back-end failed; reconnecting");
             state.session = None;
             let _ = self.wake.write(1);
         }
@@ -254,116 +251,20 @@ impl Shared {
 
     fn warn(&self, error: &SessionError, message: &str) {
         if self.warnings.allow() {
-            tracing::warn!(%error, socket = %self.path.display(), "{message}");
+            tracing::warn!(%error, backend = %self.target, "{message}");
+        }
+    }
+
+    fn tell(&self, event: LinkEvent) {
+        if let Some(Listener(tell)) = self.listener.get() {
+            tell(event);
         }
     }
 
     /// Changes a part of what [`Link::is_up`] is made of.
     fn set(&self, part: &AtomicBool, value: bool) {
-        if part.swap(value, Ordering::AcqRel) != value
-            && let Some(Listener(tell)) = self.listener.get()
-        {
-            tell();
+        if part.swap(value, Ordering::AcqRel) != value {
+            self.tell(LinkEvent::Changed);
         }
-    }
-
-    /// Watches the session until told to stop.
-    fn monitor(&self) -> io::Result<()> {
-        loop {
-            let ends = self
-                .lock()
-                .session
-                .as_ref()
-                .map(|session| (session.stream(), session.news()));
-            match ends {
-                Some((stream, news)) => {
-                    let mut sources: Vec<&dyn AsRawFd> = vec![&self.stop, &self.wake];
-                    sources.extend(news.as_deref().map(|news| news as &dyn AsRawFd));
-                    let ready = wait_or_hangup(&sources, &*stream, None)?;
-                    if ready & 1 != 0 {
-                        return Ok(());
-                    }
-                    let _ = self.wake.read();
-                    if ready & 1 << sources.len() != 0 {
-                        self.lost(&stream);
-                    } else if news.is_some() && ready & 4 != 0 {
-                        self.heed(&stream);
-                    }
-                }
-                None => {
-                    if !self.reconnect()? {
-                        return Ok(());
-                    }
-                }
-            }
-        }
-    }
-
-    /// The back-end of `stream` has news.
-    fn heed(&self, stream: &Arc<UnixStream>) {
-        let mut state = self.lock();
-        let session = state.session.as_mut();
-        let Some(session) = session.filter(|session| Arc::ptr_eq(&session.stream(), stream)) else {
-            return;
-        };
-        let result = session.take_news();
-        let carries = session.carries();
-        self.check(&mut state, result);
-        drop(state);
-        self.set(&self.carries, carries);
-    }
-
-    /// The other end of `stream` is gone.
-    fn lost(&self, stream: &Arc<UnixStream>) {
-        let mut state = self.lock();
-        let session = state.session.as_ref();
-        if session.is_some_and(|session| Arc::ptr_eq(&session.stream(), stream)) {
-            if self.warnings.allow() {
-                tracing::warn!(socket = %self.path.display(), "vhost-user back-end is gone; reconnecting");
-            }
-            state.session = None;
-        }
-    }
-
-    /// Tries until there is a session; false: told to stop.
-    fn reconnect(&self) -> io::Result<bool> {
-        let lost = Instant::now();
-        loop {
-            let grace = self.lock().grace;
-            let mut pause = PAUSE;
-            if lost.elapsed() >= grace {
-                self.set(&self.attached, false);
-                pause = LONG_PAUSE.min(lost.elapsed() / 2).max(PAUSE);
-            }
-            if wait(&[&self.stop], Some(pause))? != 0 {
-                return Ok(false);
-            }
-            match self.resume() {
-                Ok(()) => return Ok(true),
-                Err(error) => {
-                    tracing::debug!(%error, socket = %self.path.display(), "reconnecting failed");
-                }
-            }
-        }
-    }
-
-    /// One attempt: handshake, and replay of the record.
-    fn resume(&self) -> Result<(), SessionError> {
-        let mut session = Session::connect(&self.path, self.pairs)?;
-        let mut state = self.lock();
-        if let Some(record) = &state.record {
-            session.start(record, &self.memory, Start::Resume)?;
-            for ring in record.rings.iter().filter(|ring| ring.enabled) {
-                let _ = ring.kick.write(1);
-                ring.call.signal();
-            }
-        }
-        self.set(&self.carries, session.carries());
-        state.session = Some(session);
-        self.set(&self.attached, true);
-        if self.news.allow() {
-            tracing::info!(socket = %self.path.display(), "vhost-user back-end is connected again");
-        }
-        Ok(())
     }
 }

@@ -1,10 +1,20 @@
-//! A guest's own macvtap without the daemon: served by threads of the calling process, for a VMM.
+//! A guest's own macvtap without the daemon, for a VMM.
 //!
-//! What the worker of a network with `attach = "macvtap"` does, for one port.
+//! [`Direct`] serves it by threads of the calling process, as the worker of a network with `attach = "macvtap"` does for one port.
+//! [`Bare`] leaves that to the kernel's vhost-net.
+mod bare;
+mod follower;
+mod queue;
+
+pub use bare::Bare;
+pub use queue::Queue;
+
+use follower::Follower;
+
 use crate::{
     network::{Lower, Network, NetworkSpec, PortSpec, PortTransport},
     process::Process,
-    uplink::{self, Identity, MacvtapMode, MacvtapSpec, Monitor, Nic, Sight, Uplink, UplinkError},
+    uplink::{self, Identity, MacvtapMode, MacvtapSpec, Nic, Uplink, UplinkError},
 };
 use anyhow::Context;
 use control::Mode;
@@ -19,11 +29,9 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
-    thread::{self, JoinHandle},
     time::Duration,
 };
 use switch::{MacAddr, Role};
-use tokio::sync::Notify;
 
 /// Aliases of what processes make for themselves start with this, as if it were a runtime directory.
 const PREFIX: &str = "direct-";
@@ -58,32 +66,15 @@ impl Direct {
     /// # Errors
     /// The NIC will not do, or a capability is missing; told with the remedy.
     pub fn start(spec: &DirectSpec) -> anyhow::Result<Self> {
-        let mode =
-            mode(spec.mode).context("a macvtap has mode bridge, private, vepa or passthrough")?;
-        let own = Process::own().context("this process is not in /proc")?;
-        remove_stale()?;
-        let nic = Nic {
-            name: spec.nic.clone(),
-            netns: None,
-        };
+        let (nic, wire, mtu) = open(spec)?;
         let mac = MacAddr(spec.mac);
-        let mtu = u16::try_from(uplink::mtu_of(&nic)?).unwrap_or(u16::MAX);
-        let owner = PathBuf::from(format!("{PREFIX}{own}"));
-        let wire = Uplink::macvtap(&MacvtapSpec {
-            vlan: None,
-            mode,
-            identity: Identity::new(&owner, &nic.name, &mac.to_string()),
-            mac: (mode != MacvtapMode::Passthru).then_some(mac),
-            mtu,
-            queues: spec.queue_pairs,
-            nic: nic.clone(),
-        })?;
         let directory = Directory::make()?;
         let listener =
             UnixListener::bind(directory.socket()).context("make the vhost-user socket")?;
         let network = Arc::new(serve(spec, mac, mtu, listener, &wire)?);
+        let told = Arc::clone(&network);
         Ok(Self {
-            _follower: Follower::start(nic, Arc::clone(&network))?,
+            _follower: Follower::start(nic, move |carries| told.set_link(carries))?,
             _network: network,
             _wire: wire,
             directory,
@@ -100,6 +91,31 @@ impl Direct {
     pub fn mtu(&self) -> u16 {
         self.mtu
     }
+}
+
+/// Makes the macvtap; the NIC below and its MTU.
+fn open(spec: &DirectSpec) -> anyhow::Result<(Nic, Uplink, u16)> {
+    let mode =
+        mode(spec.mode).context("a macvtap has mode bridge, private, vepa or passthrough")?;
+    let own = Process::own().context("this process is not in /proc")?;
+    remove_stale()?;
+    let nic = Nic {
+        name: spec.nic.clone(),
+        netns: None,
+    };
+    let mac = MacAddr(spec.mac);
+    let mtu = u16::try_from(uplink::mtu_of(&nic)?).unwrap_or(u16::MAX);
+    let owner = PathBuf::from(format!("{PREFIX}{own}"));
+    let wire = Uplink::macvtap(&MacvtapSpec {
+        vlan: None,
+        mode,
+        identity: Identity::new(&owner, &nic.name, &mac.to_string()),
+        mac: (mode != MacvtapMode::Passthru).then_some(mac),
+        mtu,
+        queues: spec.queue_pairs,
+        nic: nic.clone(),
+    })?;
+    Ok((nic, wire, mtu))
 }
 
 fn serve(
@@ -139,49 +155,6 @@ fn serve(
     };
     network.add_port_above(port, PortTransport::VhostUser(listener), lower)?;
     Ok(network)
-}
-
-/// Has the guest's link follow the NIC, in a thread of its own.
-#[derive(Debug)]
-struct Follower {
-    stop: Arc<Notify>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Follower {
-    fn start(nic: Nic, network: Arc<Network>) -> anyhow::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("start the runtime")?;
-        let stop = Arc::new(Notify::new());
-        let stopped = Arc::clone(&stop);
-        let follow = async move {
-            let mut monitor = Monitor::new(nic);
-            loop {
-                let sight = tokio::select! {
-                    sight = monitor.next() => sight,
-                    () = stopped.notified() => return,
-                };
-                network.set_link(matches!(sight, Sight::Present { carries: true, .. }));
-            }
-        };
-        let thread = thread::Builder::new().name("nic".into());
-        let thread = thread.spawn(move || runtime.block_on(follow));
-        Ok(Self {
-            stop,
-            thread: Some(thread.context("start a thread")?),
-        })
-    }
-}
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        self.stop.notify_one();
-        if let Some(thread) = self.thread.take() {
-            drop(thread.join());
-        }
-    }
 }
 
 fn mode(mode: Mode) -> Option<MacvtapMode> {
