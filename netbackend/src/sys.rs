@@ -15,6 +15,9 @@ nix::ioctl_write_ptr_bad!(tun_set_iff, 0x4004_54ca, libc::ifreq);
 nix::ioctl_write_ptr_bad!(tun_set_vnet_hdr_size, 0x4004_54d8, libc::c_int);
 nix::ioctl_write_int_bad!(tun_set_offload, 0x4004_54d0);
 nix::ioctl_write_ptr_bad!(tun_set_carrier, 0x4004_54e2, libc::c_int);
+// linux/sockios.h
+nix::ioctl_write_ptr_bad!(add_multicast, libc::SIOCADDMULTI, libc::ifreq);
+nix::ioctl_write_ptr_bad!(del_multicast, libc::SIOCDELMULTI, libc::ifreq);
 nix::ioctl_write_ptr_bad!(tun_set_queue, 0x4004_54d9, libc::ifreq);
 
 /// Takes ownership of a descriptor that `recvmsg` has just put into this process.
@@ -45,8 +48,8 @@ pub(crate) fn clear_environment(names: &[&str]) {
     }
 }
 
-/// TUNSETIFF: attaches a file of /dev/net/tun to the interface `name` (at most 15 bytes).
-pub(crate) fn attach_tap(file: impl AsFd, name: &str, flags: libc::c_int) -> Result<(), Errno> {
+/// A request about the interface `name` (at most 15 bytes), else zero.
+fn request_about(name: &str) -> Result<libc::ifreq, Errno> {
     // SAFETY: `ifreq` is plain data; all bits zero are a valid value.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     let room = request.ifr_name.len() - 1;
@@ -56,6 +59,40 @@ pub(crate) fn attach_tap(file: impl AsFd, name: &str, flags: libc::c_int) -> Res
     for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
         *to = from.cast_signed();
     }
+    Ok(request)
+}
+
+/// SIOCADDMULTI: the interface takes frames to `group` (netdevice(7)).
+pub(crate) fn join_group(socket: impl AsFd, name: &str, group: [u8; 6]) -> Result<(), Errno> {
+    let request = group_request(name, group)?;
+    // SAFETY: the kernel reads the whole, living `ifreq` during the call.
+    unsafe { add_multicast(socket.as_fd().as_raw_fd(), &raw const request) }.map(drop)
+}
+
+/// SIOCDELMULTI: it no longer does, unless others of the host want them.
+pub(crate) fn leave_group(socket: impl AsFd, name: &str, group: [u8; 6]) -> Result<(), Errno> {
+    let request = group_request(name, group)?;
+    // SAFETY: the kernel reads the whole, living `ifreq` during the call.
+    unsafe { del_multicast(socket.as_fd().as_raw_fd(), &raw const request) }.map(drop)
+}
+
+fn group_request(name: &str, group: [u8; 6]) -> Result<libc::ifreq, Errno> {
+    let mut request = request_about(name)?;
+    let mut data = [0; 14];
+    for (to, from) in data.iter_mut().zip(group) {
+        *to = from.cast_signed();
+    }
+    // The kernel wants AF_UNSPEC here (`dev_ifsioc`).
+    request.ifr_ifru.ifru_hwaddr = libc::sockaddr {
+        sa_family: 0,
+        sa_data: data,
+    };
+    Ok(request)
+}
+
+/// TUNSETIFF: attaches a file of /dev/net/tun to the interface `name` (at most 15 bytes).
+pub(crate) fn attach_tap(file: impl AsFd, name: &str, flags: libc::c_int) -> Result<(), Errno> {
+    let mut request = request_about(name)?;
     request.ifr_ifru.ifru_flags = flags.try_into().map_err(|_| Errno::EINVAL)?;
     // SAFETY: the kernel reads and writes the whole, living `ifreq` during the call.
     unsafe { tun_set_iff(file.as_fd().as_raw_fd(), &raw const request) }.map(drop)
@@ -68,8 +105,7 @@ pub(crate) fn attach_tap_queue(file: impl AsFd, attached: bool) -> Result<(), Er
     } else {
         libc::IFF_DETACH_QUEUE
     };
-    // SAFETY: `ifreq` is plain data; all bits zero are a valid value.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    let mut request = request_about("")?;
     request.ifr_ifru.ifru_flags = flags.try_into().map_err(|_| Errno::EINVAL)?;
     // SAFETY: the kernel reads the whole, living `ifreq` during the call.
     unsafe { tun_set_queue(file.as_fd().as_raw_fd(), &raw const request) }.map(drop)

@@ -68,8 +68,8 @@ pub struct RunArgs {
     #[arg(long = "disk", value_name = "KEY=VALUE,…")]
     pub disks: Vec<DiskConfig>,
     /// A NIC: network=NAME (asks netbackend for a port), socket=PATH (any vhost-user back-end) or
-    /// macvtap=NIC[,mode=bridge|private|vepa|passthru][,vhost=on] (on a NIC of the host, without netbackend; vhost=on: served by
-    /// the kernel's vhost-net), [,mac=52:54:…][,queues=N][,mtu=N][,model=virtio|e1000|e1000-82545em|rtl8139|rtl8139c|ne2k_pci|pcnet|pcnet-79c973]
+    /// macvtap=NIC[,mode=bridge|private|vepa|passthru][,vhost=on][,trust=on] (on a NIC of the host, without netbackend; vhost=on:
+    /// served by the kernel's vhost-net; trust=on: the guest may change its address and what it receives), [,mac=52:54:…][,queues=N][,mtu=N][,model=virtio|e1000|e1000-82545em|rtl8139|rtl8139c|ne2k_pci|pcnet|pcnet-79c973]
     /// [,link=down]. Repeatable, up to 31 devices in all.
     #[arg(long = "net", value_name = "KEY=VALUE,…")]
     pub nets: Vec<NetConfig>,

@@ -1,15 +1,17 @@
 //! A macvtap whose queues somebody else serves: the kernel's vhost-net.
-use super::{DirectSpec, Queue, follower::Follower, open};
+use super::{DirectSpec, Filter, Queue, follower::Follower, open, own_address};
 use crate::uplink::Uplink;
 use anyhow::Context;
 use std::{
     fs::File,
+    io,
     os::fd::OwnedFd,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
+use switch::MacAddr;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 /// The macvtap. It goes when this is dropped.
@@ -18,7 +20,8 @@ pub struct Bare {
     // In the order in which they go.
     _follower: Follower,
     queues: Vec<Queue>,
-    _wire: Uplink,
+    wire: Uplink,
+    own: Option<MacAddr>,
     carrier: Arc<Carrier>,
     mtu: u16,
 }
@@ -53,7 +56,8 @@ impl Bare {
         Ok(Self {
             _follower: Follower::start(nic, move |carries| told.set(carries))?,
             queues,
-            _wire: wire,
+            wire,
+            own: own_address(spec),
             carrier,
             mtu,
         })
@@ -62,6 +66,14 @@ impl Bare {
     /// Its queues, one for each queue pair of the guest.
     pub fn queues(&self) -> &[Queue] {
         &self.queues
+    }
+
+    /// What the macvtap lets through.
+    ///
+    /// # Errors
+    /// The macvtap is gone.
+    pub fn filter(&self) -> io::Result<Filter> {
+        Filter::new(&self.wire, self.own)
     }
 
     /// Whether the NIC is there and carries frames.

@@ -3,10 +3,12 @@
 //! [`Direct`] serves it by threads of the calling process, as the worker of a network with `attach = "macvtap"` does for one port.
 //! [`Bare`] leaves that to the kernel's vhost-net.
 mod bare;
+mod filter;
 mod follower;
 mod queue;
 
 pub use bare::Bare;
+pub use filter::Filter;
 pub use queue::Queue;
 
 use follower::Follower;
@@ -20,6 +22,7 @@ use anyhow::Context;
 use control::Mode;
 use std::{
     fs::{self, DirBuilder, File},
+    io,
     os::{
         fd::OwnedFd,
         unix::{fs::DirBuilderExt, net::UnixListener},
@@ -55,8 +58,9 @@ pub struct Direct {
     // In the order in which they go.
     _follower: Follower,
     _network: Arc<Network>,
-    _wire: Uplink,
+    wire: Uplink,
     directory: Directory,
+    own: Option<MacAddr>,
     mtu: u16,
 }
 
@@ -76,10 +80,19 @@ impl Direct {
         Ok(Self {
             _follower: Follower::start(nic, move |carries| told.set_link(carries))?,
             _network: network,
-            _wire: wire,
+            wire,
             directory,
+            own: own_address(spec),
             mtu,
         })
+    }
+
+    /// What the macvtap lets through.
+    ///
+    /// # Errors
+    /// The macvtap is gone.
+    pub fn filter(&self) -> io::Result<Filter> {
+        Filter::new(&self.wire, self.own)
     }
 
     /// Where the back-end listens.
@@ -91,6 +104,11 @@ impl Direct {
     pub fn mtu(&self) -> u16 {
         self.mtu
     }
+}
+
+/// The address that the macvtap is given: in mode passthru none, as it would become the NIC's.
+fn own_address(spec: &DirectSpec) -> Option<MacAddr> {
+    (spec.mode != Mode::Passthrough).then_some(MacAddr(spec.mac))
 }
 
 /// Makes the macvtap; the NIC below and its MTU.
@@ -110,7 +128,7 @@ fn open(spec: &DirectSpec) -> anyhow::Result<(Nic, Uplink, u16)> {
         vlan: None,
         mode,
         identity: Identity::new(&owner, &nic.name, &mac.to_string()),
-        mac: (mode != MacvtapMode::Passthru).then_some(mac),
+        mac: own_address(spec),
         mtu,
         queues: spec.queue_pairs,
         nic: nic.clone(),

@@ -36,7 +36,7 @@ pub(crate) struct Uplink {
     queues: Vec<OwnedFd>,
     /// What it needs to go on, and its index: one of the same name may be another.
     needs: Option<(Nic, u32)>,
-    _made: Made,
+    made: Made,
 }
 
 /// A tap that is a port of a bridge.
@@ -58,7 +58,7 @@ impl Uplink {
         Ok(Self {
             queues,
             needs: Some((spec.nic.clone(), nic.index)),
-            _made: made,
+            made,
         })
     }
 
@@ -71,7 +71,7 @@ impl Uplink {
         Ok(Self {
             queues,
             needs: Some((spec.nic.clone(), nic.index)),
-            _made: Made::new(netns),
+            made: Made::new(netns),
         })
     }
 
@@ -86,7 +86,7 @@ impl Uplink {
             return Ok(Self {
                 queues: tap::open(&spec.tap)?,
                 needs: None,
-                _made: Made::new(netns),
+                made: Made::new(netns),
             });
         };
         // What is wrong with the bridge is told before anything is made.
@@ -96,8 +96,13 @@ impl Uplink {
         Ok(Self {
             queues,
             needs: Some((bridge, index)),
-            _made: Made::new(netns),
+            made: Made::new(netns),
         })
+    }
+
+    /// The interface that was made, on top of what was made for it.
+    pub(crate) fn made(&self) -> Option<&str> {
+        self.made.names.last().map(String::as_str)
     }
 
     /// One file per queue.

@@ -15,10 +15,28 @@ fn nets_are_read_and_mistakes_explained() {
     assert_eq!((net.model, net.link), (NetModel::E1000Server, false));
     let net: NetConfig = "mode=vepa,macvtap=eth0".parse().unwrap();
     let (nic, mode) = ("eth0".into(), control::Mode::Vepa);
-    let vhost = false;
-    assert_eq!(net.source, NetSource::Macvtap { nic, mode, vhost });
-    let net: NetConfig = "macvtap=eth0,vhost=on".parse().unwrap();
-    assert!(matches!(net.source, NetSource::Macvtap { vhost: true, .. }));
+    let (vhost, trust) = (false, false);
+    let expected = NetSource::Macvtap {
+        nic,
+        mode,
+        vhost,
+        trust,
+    };
+    assert_eq!(net.source, expected);
+    for (text, on) in [
+        ("macvtap=eth0,vhost=on", (true, false)),
+        ("trust=on,macvtap=eth0,vhost=off", (false, true)),
+        (
+            "macvtap=eth0,model=e1000,vhost=off,trust=off",
+            (false, false),
+        ),
+    ] {
+        let net: NetConfig = text.parse().unwrap();
+        let NetSource::Macvtap { vhost, trust, .. } = net.source else {
+            panic!("{text}");
+        };
+        assert_eq!((vhost, trust), on, "{text}");
+    }
     for (text, expected) in [
         ("", "give network=NAME, socket=PATH or macvtap=NIC"),
         ("network=", "`network` needs a value"),
@@ -30,7 +48,16 @@ fn nets_are_read_and_mistakes_explained() {
         ("socket=/a,vhost=off", "`vhost=` is of macvtap=NIC"),
         ("macvtap=a,vhost=auto", "use on or off"),
         ("macvtap=a,vhost=", "`vhost` needs a value"),
-        ("macvtap=a,vhost=on,model=e1000", "model=virtio only"),
+        (
+            "macvtap=a,vhost=on,model=e1000",
+            "`vhost=on` is for model=virtio only",
+        ),
+        (
+            "macvtap=a,trust=on,model=pcnet",
+            "`trust=on` is for model=virtio only",
+        ),
+        ("socket=/a,trust=off", "`trust=` is of macvtap=NIC"),
+        ("macvtap=a,trust=1", "use on or off"),
         ("network=a,mode=bridge", "`mode=` is of macvtap=NIC"),
         (
             "macvtap=eth0,mode=nat",

@@ -1,4 +1,4 @@
-//! `--net network=NAME|socket=PATH|macvtap=NIC[,mode=MODE][,vhost=on][,mac=…][,queues=N][,mtu=N][,model=MODEL][,link=down]`
+//! `--net network=NAME|socket=PATH|macvtap=NIC[,mode=MODE][,vhost=on][,trust=on][,mac=…][,queues=N][,mtu=N][,model=MODEL][,link=down]`
 
 use std::{path::PathBuf, str::FromStr};
 
@@ -56,6 +56,8 @@ pub enum NetSource {
         mode: Mode,
         /// The kernel's vhost-net serves it.
         vhost: bool,
+        /// The guest may change its address and which groups it receives.
+        trust: bool,
     },
 }
 
@@ -80,7 +82,8 @@ impl FromStr for NetConfig {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (mut source, mut mode, mut vhost) = (None, None, None);
+        let mut source = None;
+        let mut macvtap = MacvtapKeys::default();
         let mut model = NetModel::default();
         let (mut mac, mut queues, mut mtu, mut link) = (None, 1, None, true);
         for (key, given) in pairs(text) {
@@ -91,13 +94,10 @@ impl FromStr for NetConfig {
                     nic: value(key, given)?.to_owned(),
                     mode: Mode::Bridge,
                     vhost: false,
+                    trust: false,
                 }),
-                "vhost" => {
-                    vhost = Some(parse_switch(key, value(key, given)?)?);
-                    None
-                }
-                "mode" => {
-                    mode = Some(parse_mode(value(key, given)?)?);
+                "mode" | "vhost" | "trust" => {
+                    macvtap.read(key, value(key, given)?)?;
                     None
                 }
                 "mac" => {
@@ -122,7 +122,7 @@ impl FromStr for NetConfig {
                 }
                 other => {
                     return Err(format!(
-                        "unknown key `{other}`: --net knows network, socket, macvtap, mode, vhost, mac, queues, mtu, model and link"
+                        "unknown key `{other}`: --net knows network, socket, macvtap, mode, vhost, trust, mac, queues, mtu, model and link"
                     ));
                 }
             };
@@ -132,19 +132,7 @@ impl FromStr for NetConfig {
             source = source.or(new_source);
         }
         let mut source = source.ok_or("where to? give network=NAME, socket=PATH or macvtap=NIC")?;
-        match (&mut source, mode) {
-            (NetSource::Macvtap { mode, .. }, Some(given)) => *mode = given,
-            (_, Some(_)) => return Err("`mode=` is of macvtap=NIC: leave it out".into()),
-            (_, None) => {}
-        }
-        match (&mut source, vhost) {
-            (NetSource::Macvtap { vhost, .. }, Some(given)) => *vhost = given,
-            (_, Some(_)) => return Err("`vhost=` is of macvtap=NIC: leave it out".into()),
-            (_, None) => {}
-        }
-        if model != NetModel::Virtio && vhost == Some(true) {
-            return Err("the kernel serves model=virtio only: leave out `vhost=`".into());
-        }
+        macvtap.apply(&mut source, model)?;
         if model != NetModel::Virtio && queues > 1 {
             return Err(
                 "only model=virtio has more than one queue pair: leave out `queues=`".into(),
@@ -158,6 +146,51 @@ impl FromStr for NetConfig {
             mtu,
             link,
         })
+    }
+}
+
+/// Keys that only `macvtap=` has.
+#[derive(Debug, Default)]
+struct MacvtapKeys {
+    mode: Option<Mode>,
+    vhost: Option<bool>,
+    trust: Option<bool>,
+}
+
+impl MacvtapKeys {
+    fn read(&mut self, key: &str, text: &str) -> Result<(), String> {
+        match key {
+            "mode" => self.mode = Some(parse_mode(text)?),
+            "vhost" => self.vhost = Some(parse_switch(key, text)?),
+            _ => self.trust = Some(parse_switch(key, text)?),
+        }
+        Ok(())
+    }
+
+    fn apply(self, source: &mut NetSource, model: NetModel) -> Result<(), String> {
+        let given = [
+            ("mode", self.mode.is_some(), false),
+            ("vhost", self.vhost.is_some(), self.vhost == Some(true)),
+            ("trust", self.trust.is_some(), self.trust == Some(true)),
+        ];
+        let NetSource::Macvtap {
+            mode, vhost, trust, ..
+        } = source
+        else {
+            let foreign = given.iter().find(|(_, is_given, _)| *is_given);
+            return foreign.map_or(Ok(()), |(key, ..)| {
+                Err(format!("`{key}=` is of macvtap=NIC: leave it out"))
+            });
+        };
+        if let Some((key, ..)) = given.iter().find(|(.., is_on)| *is_on)
+            && model != NetModel::Virtio
+        {
+            return Err(format!("`{key}=on` is for model=virtio only: leave it out"));
+        }
+        *mode = self.mode.unwrap_or(*mode);
+        *vhost = self.vhost.unwrap_or_default();
+        *trust = self.trust.unwrap_or_default();
+        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@
 //! given by path, or the kernel's vhost-net behind a macvtap.
 mod backend;
 pub mod e1000;
+mod filter;
 mod link;
 mod mac;
 pub mod ne2k;
@@ -19,6 +20,7 @@ mod watchdog;
 pub mod wire;
 
 pub use backend::Target;
+pub use filter::{ReceiveFilter, SharedFilter};
 pub use link::{Link, LinkEvent, LinkHandle};
 pub use mac::MacAddress;
 pub use record::{LinkRecord, RingRecord};

@@ -1,9 +1,13 @@
 //! From a [`NetSource`] to what serves it: a port of netbackend is asked for and given back, a macvtap made and removed.
-use super::{backend::Target, mac::MacAddress};
+use super::{backend::Target, filter::SharedFilter, mac::MacAddress};
 use crate::config::{NetConfig, NetSource};
 use control::{Client, ClientError, PortKind, PortRequest};
-use netbackend::direct::{Bare, Direct, DirectSpec};
-use std::{path::Path, sync::Arc};
+use netbackend::direct::{Bare, Direct, DirectSpec, Filter};
+use std::{
+    io,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 use thiserror::Error;
 
 /// Why netbackend gave no port.
@@ -68,6 +72,8 @@ pub struct Attachment {
     pub mtu: Option<u16>,
     /// The NIC's cable is plugged in.
     pub cable: bool,
+    /// What the guest may choose frames by; none: it may not.
+    pub filter: Option<SharedFilter>,
     /// Gives the port back, or removes the macvtap, when dropped.
     pub lease: Option<Lease>,
 }
@@ -84,10 +90,16 @@ impl Attachment {
                 target: Target::Socket(socket.clone()),
                 mtu: config.mtu,
                 cable: config.link,
+                filter: None,
                 lease: None,
             }),
             NetSource::Network(network) => lease(network, config, mac, control),
-            NetSource::Macvtap { nic, mode, vhost } => {
+            NetSource::Macvtap {
+                nic,
+                mode,
+                vhost,
+                trust,
+            } => {
                 let spec = DirectSpec {
                     nic: nic.clone(),
                     mode: *mode,
@@ -95,9 +107,9 @@ impl Attachment {
                     queue_pairs: config.queues,
                 };
                 let made = if *vhost {
-                    bare(&spec, config)
+                    bare(&spec, config, *trust)
                 } else {
-                    direct(&spec, config)
+                    direct(&spec, config, *trust)
                 };
                 made.map_err(|error| SourceError::Macvtap {
                     nic: nic.clone(),
@@ -109,25 +121,35 @@ impl Attachment {
 }
 
 /// A back-end of our own, in this process.
-fn direct(spec: &DirectSpec, config: &NetConfig) -> anyhow::Result<Attachment> {
+fn direct(spec: &DirectSpec, config: &NetConfig, trust: bool) -> anyhow::Result<Attachment> {
     let direct = Direct::start(spec)?;
     Ok(Attachment {
         target: Target::Socket(direct.socket()),
         mtu: config.mtu.or(Some(direct.mtu())),
         cable: config.link,
+        filter: shared(trust, || direct.filter())?,
         lease: Some(Lease(Held::Macvtap(Box::new(direct)))),
     })
 }
 
 /// A macvtap for the kernel to serve; it goes with the target.
-fn bare(spec: &DirectSpec, config: &NetConfig) -> anyhow::Result<Attachment> {
+fn bare(spec: &DirectSpec, config: &NetConfig, trust: bool) -> anyhow::Result<Attachment> {
     let bare = Bare::open(spec)?;
     Ok(Attachment {
         mtu: config.mtu.or(Some(bare.mtu())),
+        filter: shared(trust, || bare.filter())?,
         target: Target::VhostNet(Arc::new(bare)),
         cable: config.link,
         lease: None,
     })
+}
+
+fn shared(
+    trust: bool,
+    filter: impl FnOnce() -> io::Result<Filter>,
+) -> io::Result<Option<SharedFilter>> {
+    let filter = trust.then(filter).transpose()?;
+    Ok(filter.map(|filter| Arc::new(Mutex::new(filter)) as SharedFilter))
 }
 
 fn lease(
@@ -165,6 +187,7 @@ fn lease(
         target: Target::Socket(socket),
         mtu: Some(mtu),
         cable: config.link,
+        filter: None,
         lease: Some(lease),
     })
 }

@@ -37,6 +37,7 @@ impl Bench {
             target: crate::net::Target::Socket(path),
             mtu: None,
             cable,
+            filter: None,
             lease: None,
         };
         let controller: Arc<dyn InterruptController> = Arc::clone(&machine.controller) as _;

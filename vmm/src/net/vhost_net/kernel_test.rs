@@ -64,6 +64,7 @@ fn a_broken_ring_stops_the_nic_until_the_driver_resets_it() {
         target: Target::VhostNet(Arc::clone(&macvtap)),
         mtu: None,
         cable: true,
+        filter: None,
         lease: None,
     };
     let slot = machine.attach(Net::connect(&attachment, MAC, 1, &machine.ram).unwrap());

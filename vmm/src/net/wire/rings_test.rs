@@ -9,6 +9,7 @@ fn connect(backend_path: &std::path::Path, ram: &GuestRam) -> RingWire {
         target: crate::net::Target::Socket(backend_path.into()),
         mtu: None,
         cable: true,
+        filter: None,
         lease: None,
     };
     RingWire::connect(&attachment, ram).unwrap()

@@ -1,6 +1,7 @@
 //! The control queue (virtio 1.2, 5.1.6.5), which never leaves the VMM.
+use super::receive::{CLASS_MAC, CLASS_RX, ReceiveControl};
 use crate::{net::LinkHandle, virtio::worker::ChainHandler};
-use virtqueue::Chain;
+use virtqueue::{Chain, Segments};
 
 /// VIRTIO_NET_CTRL_MQ.
 const CLASS_MQ: u8 = 4;
@@ -8,9 +9,9 @@ const CLASS_MQ: u8 = 4;
 const MQ_VQ_PAIRS_SET: u8 = 0;
 
 /// VIRTIO_NET_OK.
-const OK: u8 = 0;
+pub(super) const OK: u8 = 0;
 /// VIRTIO_NET_ERR.
-const ERR: u8 = 1;
+pub(super) const ERR: u8 = 1;
 
 /// Answers commands.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(super) struct ControlHandler {
     pub(super) link: LinkHandle,
     /// Queue pairs that may be asked for; 1 without VIRTIO_NET_F_MQ.
     pub(super) max_pairs: u16,
+    /// Of a guest that may choose what it receives.
+    pub(super) receive: Option<ReceiveControl>,
 }
 
 impl ChainHandler for ControlHandler {
@@ -29,15 +32,28 @@ impl ChainHandler for ControlHandler {
 }
 
 impl ControlHandler {
-    fn execute(&self, chain: &Chain<'_>) -> u8 {
-        let mut command = [0; 4];
-        let len = chain.readable().read_at(0, &mut command);
-        let [class, kind, low, high] = command;
-        // Classes that were not offered, and those nobody knows, are answered the same way.
-        if len < command.len() || (class, kind) != (CLASS_MQ, MQ_VQ_PAIRS_SET) {
+    fn execute(&mut self, chain: &Chain<'_>) -> u8 {
+        let bytes = chain.readable();
+        let mut command = [0; 2];
+        if bytes.read_at(0, &mut command) < command.len() {
             return ERR;
         }
-        let pairs = u16::from_le_bytes([low, high]);
+        match (command, &mut self.receive) {
+            ([CLASS_MQ, MQ_VQ_PAIRS_SET], _) => self.set_pairs(&bytes),
+            ([class @ (CLASS_RX | CLASS_MAC), kind], Some(receive)) => {
+                receive.execute(class, kind, &bytes)
+            }
+            // Classes that were not offered, and those nobody knows, are answered the same way.
+            _ => ERR,
+        }
+    }
+
+    fn set_pairs(&self, bytes: &Segments<'_>) -> u8 {
+        let mut pairs = [0; 2];
+        if bytes.read_at(2, &mut pairs) < pairs.len() {
+            return ERR;
+        }
+        let pairs = u16::from_le_bytes(pairs);
         if !(1..=self.max_pairs).contains(&pairs) {
             return ERR;
         }

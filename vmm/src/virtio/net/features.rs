@@ -21,8 +21,16 @@ const MRG_RXBUF: u64 = 1 << 15;
 pub(super) const STATUS: u64 = 1 << 16;
 /// VIRTIO_NET_F_CTRL_VQ: there is a control queue.
 pub(super) const CTRL_VQ: u64 = 1 << 17;
+/// VIRTIO_NET_F_CTRL_RX: the driver says which frames it wants.
+pub(super) const CTRL_RX: u64 = 1 << 18;
+/// VIRTIO_NET_F_CTRL_MAC_ADDR: it changes the address.
+pub(super) const CTRL_MAC_ADDR: u64 = 1 << 23;
 /// VIRTIO_NET_F_MQ: there are several queue pairs.
 pub(super) const MQ: u64 = 1 << 22;
+
+/// Of a NIC whose guest is trusted with its filter. Not CTRL_RX_EXTRA: nothing of the host can keep broadcasts alone away, as 5.1.6.5.1.1
+/// demands of whoever offers it.
+pub(super) const OF_FILTER: u64 = CTRL_RX | CTRL_MAC_ADDR;
 
 /// What only the back-end can do.
 pub(super) const PASSED_THROUGH: u64 = CSUM
@@ -37,7 +45,7 @@ pub(super) const PASSED_THROUGH: u64 = CSUM
     | spec::RING_FEATURES;
 
 /// What a feature needs (5.1.3.1): the left one is refused without one of the right ones.
-const NEEDS: [(u64, u64); 7] = [
+const NEEDS: [(u64, u64); 9] = [
     (GUEST_TSO4, GUEST_CSUM),
     (GUEST_TSO6, GUEST_CSUM),
     (GUEST_ECN, GUEST_TSO4 | GUEST_TSO6),
@@ -45,6 +53,8 @@ const NEEDS: [(u64, u64); 7] = [
     (HOST_TSO6, CSUM),
     (HOST_ECN, HOST_TSO4 | HOST_TSO6),
     (MQ, CTRL_VQ),
+    (CTRL_RX, CTRL_VQ),
+    (CTRL_MAC_ADDR, CTRL_VQ),
 ];
 
 /// The set is closed under the requirements of 5.1.3.1.

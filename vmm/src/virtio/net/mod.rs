@@ -5,16 +5,23 @@
 //! back-end is gone, the guest sees the link go down.
 mod control;
 mod features;
+mod receive;
 
-use self::control::ControlHandler;
+use self::{
+    control::ControlHandler,
+    receive::{ReceiveControl, SharedAddress},
+};
 use super::{
     Activation, Call, Notifier, QueueSetup, VirtioDevice, VirtioError, read_config_bytes, spec,
     worker::QueueWorker,
 };
 use crate::{
     memory::GuestRam,
-    net::{Attachment, Link, LinkEvent, LinkRecord, MacAddress, RingRecord, SessionError},
+    net::{
+        Attachment, Link, LinkEvent, LinkRecord, MacAddress, RingRecord, SessionError, SharedFilter,
+    },
 };
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Ethernet controller.
 const CLASS: u32 = 0x02_00_00;
@@ -33,10 +40,12 @@ pub struct Net {
     notifier: Option<Notifier>,
     control: Option<QueueWorker>,
     // What the guest is told
-    mac: MacAddress,
+    mac: SharedAddress,
     mtu: Option<u16>,
     cable: bool,
     max_pairs: u16,
+    /// Of a guest that may choose what it receives.
+    filter: Option<SharedFilter>,
 }
 
 impl Net {
@@ -51,10 +60,11 @@ impl Net {
             link: Link::connect(&attachment.target, queue_pairs, memory.clone())?,
             notifier: None,
             control: None,
-            mac,
+            mac: Arc::new(Mutex::new(mac)),
             mtu: attachment.mtu,
             cable: attachment.cable,
             max_pairs: queue_pairs,
+            filter: attachment.filter.clone(),
         })
     }
 
@@ -63,7 +73,8 @@ impl Net {
         let up = self.cable && self.link.is_up();
         let status = if up { LINK_UP } else { 0 };
         let mut config = [0; 12];
-        config[..6].copy_from_slice(&self.mac.0);
+        let mac = *self.mac.lock().unwrap_or_else(PoisonError::into_inner);
+        config[..6].copy_from_slice(&mac.0);
         config[6..8].copy_from_slice(&status.to_le_bytes());
         config[8..10].copy_from_slice(&self.max_pairs.to_le_bytes());
         config[10..].copy_from_slice(&self.mtu.unwrap_or(0).to_le_bytes());
@@ -86,8 +97,13 @@ impl Net {
         features: u64,
         memory: &GuestRam,
     ) -> Result<(), VirtioError> {
+        let filter = self.filter.as_ref();
+        let filter = filter.filter(|_| features & features::OF_FILTER != 0);
         let handler = ControlHandler {
             link: self.link.handle(),
+            receive: filter.map(|filter| {
+                ReceiveControl::new(Arc::clone(filter), features, Arc::clone(&self.mac))
+            }),
             max_pairs: if features & features::MQ != 0 {
                 self.max_pairs
             } else {
@@ -119,6 +135,9 @@ impl VirtioDevice for Net {
         features |= features::MAC | features::STATUS | features::CTRL_VQ;
         if self.max_pairs > 1 {
             features |= features::MQ;
+        }
+        if self.filter.is_some() {
+            features |= features::OF_FILTER;
         }
         if self.mtu.is_some() {
             features |= features::MTU;

@@ -9,27 +9,37 @@ use crate::{
 use std::{path::PathBuf, time::Duration};
 use virtqueue::DriverQueue;
 
-const MAC: MacAddress = MacAddress([0x52, 0x54, 0, 1, 2, 3]);
+pub(super) const MAC: MacAddress = MacAddress([0x52, 0x54, 0, 1, 2, 3]);
 const FRAME: u32 = 100;
 
-struct Lab {
-    machine: TestMachine,
-    slot: u8,
+pub(super) struct Lab {
+    pub(super) machine: TestMachine,
+    pub(super) slot: u8,
     path: PathBuf,
     _dir: tempfile::TempDir,
 }
 
 impl Lab {
     fn new(traits: Traits, pairs: u16) -> (Self, EchoBackend) {
-        Self::build(traits, pairs, None)
+        Self::build(traits, pairs, None, None)
     }
 
     /// One queue pair, and a link that goes down this long after its back-end.
     fn with_grace(grace: Duration) -> (Self, EchoBackend) {
-        Self::build(Traits::default(), 1, Some(grace))
+        Self::build(Traits::default(), 1, Some(grace), None)
     }
 
-    fn build(traits: Traits, pairs: u16, grace: Option<Duration>) -> (Self, EchoBackend) {
+    /// A NIC whose guest may choose what it receives.
+    pub(super) fn with_filter(filter: SharedFilter) -> (Self, EchoBackend) {
+        Self::build(Traits::default(), 1, None, Some(filter))
+    }
+
+    fn build(
+        traits: Traits,
+        pairs: u16,
+        grace: Option<Duration>,
+        filter: Option<SharedFilter>,
+    ) -> (Self, EchoBackend) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
         let backend = EchoBackend::start(&path, traits);
@@ -38,6 +48,7 @@ impl Lab {
             target: crate::net::Target::Socket(path.clone()),
             mtu: Some(9000),
             cable: true,
+            filter,
             lease: None,
         };
         let net = Net::connect(&attachment, MAC, pairs, &machine.ram).unwrap();
@@ -61,14 +72,14 @@ impl Lab {
 }
 
 /// A driver with as many queues as it negotiated.
-struct Guest<'m> {
-    driver: Driver<'m>,
-    queues: Vec<DriverQueue>,
+pub(super) struct Guest<'m> {
+    pub(super) driver: Driver<'m>,
+    pub(super) queues: Vec<DriverQueue>,
     sent: u8,
 }
 
 impl<'m> Guest<'m> {
-    fn start(lab: &'m Lab, features: u64, pairs: u16) -> Self {
+    pub(super) fn start(lab: &'m Lab, features: u64, pairs: u16) -> Self {
         let mut driver = Driver::probe(&lab.machine, lab.slot);
         driver.enable_msix();
         let queues = restart(&mut driver, features, pairs);
@@ -119,7 +130,7 @@ impl<'m> Guest<'m> {
     }
 
     /// Sends a control command; returns the answer.
-    fn control(&mut self, index: u16, command: &[u8]) -> u8 {
+    pub(super) fn control(&mut self, index: u16, command: &[u8]) -> u8 {
         let at = self.driver.allocate(4096);
         let memory = &self.driver.machine.ram.map;
         assert!(memory.write(at, command));
