@@ -1,7 +1,8 @@
 //! What serves a NIC's rings: somebody behind a socket, or the kernel.
 use super::{
+    error::SessionError,
     record::LinkRecord,
-    session::{Session, SessionError, Start},
+    session::{Session, Start},
     vhost_net::VhostNet,
 };
 use crate::memory::GuestRam;

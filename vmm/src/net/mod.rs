@@ -2,6 +2,7 @@
 //! given by path, or the kernel's vhost-net behind a macvtap.
 mod backend;
 pub mod e1000;
+mod error;
 mod filter;
 mod link;
 mod mac;
@@ -20,11 +21,11 @@ mod watchdog;
 pub mod wire;
 
 pub use backend::Target;
+pub use error::SessionError;
 pub use filter::{ReceiveFilter, SharedFilter};
 pub use link::{Link, LinkEvent, LinkHandle};
 pub use mac::MacAddress;
 pub use record::{LinkRecord, RingRecord};
-pub use session::SessionError;
 pub use source::{Attachment, Lease, SourceError};
 
 #[cfg(test)]

@@ -12,8 +12,9 @@ mod monitor;
 
 use super::{
     backend::{Backend, Target},
+    error::SessionError,
     record::LinkRecord,
-    session::{SessionError, Start},
+    session::Start,
 };
 use crate::{limit::RateLimit, memory::GuestRam, virtio::Call};
 use std::{

@@ -3,7 +3,8 @@ use super::{LinkEvent, Shared};
 use crate::{
     net::{
         backend::{Backend, Ends},
-        session::{SessionError, Start},
+        error::SessionError,
+        session::Start,
     },
     wait::{wait, wait_or_hangup},
 };

@@ -1,5 +1,5 @@
 //! One device of the kernel's vhost-net: a pair of rings, receive and transmit.
-use super::super::{record::RingRecord, session::SessionError};
+use super::super::{error::SessionError, record::RingRecord};
 use crate::memory::GuestRam;
 use std::{
     fs::File,

@@ -10,8 +10,9 @@ mod device;
 use self::device::Device;
 use super::{
     backend::Ends,
+    error::SessionError,
     record::{LinkRecord, RingRecord},
-    session::{SessionError, Start},
+    session::Start,
 };
 use crate::{memory::GuestRam, virtio::spec};
 use netbackend::direct::{Bare, Queue};
