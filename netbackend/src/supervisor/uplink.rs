@@ -22,7 +22,7 @@ use std::{
     path::Path,
     thread,
 };
-use switch::Role;
+use switch::{MacAddr, Role};
 use tokio::{sync::mpsc, task::JoinHandle};
 use tracing::{info, warn};
 
@@ -77,19 +77,14 @@ impl Wire {
                         mtu: network.mtu,
                         queues: config.queue_pairs,
                     })),
-                    UplinkDevice::Packet(nic) => {
-                        let nic = Nic {
+                    UplinkDevice::Packet(nic) => Spec::Packet(Box::new(PacketSpec {
+                        nic: Nic {
                             name: nic.clone(),
                             netns: netns.clone(),
-                        };
-                        // What is for the host is not for its guests, though we see it; nor may a guest pretend to be the host.
-                        config.mac = uplink::address_of(&nic)?;
-                        Spec::Packet(Box::new(PacketSpec {
-                            nic,
-                            mtu: network.mtu,
-                            queues: config.queue_pairs,
-                        }))
-                    }
+                        },
+                        mtu: network.mtu,
+                        queues: config.queue_pairs,
+                    })),
                     UplinkDevice::Tap { interface, bridge } => Spec::Tap(Box::new(BridgedTap {
                         tap: TapSpec {
                             interface: interface.clone(),
@@ -121,6 +116,7 @@ impl Wire {
         };
         let mut wire = Self { spec, open: None };
         wire.reopen()?;
+        config.mac = wire.host().or(config.mac);
         Ok(Some(wire))
     }
 
@@ -132,6 +128,12 @@ impl Wire {
             Spec::Tap(spec) => Uplink::tap(spec)?,
         });
         Ok(())
+    }
+
+    /// The host's own address, where it shares its NIC with guests: a fixed one of the uplink, so that they neither get its frames nor
+    /// pretend to be it.
+    fn host(&self) -> Option<MacAddr> {
+        self.open.as_ref().and_then(Uplink::host)
     }
 
     /// Removes what was made.
@@ -429,6 +431,9 @@ impl NetworkTask {
         let port = &mut entry.port;
         let reopened = port.wire.as_mut().map_or(Ok(()), Wire::reopen);
         reopened.map_err(|error| format!("{error:#}"))?;
+        // A NIC that is back may be another of the same name.
+        let host = port.wire.as_ref().and_then(Wire::host);
+        port.config.mac = host.or(port.config.mac);
         let message = ToWorker::AddPort(port.settings(link));
         let fds = port.hand_over().map_err(|error| {
             // The next look tries again.

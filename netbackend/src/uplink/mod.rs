@@ -19,11 +19,7 @@ pub(crate) use monitor::{Monitor, Sight};
 pub(crate) use nic::Nic;
 pub(crate) use packet::PacketSpec;
 
-use crate::{
-    netlink::{Link, Netlink},
-    netns, tap,
-    tap::TapSpec,
-};
+use crate::{netlink::Netlink, netns, tap, tap::TapSpec};
 use nic::Use;
 use rtnetlink::LinkUnspec;
 use std::os::fd::OwnedFd;
@@ -36,6 +32,8 @@ pub(crate) struct Uplink {
     queues: Vec<OwnedFd>,
     /// What it needs to go on, and its index: one of the same name may be another.
     needs: Option<(Nic, u32)>,
+    /// The host's own address there, where the host goes on using it.
+    host: Option<MacAddr>,
     made: Made,
 }
 
@@ -58,6 +56,7 @@ impl Uplink {
         Ok(Self {
             queues,
             needs: Some((spec.nic.clone(), nic.index)),
+            host: None,
             made,
         })
     }
@@ -71,6 +70,7 @@ impl Uplink {
         Ok(Self {
             queues,
             needs: Some((spec.nic.clone(), nic.index)),
+            host: nic.mac,
             made: Made::new(netns),
         })
     }
@@ -86,6 +86,7 @@ impl Uplink {
             return Ok(Self {
                 queues: tap::open(&spec.tap)?,
                 needs: None,
+                host: None,
                 made: Made::new(netns),
             });
         };
@@ -96,6 +97,7 @@ impl Uplink {
         Ok(Self {
             queues,
             needs: Some((bridge, index)),
+            host: None,
             made: Made::new(netns),
         })
     }
@@ -110,6 +112,11 @@ impl Uplink {
         &self.queues
     }
 
+    /// The host's own address, where guests share its NIC: what is for the host is not for them, though we see it.
+    pub(crate) fn host(&self) -> Option<MacAddr> {
+        self.host
+    }
+
     /// The interface that it needs, and its index.
     pub(crate) fn needs(&self) -> Option<(&Nic, u32)> {
         self.needs.as_ref().map(|(nic, index)| (nic, *index))
@@ -118,18 +125,9 @@ impl Uplink {
 
 /// The MTU of a NIC that will do as an uplink.
 pub(crate) fn mtu_of(nic: &Nic) -> Result<u32, UplinkError> {
-    look_at(nic).map(|link| link.mtu)
-}
-
-/// Its own address, which is the host's.
-pub(crate) fn address_of(nic: &Nic) -> Result<Option<MacAddr>, UplinkError> {
-    look_at(nic).map(|link| link.mac)
-}
-
-fn look_at(nic: &Nic) -> Result<Link, UplinkError> {
     netns::within(nic.netns.as_deref(), || {
         let mut netlink = open_netlink(&nic.name)?;
-        nic.find(&mut netlink, Use::Beside, None)
+        Ok(nic.find(&mut netlink, Use::Beside, None)?.mtu)
     })
 }
 
