@@ -13,6 +13,7 @@ mod health;
 mod lease;
 mod listen;
 mod network;
+mod nic_watch;
 mod notify;
 mod plan;
 mod port;
@@ -23,6 +24,7 @@ mod requests;
 mod runtime_dir;
 mod state;
 mod uplink;
+mod wire;
 mod worker;
 
 pub(crate) use health::examine;

@@ -5,10 +5,10 @@ use super::{
     forward::OpenForward,
     handle::{Added, Command, Mailbox, NetworkHandle, unavailable},
     lease::{Lease, Lessee},
+    nic_watch::NicWatch,
     port::Port,
     registry::Registry,
     requests::{Adding, Outcome, Requests, Waiting},
-    uplink::NicWatch,
     worker::{Event, Worker},
 };
 use crate::{

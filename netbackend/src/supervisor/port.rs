@@ -1,5 +1,5 @@
 //! What the supervisor keeps of a port: enough to give it to a new worker.
-use super::uplink::{self, Wire};
+use super::wire::{self, Wire};
 use super::{activation::Inherited, connector::Connector, lease::Lease, listen::BoundSocket};
 use crate::{
     config::{NetworkConfig, PortConfig, TransportConfig},
@@ -169,7 +169,7 @@ impl Port {
                 interface: interface.clone(),
                 netns: netns.clone(),
             },
-            TransportConfig::Uplink(config) => uplink::kind(config),
+            TransportConfig::Uplink(config) => wire::kind(config),
         }
     }
 

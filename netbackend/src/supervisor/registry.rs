@@ -13,7 +13,7 @@ use super::{
     request::{invalid, refusal, settings_of, to_table},
     runtime_dir::RuntimeDir,
     state::{self, State},
-    uplink::take_mtu_of_nic,
+    wire::take_mtu_of_nic,
 };
 use crate::config::{
     Base, NetworkConfig, Overrides, PortConfig, TransportConfig, check_name, parse_port,

@@ -5,7 +5,7 @@ use super::{
     port::Port,
     registry::{OpenNetwork, Registry},
     request::{invalid, refusal},
-    uplink::take_mtu_of_nic,
+    wire::take_mtu_of_nic,
 };
 use crate::config::{Base, Config, NatConfig, NetworkConfig, PortConfig, TransportConfig};
 use control::{ApiError, ReloadReport};

@@ -1,0 +1,232 @@
+//! The interface of the host that a port is on.
+use crate::{
+    config::{NetworkConfig, PortConfig, TransportConfig, UplinkConfig, UplinkDevice},
+    tap::TapSpec,
+    uplink::{self, BridgedTap, Identity, MacvtapMode, MacvtapSpec, Nic, PacketSpec, Uplink},
+};
+use anyhow::Context;
+use control::{Mode, PortKind};
+use std::{io, os::fd::OwnedFd, path::Path, thread};
+use switch::{MacAddr, Role};
+
+/// Most queues of a guest's own macvtap: more than the host has CPUs are of no use.
+const MOST_QUEUES: u16 = 8;
+
+/// The interface that a port is on.
+#[derive(Debug)]
+pub(super) struct Wire {
+    spec: Spec,
+    /// None: it is gone.
+    open: Option<Uplink>,
+}
+
+#[derive(Debug)]
+enum Spec {
+    Macvtap(Box<MacvtapSpec>),
+    Packet(Box<PacketSpec>),
+    Tap(Box<BridgedTap>),
+}
+
+impl Wire {
+    /// Opens what the port needs of the host's interfaces; `None`: nothing. A guest that has a macvtap of its own gets an
+    /// address if it has none.
+    pub(super) fn open(
+        network: &NetworkConfig,
+        config: &mut PortConfig,
+        runtime_dir: &Path,
+    ) -> anyhow::Result<Option<Self>> {
+        let identity = Identity::new(runtime_dir, &network.name, &config.name);
+        let vlan_of = |vlan: Option<u16>| {
+            vlan.map(|vlan| {
+                (
+                    vlan,
+                    Identity::new(runtime_dir, &network.name, &format!("vlan{vlan}")),
+                )
+            })
+        };
+        let spec = match (&config.transport, &network.attach) {
+            (TransportConfig::Uplink(uplink), _) => {
+                let UplinkConfig { netns, vlan, .. } = uplink;
+                match &uplink.device {
+                    UplinkDevice::Nic(nic) => Spec::Macvtap(Box::new(MacvtapSpec {
+                        nic: Nic {
+                            name: nic.clone(),
+                            netns: netns.clone(),
+                        },
+                        vlan: vlan_of(*vlan),
+                        mode: MacvtapMode::Passthru,
+                        identity,
+                        mac: None,
+                        mtu: network.mtu,
+                        queues: config.queue_pairs,
+                    })),
+                    UplinkDevice::Packet(nic) => Spec::Packet(Box::new(PacketSpec {
+                        nic: Nic {
+                            name: nic.clone(),
+                            netns: netns.clone(),
+                        },
+                        mtu: network.mtu,
+                        queues: config.queue_pairs,
+                    })),
+                    UplinkDevice::Tap { interface, bridge } => Spec::Tap(Box::new(BridgedTap {
+                        tap: TapSpec {
+                            interface: interface.clone(),
+                            netns: netns.clone(),
+                            queues: config.queue_pairs,
+                            mtu: network.mtu,
+                            mac: None,
+                        },
+                        bridge: bridge.clone(),
+                    })),
+                }
+            }
+            (_, Some(attach)) if config.role == Role::Guest => {
+                let mac = *config.mac.get_or_insert_with(|| identity.mac());
+                Spec::Macvtap(Box::new(MacvtapSpec {
+                    nic: Nic {
+                        name: attach.nic.clone(),
+                        netns: attach.netns.clone(),
+                    },
+                    vlan: vlan_of(attach.vlan),
+                    mode: macvtap_mode(network.mode),
+                    identity,
+                    mac: (network.mode != Mode::Passthrough).then_some(mac),
+                    mtu: network.mtu,
+                    queues: config.queue_pairs.min(queues_of_host()),
+                }))
+            }
+            _ => return Ok(None),
+        };
+        let mut wire = Self { spec, open: None };
+        wire.reopen()?;
+        config.mac = wire.host().or(config.mac);
+        Ok(Some(wire))
+    }
+
+    /// Makes it (again).
+    pub(super) fn reopen(&mut self) -> anyhow::Result<()> {
+        self.open = Some(match &self.spec {
+            Spec::Macvtap(spec) => Uplink::macvtap(spec)?,
+            Spec::Packet(spec) => Uplink::packet(spec)?,
+            Spec::Tap(spec) => Uplink::tap(spec)?,
+        });
+        Ok(())
+    }
+
+    /// The host's own address, where it shares its NIC with guests: a fixed one of the uplink, so that they neither get its frames nor
+    /// pretend to be it.
+    pub(super) fn host(&self) -> Option<MacAddr> {
+        self.open.as_ref().and_then(Uplink::host)
+    }
+
+    /// Whether it is there.
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Removes what was made.
+    pub(super) fn close(&mut self) {
+        self.open = None;
+    }
+
+    pub(super) fn set_mtu(&mut self, mtu: u16) {
+        match &mut self.spec {
+            Spec::Macvtap(spec) => spec.mtu = mtu,
+            Spec::Packet(spec) => spec.mtu = mtu,
+            Spec::Tap(spec) => spec.tap.mtu = mtu,
+        }
+    }
+
+    pub(super) fn queue_count(&self) -> u16 {
+        match &self.spec {
+            Spec::Macvtap(spec) => spec.queues,
+            Spec::Packet(spec) => spec.queues,
+            Spec::Tap(spec) => spec.tap.queues,
+        }
+    }
+
+    /// Copies of its queues, for a worker.
+    pub(super) fn queues(&self) -> io::Result<Vec<OwnedFd>> {
+        let Some(open) = &self.open else {
+            let nic = self.nic();
+            let name = nic.as_ref().map_or("it needs", |nic| nic.name.as_str());
+            return Err(io::Error::other(gone(name)));
+        };
+        open.queues().iter().map(OwnedFd::try_clone).collect()
+    }
+
+    /// The interface that must be there.
+    pub(super) fn nic(&self) -> Option<Nic> {
+        match &self.spec {
+            Spec::Macvtap(spec) => Some(spec.nic.clone()),
+            Spec::Packet(spec) => Some(spec.nic.clone()),
+            Spec::Tap(spec) => Some(Nic {
+                name: spec.bridge.clone()?,
+                netns: spec.tap.netns.clone(),
+            }),
+        }
+    }
+
+    /// Whether it is on that very interface.
+    pub(super) fn is_on(&self, nic: &Nic, index: u32) -> bool {
+        let needs = self.open.as_ref().and_then(Uplink::needs);
+        needs.is_some_and(|(needed, at)| needed == nic && at == index)
+    }
+}
+
+/// What a port on an interface that is not there says.
+pub(super) fn gone(nic: &str) -> String {
+    format!("interface {nic} is gone; the port works again when it is back and up")
+}
+
+fn macvtap_mode(mode: Mode) -> MacvtapMode {
+    match mode {
+        Mode::Private => MacvtapMode::Private,
+        Mode::Vepa => MacvtapMode::Vepa,
+        Mode::Passthrough => MacvtapMode::Passthru,
+        Mode::Bridge | Mode::Nat => MacvtapMode::Bridge,
+    }
+}
+
+fn queues_of_host() -> u16 {
+    let cpus = thread::available_parallelism().map_or(1, usize::from);
+    u16::try_from(cpus).unwrap_or(MOST_QUEUES).min(MOST_QUEUES)
+}
+
+/// What a port on this uplink is made of, for status output.
+pub(super) fn kind(uplink: &UplinkConfig) -> PortKind {
+    let netns = uplink.netns.clone();
+    match &uplink.device {
+        UplinkDevice::Nic(nic) => PortKind::Nic {
+            nic: nic.clone(),
+            netns,
+            vlan: uplink.vlan,
+        },
+        UplinkDevice::Packet(nic) => PortKind::Packet {
+            nic: nic.clone(),
+            netns,
+        },
+        UplinkDevice::Tap { interface, .. } => PortKind::Tap {
+            interface: interface.clone(),
+            netns,
+        },
+    }
+}
+
+/// Takes over the MTU of the network's NIC, unless the configuration has one.
+pub(super) fn take_mtu_of_nic(network: &mut NetworkConfig) -> anyhow::Result<()> {
+    if !network.mtu_of_nic {
+        return Ok(());
+    }
+    let Some((nic, netns)) = network.nic() else {
+        return Ok(());
+    };
+    let nic = Nic {
+        name: nic.to_owned(),
+        netns: netns.map(str::to_owned),
+    };
+    let mtu = uplink::mtu_of(&nic);
+    let mtu = mtu.with_context(|| format!("open the uplink of network {}", network.name))?;
+    network.mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
+    Ok(())
+}
