@@ -56,7 +56,7 @@ pub fn nics(ui: Ui, options: &NicOptions) -> Result<()> {
     let scenario = Scenario::load("nics")?;
     let mut lab = Options::new(build::programs(ui, Profile::Release)?);
     lab.memory_mib = HOST_MEMORY;
-    let mut rows = Vec::new();
+    let (mut rows, mut failed) = (Vec::new(), Vec::new());
     for model in &options.models {
         let rounds = options.rounds + 1;
         lab.settings = [
@@ -67,18 +67,24 @@ pub fn nics(ui: Ui, options: &NicOptions) -> Result<()> {
         .map(|(key, value)| (key.to_owned(), value))
         .to_vec();
         let verdict = lab::run(ui, &scenario, &lab)?;
-        if !verdict.passed() {
-            bail!("{model}: see {}", repo::display(&verdict.console));
+        if verdict.passed() {
+            rows.extend(table_rows(model, &samples(&verdict.results)?)?);
+        } else {
+            // What was measured of the others is not lost with it.
+            failed.push(format!("{model} (see {})", repo::display(&verdict.console)));
         }
-        rows.extend(table_rows(model, &samples(&verdict.results)?)?);
     }
     let body = write_up(options, &rows);
     println!("{body}");
-    if !options.dry {
+    if !options.dry && !rows.is_empty() {
         results::write("nics", &body)?;
         ui.note(&format!("written to {}", repo::display(&results::path())));
     }
-    Ok(())
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        bail!("not measured: {}", failed.join(", "))
+    }
 }
 
 /// What the scenario said: `figure WORKLOAD SYSTEM RATE EXITS MB`.
