@@ -249,7 +249,8 @@ impl Switch {
         let peer = port.peer;
         self.fdb.sweep(now);
         let (egress, is_settled) = match peer {
-            Some(peer) => (self.to_peer(peer)?, true),
+            // Each flood is to be admitted by itself.
+            Some(peer) => (self.to_peer(peer)?, !header.dst.is_multicast()),
             None => self.by_mode(now, ingress, role, header)?,
         };
         if is_settled && !looks_deeper {

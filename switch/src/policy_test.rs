@@ -138,6 +138,28 @@ fn a_storm_is_cut_to_its_limit_and_known_unicast_is_not_concerned() {
 }
 
 #[test]
+fn a_storm_towards_a_port_of_its_own_is_cut_within_a_burst_too() {
+    let mut switch = switch(Mode::Bridge);
+    switch.join(PortId(0), PortId(1)).unwrap();
+    let limited = PortPolicy {
+        storm_limit: Some(Rate {
+            per_second: 10,
+            burst: 10,
+        }),
+        ..PortPolicy::default()
+    };
+    switch.set_policy(NOW, PortId(0), &limited).unwrap();
+    let mut passed = 0;
+    for _ in 0..100 {
+        passed += send(&mut switch, NOW, 0, mac(0), BROADCAST).len();
+    }
+    assert_eq!(passed, 10);
+    for _ in 0..100 {
+        assert_eq!(send(&mut switch, NOW, 0, mac(0), mac(9)), [1]);
+    }
+}
+
+#[test]
 fn a_policy_needs_its_port_and_anti_spoofing_an_address() {
     let mut switch = Switch::new(SwitchConfig::new(Mode::Bridge));
     let guarded = PortPolicy {

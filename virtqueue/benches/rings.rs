@@ -2,7 +2,10 @@
 
 use std::{hint::black_box, sync::Arc};
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{
+    BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
+    measurement::WallTime,
+};
 use virtqueue::{
     Burst, DeviceQueue, DriverBuffer, DriverQueue, MemoryMap, QueueConfig, RingFeatures,
     RingPosition,
@@ -69,10 +72,12 @@ fn round_trip(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The payload copy from one guest's buffer into another's.
+/// The payload copy from one guest's buffer into another's; beside the C library's copy where the destination lies so many
+/// bytes behind the source within a page.
 fn copy(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("copy guest to guest");
-    for len in [64u32, 512, 1518, 9000, 65536] {
+    let cases = [64u32, 512, 1518, 9000, 65536].map(|len| (len, 0));
+    for (len, behind) in cases.into_iter().chain([(65536, 12), (65536, 64)]) {
         let (mut driver, mut device) = queues(false, true);
         let mut burst = Burst::new();
         let source = DriverBuffer {
@@ -81,7 +86,7 @@ fn copy(criterion: &mut Criterion) {
             writable: false,
         };
         let target = DriverBuffer {
-            addr: 0x80_0000,
+            addr: 0x80_0000 + behind,
             len,
             writable: true,
         };
@@ -90,15 +95,39 @@ fn copy(criterion: &mut Criterion) {
         assert_eq!(device.pop_burst(&mut burst, 1), Ok(1));
         let chain = burst.chain(0).expect("one chain");
         group.throughput(Throughput::Bytes(u64::from(len)));
-        group.bench_function(BenchmarkId::from_parameter(len), |bencher| {
+        let case = format!("{len}, {behind} behind");
+        group.bench_function(BenchmarkId::new("copy_to", &case), |bencher| {
             bencher.iter(|| {
                 chain
                     .readable()
                     .copy_to(0, &chain.writable(), 0, black_box(len))
             });
         });
+        let [source, target] = [source, target].map(|buffer| buffer.addr);
+        c_library(&mut group, &case, source, target, len);
     }
     group.finish();
+}
+
+/// The same copy within an allocation whose start is aligned like the guest's memory.
+fn c_library(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    case: &str,
+    source: u64,
+    target: u64,
+    len: u32,
+) {
+    let at = |addr: u64| usize::try_from(addr).expect("it fits");
+    let (from, len) = (at(source), at(len.into()));
+    let mut memory = vec![1u8; 16 << 20];
+    let aligned = memory.as_ptr().align_offset(4096);
+    let memory = &mut memory[aligned..];
+    // Pages are of no interest: only where both lie within them.
+    let to = at(target);
+    let (low, high) = memory.split_at_mut(to);
+    group.bench_function(BenchmarkId::new("C library", case), |bencher| {
+        bencher.iter(|| high[..len].copy_from_slice(black_box(&low[from..from + len])));
+    });
 }
 
 criterion_group!(benches, round_trip, copy);

@@ -1,7 +1,7 @@
 //! The one place where bytes move between our memory and a guest's, or between two guests'.
 //!
 //! No Rust reference ever points into guest memory: its bytes change at any moment, by vCPUs that know nothing of Rust's rules. All
-//! copies are `memmove`s through raw pointers (two guests' buffers may be the same memory). What steers control flow is
+//! copies go through raw pointers, by the C library or by loops of ours, and bear places that overlap (two guests' buffers may be the same memory). What steers control flow is
 //! copied once into private memory and only read there.
 //!
 //! Short copies, headers and small frames, are made in place: a call of `memmove` costs as much as a cache line or two.
@@ -9,6 +9,12 @@
 
 use std::ptr::{self, NonNull};
 
+/// Longer copies are looked at: the C library gives them to `rep movsb` where the CPU says that this is fast (glibc from 2112 bytes
+/// on), and on AMD's Zen 3 that is ten times slower than a loop if the destination lies just behind the source within
+/// a page ([`chases`]; benches/RESULTS.md, "Long copies").
+const LONG: usize = 2048;
+/// Of addresses in different pages a CPU compares only the rest at first.
+const PAGE: usize = 4096;
 const CACHE_LINE: u32 = 64;
 /// Longest copy made in place.
 const SHORT: usize = 256;
@@ -66,6 +72,39 @@ unsafe fn copy_short(src: *const u8, dst: *mut u8, len: usize) {
     }
 }
 
+/// Whether the destination lies less than a cache line behind the source, but for whole pages: each load then looks as if it waited for
+/// the store before it.
+#[inline]
+fn chases(src: *const u8, dst: *mut u8) -> bool {
+    let behind = dst.addr().wrapping_sub(src.addr()) % PAGE;
+    (1..LINE).contains(&behind)
+}
+
+/// Copies more than [`SHORT`] bytes. Where the places overlap what arrives may be some mixture, as above.
+///
+/// # Safety
+/// `len` bytes from `src` and from `dst` are mapped for the length of the call.
+#[inline]
+unsafe fn copy_long(src: *const u8, dst: *mut u8, len: usize) {
+    if len <= LONG || !chases(src, dst) {
+        // SAFETY: mapped by the caller's word; `copy` allows overlap.
+        unsafe { ptr::copy(src, dst, len) }
+    } else {
+        // SAFETY: as above.
+        unsafe { copy_by_lines(src, dst, len) }
+    }
+}
+
+/// The loop, apart: few frames are so long.
+///
+/// # Safety
+/// As of [`copy_short`].
+#[inline(never)]
+unsafe fn copy_by_lines(src: *const u8, dst: *mut u8, len: usize) {
+    // SAFETY: the caller's word.
+    unsafe { copy_short(src, dst, len) }
+}
+
 /// Copies `dst.len()` bytes from guest memory.
 ///
 /// # Safety
@@ -76,8 +115,8 @@ pub(crate) unsafe fn copy_from_guest(src: NonNull<u8>, dst: &mut [u8]) {
         // SAFETY: mapped by the caller's word.
         return unsafe { copy_short(src.as_ptr(), dst.as_mut_ptr(), dst.len()) };
     }
-    // SAFETY: mapped by the caller's word; `dst` is private, so the two do not overlap.
-    unsafe { ptr::copy_nonoverlapping(src.as_ptr(), dst.as_mut_ptr(), dst.len()) }
+    // SAFETY: mapped by the caller's word.
+    unsafe { copy_long(src.as_ptr(), dst.as_mut_ptr(), dst.len()) }
 }
 
 /// Copies `src` to guest memory.
@@ -90,8 +129,8 @@ pub(crate) unsafe fn copy_to_guest(src: &[u8], dst: NonNull<u8>) {
         // SAFETY: mapped by the caller's word.
         return unsafe { copy_short(src.as_ptr(), dst.as_ptr(), src.len()) };
     }
-    // SAFETY: mapped by the caller's word; `src` is private, so the two do not overlap.
-    unsafe { ptr::copy_nonoverlapping(src.as_ptr(), dst.as_ptr(), src.len()) }
+    // SAFETY: mapped by the caller's word.
+    unsafe { copy_long(src.as_ptr(), dst.as_ptr(), src.len()) }
 }
 
 /// Copies `len` bytes from one guest's memory to another's (or the same).
@@ -104,8 +143,8 @@ pub(crate) unsafe fn copy_guest_to_guest(src: NonNull<u8>, dst: NonNull<u8>, len
         // SAFETY: mapped by the caller's word.
         return unsafe { copy_short(src.as_ptr(), dst.as_ptr(), len) };
     }
-    // SAFETY: mapped by the caller's word; `copy` allows overlap.
-    unsafe { ptr::copy(src.as_ptr(), dst.as_ptr(), len) }
+    // SAFETY: mapped by the caller's word.
+    unsafe { copy_long(src.as_ptr(), dst.as_ptr(), len) }
 }
 
 /// Asks the CPU for the first two cache lines of `len` bytes of guest memory, to read them. A hint: it faults nowhere.

@@ -35,6 +35,42 @@ fn every_length_is_copied_and_not_a_byte_more() {
 }
 
 #[test]
+fn long_copies_are_whole_however_the_places_lie() {
+    for len in [LONG - 1, LONG, LONG + 1, LONG + LINE, 65_549] {
+        let source: Vec<u8> = (1..=251).cycle().take(len).collect();
+        for (here, there) in [(1, 1), (1, 2), (2, 1), (0, 13)] {
+            let mut guest = vec![0; len + LINE];
+            // SAFETY: `len` bytes follow index `here`.
+            unsafe { copy_to_guest(&source, pointer(&mut guest, here)) };
+            assert_eq!(guest[here..here + len], source, "{len}");
+            let mut other = vec![0; len + LINE];
+            let (from, to) = (pointer(&mut guest, here), pointer(&mut other, there));
+            // SAFETY: `len` bytes follow both.
+            unsafe { copy_guest_to_guest(from, to, len) };
+            assert_eq!(other[there..there + len], source, "{len}");
+            let mut around = other[..there].iter().chain(&other[there + len..]);
+            assert!(around.all(|byte| *byte == 0), "{len}");
+        }
+    }
+}
+
+#[test]
+fn a_destination_chases_its_source_within_a_cache_line_and_any_page() {
+    let at = |address: usize| std::ptr::without_provenance_mut::<u8>(address);
+    for (from, to, slow) in [
+        (0x10000, 0x20000, false),
+        (0x10000, 0x20001, true),
+        (0x10fff, 0x2000b, true),
+        (0x10000, 0x2003f, true),
+        (0x10000, 0x20040, false),
+        (0x2000c, 0x10000, false),
+        (0x20000, 0x1000c, true),
+    ] {
+        assert_eq!(chases(at(from), at(to)), slow, "{from:x} {to:x}");
+    }
+}
+
+#[test]
 fn overlapping_buffers_of_guests_write_nothing_outside() {
     for len in 0..=SHORT {
         for shift in [1, 7, 16, 33] {

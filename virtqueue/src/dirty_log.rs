@@ -17,7 +17,7 @@ use std::{
 use thiserror::Error;
 use vm_memory::{FileOffset, MmapRegion};
 
-use crate::truncation::Watch;
+use crate::{backing, truncation::Watch};
 
 /// Bytes of guest memory behind one bit (VHOST_LOG_PAGE).
 pub const LOG_PAGE: u64 = 4096;
@@ -41,6 +41,9 @@ pub enum LogError {
         /// Length of the file.
         actual: u64,
     },
+    /// A page of the file may never come: a program or another machine serves it.
+    #[error("the dirty log is on FUSE or a network file system; take a memfd")]
+    Served,
     /// The kernel refused to stat or map the file.
     #[error("mapping the dirty log failed: {0}")]
     Mmap(String),
@@ -75,6 +78,9 @@ impl DirtyLog {
         let actual = file.metadata().map_err(|e| mmap(&e))?.len();
         if actual < needed {
             return Err(LogError::FileTooShort { needed, actual });
+        }
+        if backing::may_never_answer(&file).map_err(|e| mmap(&e))? {
+            return Err(LogError::Served);
         }
         let length = usize::try_from(size).map_err(|e| mmap(&e))?;
         let mapping =

@@ -41,6 +41,7 @@
 //! ```
 
 mod area;
+mod backing;
 mod burst;
 mod chain;
 mod config;

@@ -16,7 +16,7 @@ use vm_memory::{
 };
 
 use crate::{
-    DirtyLog,
+    DirtyLog, backing,
     copy::{copy_from_guest, copy_to_guest},
     truncation::Watch,
 };
@@ -78,6 +78,11 @@ pub enum MapError {
     /// The file could shrink and the policy forbids that.
     #[error("file of memory region at {0:#x} is not sealed against shrinking (F_SEAL_SHRINK)")]
     NotSealed(u64),
+    /// A page of the file may never come: a program or another machine serves it.
+    #[error(
+        "file of memory region at {0:#x} is on FUSE or a network file system; take a memfd, or a file on tmpfs or hugetlbfs"
+    )]
+    Served(u64),
     /// More regions than [`MAX_REGIONS`].
     #[error("more than {MAX_REGIONS} memory regions")]
     TooMany,
@@ -502,6 +507,13 @@ fn check_file(spec: &RegionSpec, seal: SealPolicy) -> Result<(), MapError> {
             needed,
             actual,
         });
+    }
+    let served = backing::may_never_answer(&spec.file).map_err(|e| MapError::Mmap {
+        addr,
+        message: e.to_string(),
+    })?;
+    if served {
+        return Err(MapError::Served(addr));
     }
     if seal == SealPolicy::RequireSealed && !is_sealed_against_shrinking(&spec.file) {
         return Err(MapError::NotSealed(addr));

@@ -1,4 +1,4 @@
-use super::*;
+use super::{receiver::BUFFER, *};
 use crate::{Burst, DeviceQueue, NET_HEADER_LEN, NetHeader};
 
 fn device(ring: &LocalRing) -> DeviceQueue {
@@ -8,7 +8,7 @@ fn device(ring: &LocalRing) -> DeviceQueue {
 /// Puts a frame into the next chains of a receive ring, as the datapath does.
 fn deliver(device: &mut DeviceQueue, frame: &[u8]) -> bool {
     let total = NET_HEADER_LEN + frame.len();
-    let count = total.div_ceil(2048);
+    let count = total.div_ceil(BUFFER);
     let mut burst = Burst::new();
     // What it knows of comes first, and only then a look for more.
     while let missing @ 1.. = count - burst.len()
@@ -23,7 +23,7 @@ fn deliver(device: &mut DeviceQueue, frame: &[u8]) -> bool {
         ..NetHeader::default()
     };
     let bytes = [&header.encode()[..], frame].concat();
-    for (index, part) in bytes.chunks(2048).enumerate() {
+    for (index, part) in bytes.chunks(BUFFER).enumerate() {
         let chain = burst.chain(index).unwrap();
         assert_eq!(chain.writable().write_at(0, part), part.len());
         device.complete(chain.head(), u32::try_from(part.len()).unwrap());
@@ -43,13 +43,14 @@ fn pattern(seed: usize, len: usize) -> Vec<u8> {
 fn frames_of_any_length_come_in_whole_and_in_order() {
     let mut receiver = LocalReceiver::new(64).unwrap();
     let mut device = device(&receiver.ring());
-    // 64 buffers of 2 KiB: the long ones go round the end again and again.
+    // 64 buffers of 4 KiB: the long ones go round the end again and again.
     for round in 0..200 {
-        for len in [14, 60, 1514, 2036, 2037, 9014, 65549] {
+        let longest = LocalReceiver::LONGEST_FRAME;
+        for len in [14, 60, 1514, 4084, 4085, 9014, 65549, longest] {
             let frame = pattern(round, len);
             assert!(deliver(&mut device, &frame), "round {round}, {len} bytes");
             let (header, received) = receiver.receive().unwrap().expect("it was delivered");
-            assert_eq!(usize::from(header.num_buffers), (len + 12).div_ceil(2048));
+            assert_eq!(usize::from(header.num_buffers), (len + 12).div_ceil(BUFFER));
             assert_eq!(received, frame, "round {round}, {len} bytes");
             assert!(receiver.receive().unwrap().is_none());
             let _ = receiver.publish();
@@ -84,16 +85,23 @@ fn a_device_that_lies_about_lengths_ends_the_ring() {
     assert!(receiver.receive().is_err());
 }
 
+/// Of a frame by its number: short ones and long ones, among them such as differ by some bytes only.
+fn size(number: usize) -> usize {
+    let hash = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    [60, 1514, 65_500, 9000, 1490, 3000, 30_000, 600][hash % 8] + hash / 8 % 50
+}
+
 #[test]
 fn sent_frames_are_written_in_place_and_block_when_there_is_no_room() {
     let mut sender = LocalSender::new(64, 256 << 10).unwrap();
     let mut device = device(&sender.ring());
     let mut burst = Burst::new();
     let (mut sent, mut taken) = (0, 0);
-    for round in 0..300 {
+    for round in 0..3000 {
         // Fills the ring up, then lets the device take a few: heads and tails meet at every place.
+        let promised = sent + sender.room_for(65549);
         loop {
-            let len = [60, 1514, 65549, 9000][sent % 4];
+            let len = size(sent);
             let frame = pattern(sent, len);
             let header = NetHeader {
                 gso_size: u16::try_from(sent % 1000).unwrap(),
@@ -101,6 +109,7 @@ fn sent_frames_are_written_in_place_and_block_when_there_is_no_room() {
             };
             if !sender.send(&header, len, &mut |bytes| bytes.copy_from_slice(&frame)) {
                 assert!(!sender.has_room(len));
+                assert!(sent >= promised, "round {round}");
                 break;
             }
             sent += 1;
@@ -111,7 +120,7 @@ fn sent_frames_are_written_in_place_and_block_when_there_is_no_room() {
         assert!(popped > 0, "round {round}");
         for index in 0..popped {
             let chain = burst.chain(index).unwrap();
-            let len = [60, 1514, 65549, 9000][taken % 4];
+            let len = size(taken);
             let mut bytes = vec![0; 12 + len];
             assert_eq!(chain.readable().read_at(0, &mut bytes), 12 + len);
             assert_eq!(&bytes[12..], pattern(taken, len), "frame {taken}");
@@ -126,7 +135,56 @@ fn sent_frames_are_written_in_place_and_block_when_there_is_no_room() {
         assert!(sender.reclaim().unwrap());
         assert!(!sender.reclaim().unwrap());
     }
-    assert!(taken > 500);
+    assert!(taken > 5000);
+}
+
+#[test]
+fn a_frame_that_ends_just_before_the_oldest_one_leaves_it_alone() {
+    let mut sender = LocalSender::new(16, 64 << 10).unwrap();
+    let mut device = device(&sender.ring());
+    let mut burst = Burst::new();
+    let header = NetHeader::default();
+    assert!(sender.send(&header, 1514, &mut |bytes| bytes.fill(1)));
+    assert!(sender.send(&header, 63_000, &mut |bytes| bytes.fill(2)));
+    let _ = sender.publish();
+    device.pop_burst(&mut burst, 1).unwrap();
+    device.complete(burst.chain(0).unwrap().head(), 0);
+    let _ = device.publish();
+    assert!(sender.reclaim().unwrap());
+    // Less than the first one had, and in the same cache line it ends.
+    assert!(!sender.send(&header, 1488, &mut |bytes| bytes.fill(3)));
+    assert!(sender.send(&header, 1400, &mut |bytes| bytes.fill(3)));
+    assert!(!sender.send(&header, 100, &mut |bytes| bytes.fill(4)));
+    burst.clear();
+    let _ = sender.publish();
+    while burst.len() < 2 {
+        assert_ne!(device.pop_burst(&mut burst, 1).unwrap(), 0);
+    }
+    for (index, (len, byte)) in [(63_000, 2), (1400, 3)].into_iter().enumerate() {
+        let mut bytes = vec![0; 12 + len];
+        let chain = burst.chain(index).unwrap();
+        assert_eq!(chain.readable().read_at(0, &mut bytes), 12 + len);
+        assert!(bytes[12..].iter().all(|is| *is == byte), "frame {index}");
+    }
+}
+
+#[test]
+fn a_ring_that_was_empty_does_not_write_over_its_oldest_frame() {
+    let mut sender = LocalSender::new(16, 64 << 10).unwrap();
+    let mut device = device(&sender.ring());
+    let mut burst = Burst::new();
+    let header = NetHeader::default();
+    assert!(sender.send(&header, 5000, &mut |bytes| bytes.fill(1)));
+    let _ = sender.publish();
+    device.pop_burst(&mut burst, 1).unwrap();
+    device.complete(burst.chain(0).unwrap().head(), 0);
+    let _ = device.publish();
+    assert!(sender.reclaim().unwrap());
+    assert_eq!(sender.room_for(65_000), 1);
+    // This one begins where that one was, and fills the rest.
+    assert!(sender.send(&header, 65_000, &mut |bytes| bytes.fill(2)));
+    assert_eq!(sender.room_for(1000), 0);
+    assert!(!sender.send(&header, 1000, &mut |bytes| bytes.fill(3)));
 }
 
 #[test]

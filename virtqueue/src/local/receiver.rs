@@ -2,11 +2,11 @@
 use super::{Area, LocalError, LocalRing};
 use crate::{DriverBuffer, DriverQueue, NET_HEADER_LEN, NetHeader, QueueFault};
 
-/// Bytes of one buffer. A frame of an ordinary MTU takes one, the largest 33: less than the 64 that a sender fills at once.
-const BUFFER_LEN: u32 = 2048;
-const BUFFER: usize = BUFFER_LEN as usize;
+/// Bytes of one buffer. A frame of an ordinary MTU takes one, the largest 17.
+const BUFFER_LEN: u32 = 4096;
+pub(super) const BUFFER: usize = BUFFER_LEN as usize;
 /// The largest frame with its header.
-const LONGEST: usize = NET_HEADER_LEN + 14 + 65535 + 8;
+const LONGEST: usize = NET_HEADER_LEN + LocalReceiver::LONGEST_FRAME;
 
 /// The driver's end of a receive ring with mergeable buffers.
 ///
@@ -27,6 +27,10 @@ pub struct LocalReceiver {
 }
 
 impl LocalReceiver {
+    /// Bytes of a frame at most: 64 KiB of payload of an IPv6 packet, its header, two VLAN tags and Ethernet. A device that brings more
+    /// has broken the ring.
+    pub const LONGEST_FRAME: usize = 65_535 + 40 + 8 + 14;
+
     /// A ring of `size` entries, all of them buffers on offer.
     ///
     /// # Errors

@@ -69,6 +69,9 @@ impl LocalSender {
         if !self.queue.add(&[buffer], 0) {
             return false;
         }
+        if self.sent.is_empty() {
+            self.tail = start;
+        }
         self.sent.push_back(end);
         self.head = end.next_multiple_of(ALIGN);
         true
@@ -80,7 +83,22 @@ impl LocalSender {
         self.room(NET_HEADER_LEN + len).is_some()
     }
 
-    /// Where `len` bytes are free in one piece. One byte always stays free: `head == tail` means that all are.
+    /// How many frames of up to `len` bytes surely find room.
+    #[must_use]
+    pub fn room_for(&self, len: usize) -> usize {
+        let each = (NET_HEADER_LEN + len).next_multiple_of(ALIGN);
+        let free = if self.sent.is_empty() {
+            self.area.len / each
+        } else if self.head < self.tail {
+            (self.tail - self.head - 1) / each
+        } else {
+            // Behind the newest frame, and then in front of the oldest.
+            self.area.len.saturating_sub(self.head) / each + self.tail.saturating_sub(1) / each
+        };
+        free.min(self.queue.free().into())
+    }
+
+    /// Where `len` bytes are free in one piece. Ahead of the oldest frame one byte stays free at least, so that `head` is never at or behind `tail` there.
     fn room(&self, len: usize) -> Option<usize> {
         if self.queue.free() == 0 {
             return None;
@@ -88,14 +106,15 @@ impl LocalSender {
         if self.sent.is_empty() {
             return (len <= self.area.len).then_some(0);
         }
-        let end = |start: usize| start.checked_add(len);
+        // The next frame starts at a multiple of ALIGN: so far must it be free.
+        let end = |start: usize| start.checked_add(len)?.checked_next_multiple_of(ALIGN);
         if self.head < self.tail {
             return (end(self.head)? < self.tail).then_some(self.head);
         }
-        if end(self.head)? <= self.area.len {
+        if self.head.checked_add(len)? <= self.area.len {
             return Some(self.head);
         }
-        (len < self.tail).then_some(0)
+        (end(0)? < self.tail).then_some(0)
     }
 
     /// Takes back what the device has completed; whether that was anything.

@@ -28,7 +28,9 @@ use crate::{
     Burst, Head, MemoryMap, QueueConfig, QueueFault, RingFeatures, RingPosition, memory::Window,
 };
 
-/// Completions that are kept before they are written at the latest: those of a whole burst.
+/// Completions that there is room for at first: those of a whole burst. However many they are, they are written when they are
+/// published and not before: a frame in several chains must not be there in part while others are copied (5.1.6.4: "at least
+/// num_buffers used buffers").
 const STAGED: usize = Burst::MAX;
 
 /// The device's end of a packed virtqueue.
@@ -130,9 +132,6 @@ impl Device {
             debug_assert!(false, "completion without a popped chain");
             return;
         }
-        if self.staged.len() == STAGED {
-            self.flush();
-        }
         self.in_flight -= slots;
         self.staged_slots += slots;
         self.staged.push((head, written));
@@ -158,7 +157,7 @@ impl Device {
         }
     }
 
-    /// Writes used descriptors.
+    /// Writes used descriptors, in the order of the ring: see above what the first one written last would do.
     #[inline]
     fn flush(&mut self) {
         let start = self.next_used;

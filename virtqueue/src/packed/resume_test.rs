@@ -156,6 +156,27 @@ fn a_completion_that_was_only_begun_is_none() {
     assert_eq!(scene.resume(), 1 << 15 | 5);
 }
 
+#[test]
+fn completions_are_there_all_at_once_however_many() {
+    let mut scene = scene(256, false);
+    for _ in 0..200 {
+        scene.add(1);
+    }
+    for _ in 0..10 {
+        let popped = scene.device.pop_burst(&mut scene.burst, 20).unwrap();
+        assert_eq!(popped, 20);
+        for head in scene.burst.heads() {
+            scene.device.complete(head, 64);
+        }
+        scene.burst.clear();
+        assert_eq!(scene.driver.poll_used().unwrap(), None);
+    }
+    let _ = scene.device.publish();
+    for _ in 0..200 {
+        assert!(scene.driver.poll_used().unwrap().is_some());
+    }
+}
+
 /// Another kind of device leaves the address as it was: then what the front-end says counts, if it can be true.
 #[test]
 fn a_ring_that_another_device_ran_goes_on_at_its_base() {
