@@ -5,6 +5,7 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod devices;
+pub mod eventfd;
 pub mod interrupt;
 pub mod kvm;
 pub mod layout;

@@ -2,7 +2,9 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
+    thread,
+    time::Duration,
 };
 
 use vm_superio::{Serial, Trigger, serial::SerialEvents};
@@ -49,6 +51,11 @@ impl SerialEvents for Drained {
         }
     }
 }
+
+/// How long typing waits for a vCPU that uses the port: longer than a register access takes, and shorter than a person notices.
+const PATIENCE: Duration = Duration::from_millis(2);
+/// How often it looks meanwhile.
+const LOOKS: u32 = 20;
 
 type Uart = Serial<Line, Arc<Drained>, SerialWriter>;
 
@@ -97,9 +104,27 @@ impl SerialConsole {
         *self.drained.lock() = Some(event);
     }
 
-    /// Types `bytes`; returns how many the receive FIFO took (64 bytes at most).
+    /// The port, unless a vCPU keeps it: one that prints does so for as long as nobody takes its output.
+    fn lock(&self) -> Option<MutexGuard<'_, Uart>> {
+        for _ in 0..LOOKS {
+            match self.uart.try_lock() {
+                Ok(uart) => return Some(uart),
+                Err(TryLockError::Poisoned(error)) => return Some(error.into_inner()),
+                Err(TryLockError::WouldBlock) => thread::sleep(PATIENCE / LOOKS),
+            }
+        }
+        None
+    }
+
+    /// Types `bytes`; returns how many the receive FIFO took (64 bytes at most). None while the output stalls, because the keys that end
+    /// the VMM must be seen even then.
     pub fn type_in(&self, bytes: &[u8]) -> usize {
-        let mut uart = self.uart.lock().unwrap_or_else(PoisonError::into_inner);
+        if bytes.is_empty() {
+            return 0;
+        }
+        let Some(mut uart) = self.lock() else {
+            return 0;
+        };
         let room = uart.fifo_capacity().min(bytes.len());
         let now = bytes.get(..room).unwrap_or_default();
         if now.is_empty() {
@@ -125,5 +150,23 @@ impl BusDevice for SerialPort {
             // Output that nobody can take (closed pipe, full disk) is lost, as on a cable that is not plugged in.
             let _ = uart.write(offset, value);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::devices::SerialOutput;
+
+    #[test]
+    fn typing_does_not_wait_for_output_that_stalls() {
+        let line = EventFd::new(0).unwrap();
+        let output = SerialOutput::default().writer(Arc::default());
+        let (port, console) = SerialPort::new(line, output);
+        let printing = port.uart.lock().unwrap();
+        assert_eq!(console.type_in(b"x"), 0);
+        drop(printing);
+        assert_eq!(console.type_in(b""), 0);
+        assert_eq!(console.type_in(b"x"), 1);
     }
 }

@@ -200,8 +200,22 @@ impl MsiVector for KvmMsiVector {
         if before == Some(message) {
             return Ok(());
         }
-        self.shared.apply(&state)?;
-        if before.is_none() {
+        let result = self.route(&state, before.is_none());
+        if result.is_err() {
+            // Or the guest's next attempt would be taken for one that changes nothing.
+            match before {
+                Some(before) => state.routes.insert(self.gsi, before),
+                None => state.routes.remove(&self.gsi),
+            };
+        }
+        result
+    }
+}
+
+impl KvmMsiVector {
+    fn route(&self, state: &State, attach: bool) -> io::Result<()> {
+        self.shared.apply(state)?;
+        if attach {
             // KVM looks at the eventfd once when it is attached: what came in while masked is delivered now.
             self.shared.vm.register_irqfd(&self.eventfd, self.gsi)?;
         }

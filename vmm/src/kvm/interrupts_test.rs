@@ -19,7 +19,7 @@ const MESSAGE: MsiMessage = MsiMessage {
 };
 
 struct Machine {
-    _vm: Vm,
+    vm: Vm,
     vcpu: VcpuFd,
     interrupts: KvmInterrupts,
 }
@@ -41,7 +41,7 @@ fn machine() -> Option<Machine> {
     vcpu.set_lapic(&lapic).unwrap();
     let interrupts = KvmInterrupts::new(vm.fd(), vm.kept()).unwrap();
     Some(Machine {
-        _vm: vm,
+        vm,
         vcpu,
         interrupts,
     })
@@ -95,6 +95,20 @@ fn a_vector_follows_its_route_and_is_silent_once_masked() {
         1,
         "it stays in the eventfd"
     );
+}
+
+#[test]
+fn a_route_that_failed_can_be_set_again() {
+    let Some(machine) = machine() else { return };
+    let vector = machine.interrupts.msi_vector().unwrap();
+    let vm = machine.vm.fd();
+    // An eventfd is good for one interrupt only.
+    vm.register_irqfd(vector.eventfd(), 5).unwrap();
+    vector.set_route(Some(MESSAGE)).unwrap_err();
+    vm.unregister_irqfd(vector.eventfd(), 5).unwrap();
+    vector.set_route(Some(MESSAGE)).unwrap();
+    vector.eventfd().write(1).unwrap();
+    wait_until(|| is_requested(&machine.vcpu, VECTOR));
 }
 
 #[test]

@@ -56,6 +56,11 @@ impl Console {
         let _ = self.drained.write(1);
     }
 
+    /// The machine is gone: what is typed waits for the next.
+    pub fn detach(&self) {
+        *self.target() = None;
+    }
+
     /// Reads standard input until its end, in a thread of its own that ends with the process.
     pub fn spawn(&self) -> io::Result<()> {
         let console = self.clone();

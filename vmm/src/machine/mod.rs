@@ -23,6 +23,7 @@ use crate::{
     kvm::{KvmError, KvmInterrupts, Vm},
     layout::{ACPI_PM_PORT, SERIAL_IRQ, SERIAL_PORT},
     memory::{GuestRam, MemoryError},
+    net::{nic::NicError, wire::WireError},
 };
 
 pub use console::Console;
@@ -57,6 +58,19 @@ pub enum MachineError {
         /// Why.
         source: io::Error,
     },
+}
+
+impl MachineError {
+    /// A back-end is away and may come back.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Device(
+                DeviceError::Session(error)
+                | DeviceError::Nic(NicError::Wire(WireError::Session(error))),
+            ) => error.is_passing(),
+            _ => false,
+        }
+    }
 }
 
 fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> MachineError {

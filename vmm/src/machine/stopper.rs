@@ -1,12 +1,21 @@
 //! Stopping whichever machine is running: a guest that resets gets a new one.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use super::{Event, EventSender};
 
 /// A handle that outlives machines. A wish to stop is not forgotten while one machine is torn down and the next is built.
 #[derive(Debug, Clone, Default)]
-pub struct Stopper(Arc<Mutex<State>>);
+pub struct Stopper(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -16,7 +25,7 @@ struct State {
 
 impl Stopper {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From now on this machine is the one to stop. If somebody asked before, it is stopped at once.
@@ -32,6 +41,7 @@ impl Stopper {
     pub fn stop(&self) -> bool {
         let mut state = self.lock();
         let already = std::mem::replace(&mut state.asked, true);
+        self.0.changed.notify_all();
         match &state.machine {
             Some(machine) if !already => {
                 machine.send(Event::Quit);
@@ -39,6 +49,17 @@ impl Stopper {
             }
             _ => false,
         }
+    }
+
+    /// Waits between two machines; true: somebody asks for a stop.
+    pub fn wait(&self, time: Duration) -> bool {
+        let state = self.lock();
+        let waited = self
+            .0
+            .changed
+            .wait_timeout_while(state, time, |state| !state.asked);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.asked
     }
 }
 

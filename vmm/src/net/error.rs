@@ -87,3 +87,18 @@ pub enum SessionError {
     #[error("guest memory cannot be shared")]
     Memory,
 }
+
+impl SessionError {
+    /// A back-end that restarts looks like this: it is worth another try.
+    pub fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            // Its socket may be there before its owner and mode are.
+            Self::NoSocket(_)
+                | Self::Stale(_)
+                | Self::Permission(_)
+                | Self::Busy(_)
+                | Self::Protocol { .. }
+        )
+    }
+}

@@ -54,6 +54,17 @@ fn gives_up_on_a_socket_that_does_not_answer() {
 }
 
 #[test]
+fn a_back_end_that_hangs_up_is_not_taken_for_a_busy_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    let listener = UnixListener::bind(&path).unwrap();
+    let hang_up = std::thread::spawn(move || drop(listener.accept().unwrap()));
+    let error = connect(&path, 1).unwrap_err();
+    assert!(matches!(error, SessionError::Protocol { .. }), "{error}");
+    hang_up.join().unwrap();
+}
+
+#[test]
 fn refuses_back_ends_that_cannot_do() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s");

@@ -88,10 +88,10 @@ impl Session {
     /// pairs.
     pub(super) fn connect(path: &Path, pairs: u16) -> Result<Self, SessionError> {
         let stream = Arc::new(dial(path)?);
-        let _deadline = Deadline::new(&stream, PATIENCE);
+        let deadline = Deadline::new(&stream, PATIENCE);
         Self::handshake(&stream, pairs).map_err(|error| match error {
             // The listener took the connection and nobody reads it.
-            SessionError::Protocol { step, .. } if step == FIRST_STEP => {
+            SessionError::Protocol { step, .. } if step == FIRST_STEP && deadline.has_passed() => {
                 SessionError::Busy(path.into())
             }
             error => error,

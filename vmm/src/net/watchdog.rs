@@ -45,6 +45,13 @@ impl Deadline {
     }
 }
 
+impl Deadline {
+    /// The time is over: the stream was shut down.
+    pub(super) fn has_passed(&self) -> bool {
+        !self.watchdog.lock().streams.contains_key(&self.key)
+    }
+}
+
 impl Drop for Deadline {
     fn drop(&mut self) {
         self.watchdog.lock().streams.remove(&self.key);

@@ -5,7 +5,7 @@
 //! the ISR status: then the call is an eventfd of our own, and a relay thread turns its events into
 //! the level of the line.
 use super::spec::{ISR_CONFIG, ISR_QUEUE, NO_VECTOR};
-use crate::{interrupt::MsiVector, pci::Intx, wait::wait};
+use crate::{eventfd, interrupt::MsiVector, pci::Intx, wait::wait};
 use std::{
     io,
     sync::{
@@ -42,8 +42,7 @@ impl Call {
 
     /// Signals.
     pub fn signal(&self) {
-        // Only a full counter can fail, and then an event is pending anyway.
-        let _ = self.eventfd().write(1);
+        eventfd::signal(self.eventfd());
     }
 
     /// Both mean the same eventfd.
@@ -76,6 +75,8 @@ struct State {
     msix: bool,
     config_vector: u16,
     driver_ok: bool,
+    /// The guest has forbidden writes to its memory.
+    is_mute: bool,
     needs_reset: bool,
 }
 
@@ -85,6 +86,7 @@ impl State {
         msix: false,
         config_vector: NO_VECTOR,
         driver_ok: false,
+        is_mute: false,
         needs_reset: false,
     };
 }
@@ -101,7 +103,7 @@ impl Shared {
         } else if bit == ISR_CONFIG
             && let Some(vector) = self.vectors.get(usize::from(state.config_vector))
         {
-            let _ = vector.eventfd().write(1);
+            eventfd::signal(vector.eventfd());
         }
     }
 }
@@ -166,12 +168,20 @@ impl Interrupts {
         self.shared.lock().needs_reset
     }
 
+    /// DEVICE_NEEDS_RESET without an interrupt, and no other until the reset.
+    pub(super) fn set_needs_reset(&self) {
+        let mut state = self.shared.lock();
+        state.needs_reset = true;
+        state.is_mute = true;
+        state.driver_ok = false;
+    }
+
     /// Takes over what the guest programmed.
     pub(super) fn configure(&self, msix: bool, config_vector: u16, driver_ok: bool) {
         let mut state = self.shared.lock();
         state.msix = msix;
         state.config_vector = config_vector;
-        state.driver_ok = driver_ok;
+        state.driver_ok = driver_ok && !state.is_mute;
         self.shared.intx.set_pending(!state.msix && state.isr != 0);
     }
 
@@ -200,7 +210,7 @@ impl Interrupts {
 
     pub(super) fn reset(&self, msix: bool) {
         let mut state = self.shared.lock();
-        let _ = self.intx_event.read();
+        eventfd::drain(&self.intx_event);
         *state = State {
             msix,
             ..State::RESET
@@ -217,8 +227,9 @@ impl Interrupts {
             .spawn(move || {
                 while wait(&[&stop, &*event], None).is_ok_and(|ready| ready & 1 == 0) {
                     let mut state = shared.lock();
-                    // Under the lock: after a reset the event is gone and raises nothing.
-                    if event.read().is_ok() && !state.msix {
+                    // Under the lock: after a reset the event is gone and raises nothing. A back-end that was told to stop may still
+                    // signal, and no driver is there to lower the line.
+                    if eventfd::drain(&event) && state.driver_ok && !state.msix {
                         shared.raise(&mut state, ISR_QUEUE);
                     }
                 }

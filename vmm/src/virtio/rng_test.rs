@@ -1,5 +1,8 @@
 use super::*;
-use crate::virtio::testing::{Driver, TestMachine, readable, writable};
+use crate::virtio::{
+    spec::common,
+    testing::{Driver, TestMachine, readable, writable},
+};
 
 #[test]
 fn fills_buffers_within_bounds() {
@@ -39,4 +42,17 @@ fn does_not_start_without_its_queue() {
     assert!(driver.negotiate(spec::F_VERSION_1));
     driver.set_status(0xf);
     assert_eq!(driver.status(), 0x4f);
+}
+
+#[test]
+fn an_interrupt_is_not_lost_with_its_old_vector() {
+    let machine = TestMachine::new();
+    let slot = machine.attach(Rng::new().unwrap());
+    let mut driver = Driver::probe(&machine, slot);
+    driver.enable_msix();
+    assert!(driver.negotiate(spec::F_VERSION_1));
+    driver.queue(0, 16, 0);
+    driver.driver_ok();
+    machine.write(driver.common(common::QUEUE_MSIX_VECTOR), &[0, 0]);
+    driver.wait_vector(0);
 }

@@ -8,6 +8,7 @@ use super::{
     state::TransportState,
 };
 use crate::{
+    eventfd,
     interrupt::{DoorbellAddress, InterruptController},
     limit::RateLimit,
     memory::GuestRam,
@@ -238,8 +239,18 @@ impl VirtioPci {
         self.state.reset();
         self.interrupts.reset(self.msix_enabled());
         for kick in &self.kicks {
-            // A kick of the past life; the eventfd does not block.
-            let _ = kick.read();
+            // A kick of the past life.
+            eventfd::drain(kick);
+        }
+    }
+
+    /// The guest forbids access to its memory under a living device, as Linux does before a kexec: what works on the rings stops, and
+    /// only a reset helps (virtio 1.2, 2.1.2). No interrupt tells: who did this knows, and MSIs are memory writes too.
+    fn master_lost(&mut self) {
+        if self.state.has(spec::STATUS_DRIVER_OK) {
+            self.device.reset();
+            self.calls.fill(None);
+            self.interrupts.set_needs_reset();
         }
     }
 
@@ -247,7 +258,7 @@ impl VirtioPci {
         let queue = usize::try_from(offset / u64::from(caps::NOTIFY_MULTIPLIER)).ok();
         // 2-byte writes stay in the kernel (ioeventfd); this is for every other access.
         if let Some(kick) = queue.and_then(|queue| self.kicks.get(queue)) {
-            let _ = kick.write(1);
+            eventfd::signal(kick);
         }
     }
 
@@ -325,8 +336,12 @@ impl PciDevice for VirtioPci {
     }
 
     fn config_write(&mut self, offset: u16, data: &[u8]) {
-        let msix = self.msix_enabled();
+        let (msix, master) = (self.msix_enabled(), self.function.bus_master());
         self.function.config_write(offset, data);
+        // Only the edge: a firmware may never have set it.
+        if master && !self.function.bus_master() {
+            self.master_lost();
+        }
         if self.touches_window(offset, data)
             && let Some((at, length)) = self.window()
         {

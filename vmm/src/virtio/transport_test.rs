@@ -253,6 +253,51 @@ fn reset_quiesces_and_forgets() {
 }
 
 #[test]
+fn a_living_device_that_loses_the_bus_needs_reset() {
+    let (machine, probe, slot) = machine();
+    let mut driver = Driver::probe(&machine, slot);
+    driver.enable_msix();
+    running(&mut driver);
+    // A firmware that never sets Bus Master.
+    machine.set_config(slot, 4, 2);
+    assert!(probe.0.lock().unwrap().active.is_some());
+    machine.set_config(slot, 4, 6);
+    machine.set_config(slot, 4, 2);
+    assert!(probe.0.lock().unwrap().active.is_none());
+    assert_eq!(driver.status(), 0x4f);
+    assert!(driver.vector(0).eventfd().read().is_err(), "no interrupt");
+    // It stays so, whatever vectors are moved, until the driver resets it.
+    machine.set_config(slot, 4, 6);
+    machine.write(driver.common(common::QUEUE_MSIX_VECTOR), &[0, 0]);
+    assert!(probe.0.lock().unwrap().calls.is_empty());
+    assert_eq!(driver.status(), 0x4f);
+    let notifier = probe.0.lock().unwrap().notifier.clone().unwrap();
+    notifier.config_changed();
+    let config = driver.vector(0);
+    assert!(config.eventfd().read().is_err(), "nor one by its link");
+    running(&mut driver);
+    assert!(probe.0.lock().unwrap().active.is_some());
+}
+
+#[test]
+fn a_call_after_a_reset_leaves_the_line_alone() {
+    let (machine, probe, slot) = machine();
+    let mut driver = Driver::probe(&machine, slot);
+    running(&mut driver);
+    let call = probe.0.lock().unwrap().active.as_ref().unwrap().queues[1]
+        .call
+        .clone();
+    driver.set_status(0);
+    call.signal();
+    eventually("the relay has seen it", || {
+        !crate::wait::is_readable(call.eventfd())
+    });
+    // The relay holds a lock until it is done, which this waits for.
+    assert_eq!(driver.status(), 0);
+    assert!(!machine.intx_level(slot));
+}
+
+#[test]
 fn a_device_that_cannot_start_needs_reset() {
     let (machine, probe, slot) = machine();
     let driver = Driver::probe(&machine, slot);

@@ -1,6 +1,6 @@
 //! A thread that serves one queue of a device inside the VMM.
 use super::{Call, Notifier, QueueSetup, VirtioError};
-use crate::{limit::RateLimit, wait::wait};
+use crate::{eventfd, limit::RateLimit, wait::wait};
 use std::{
     io,
     sync::{Arc, Mutex, PoisonError},
@@ -90,7 +90,10 @@ impl QueueWorker {
 
     /// Signals elsewhere from now on.
     pub(super) fn set_call(&self, call: Call) {
-        *self.call.lock().unwrap_or_else(PoisonError::into_inner) = call;
+        let mut known = self.call.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = call;
+        // The old interrupt may have been signalled and lost.
+        known.signal();
     }
 }
 
@@ -119,7 +122,7 @@ impl<H: ChainHandler> Loop<H> {
             if wait(&[&self.stop, &*self.kick], None)? & 1 != 0 {
                 return Ok(());
             }
-            let _ = self.kick.read();
+            eventfd::drain(&self.kick);
             self.queue.suppress_kicks();
         }
     }

@@ -127,6 +127,10 @@ impl Device {
         for _ in 0..RECEIVE_BUDGET {
             let held = self.held.take();
             let checked = if let Some(checked) = held {
+                if !self.receiving() {
+                    // It was for a receiver that is off by now.
+                    continue;
+                }
                 checked
             } else {
                 if self.receiving() && self.receive_position().free() == 0 {

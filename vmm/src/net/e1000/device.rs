@@ -260,16 +260,17 @@ impl Device {
     }
 
     fn write_ctrl(&mut self, value: u32, now: Instant) {
-        if value & spec::CTRL_RST != 0 {
+        // One that is under way is read as 1, and written back by a driver that changes another bit.
+        let pending = self.state.get(spec::CTRL) & spec::CTRL_RST;
+        if value & spec::CTRL_RST & !pending != 0 {
             self.reset(now);
             return;
         }
         if value & spec::CTRL_PHY_RST != 0 {
             self.state.phy.write(spec::PHY_CTRL, spec::PHY_CTRL_RESET);
         }
-        let pending = self.state.get(spec::CTRL) & spec::CTRL_RST;
-        self.state
-            .set(spec::CTRL, value & !spec::CTRL_PHY_RST | pending);
+        let written = value & !(spec::CTRL_PHY_RST | spec::CTRL_RST);
+        self.state.set(spec::CTRL, written | pending);
     }
 
     fn read_eecd(&self) -> u32 {

@@ -250,10 +250,13 @@ impl Shared {
         }
     }
 
-    fn warn(&self, error: &SessionError, message: &str) {
-        if self.warnings.allow() {
+    /// False: there were too many warnings, so this one is lost.
+    fn warn(&self, error: &SessionError, message: &str) -> bool {
+        let allowed = self.warnings.allow();
+        if allowed {
             tracing::warn!(%error, backend = %self.target, "{message}");
         }
+        allowed
     }
 
     fn tell(&self, event: LinkEvent) {

@@ -1,6 +1,7 @@
 //! The thread that waits for what a back-end does by itself.
 use super::{LinkEvent, Shared};
 use crate::{
+    eventfd,
     net::{
         backend::{Backend, Ends},
         error::SessionError,
@@ -119,6 +120,7 @@ impl Shared {
     /// Tries until there is a session; false: told to stop.
     fn reconnect(&self) -> io::Result<bool> {
         let lost = Instant::now();
+        let mut told = String::new();
         loop {
             let grace = self.lock().grace;
             let mut pause = PAUSE;
@@ -131,10 +133,19 @@ impl Shared {
             }
             match self.resume() {
                 Ok(()) => return Ok(true),
-                Err(error) => {
-                    tracing::debug!(%error, backend = %self.target, "reconnecting failed");
-                }
+                Err(error) => self.failed(&error, &mut told),
             }
+        }
+    }
+
+    /// Tells each reason for which a back-end that is there cannot be used, but not at every attempt.
+    fn failed(&self, error: &SessionError, told: &mut String) {
+        let text = error.to_string();
+        let away = matches!(error, SessionError::NoSocket(_) | SessionError::Stale(_));
+        if !away && *told != text && self.warn(error, "reconnecting failed; trying on") {
+            *told = text;
+        } else {
+            tracing::debug!(%error, backend = %self.target, "reconnecting failed");
         }
     }
 
@@ -145,7 +156,7 @@ impl Shared {
         if let Some(record) = &state.record {
             session.start(record, &self.memory, Start::Resume)?;
             for ring in record.rings.iter().filter(|ring| ring.enabled) {
-                let _ = ring.kick.write(1);
+                eventfd::signal(&ring.kick);
                 ring.call.signal();
             }
         }

@@ -61,6 +61,8 @@ impl<M: Model> Nic<M> {
         let listener = Arc::clone(&shared);
         // Of rings of our own; the guest's are not a back-end's.
         link.set_listener(move |_| listener.link_changed());
+        // It may have changed since it was looked at, before anybody listened.
+        shared.link_changed();
         Ok(Self {
             function,
             controller: Arc::clone(plug.controller),

@@ -21,6 +21,10 @@ use vmm_sys_util::{
 /// An interrupt that is due so soon is waited for by looking at the clock.
 const SPIN: Duration = Duration::from_micros(20);
 
+/// How long broken rings stay so, at first and at most.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
 /// What vCPUs and the thread share.
 #[derive(Debug)]
 pub(super) struct Shared<M: Model> {
@@ -97,6 +101,7 @@ impl<M: Model> Datapath<M> {
             shared: Arc::clone(&shared),
             wire,
             timer: TimerFd::new()?,
+            repair: Repair::new(),
         };
         let thread = std::thread::Builder::new()
             .name(M::NAME.into())
@@ -126,6 +131,46 @@ struct Worker<M: Model> {
     shared: Arc<Shared<M>>,
     wire: RingWire,
     timer: TimerFd,
+    repair: Repair,
+}
+
+/// When broken rings are started anew: each time later, unless they have held meanwhile.
+#[derive(Debug)]
+struct Repair {
+    /// They are broken until then.
+    due: Option<Instant>,
+    /// How long they stay so.
+    pause: Duration,
+    /// Since when they should hold.
+    started: Option<Instant>,
+}
+
+impl Repair {
+    fn new() -> Self {
+        Self {
+            due: None,
+            pause: FIRST_PAUSE,
+            started: None,
+        }
+    }
+
+    /// The rings are broken; true: they are to start now.
+    fn is_due(&mut self, now: Instant) -> bool {
+        let due = *self.due.get_or_insert_with(|| {
+            let held = self.started.map(|at| now.saturating_duration_since(at));
+            if held.is_some_and(|held| held > self.pause) {
+                self.pause = FIRST_PAUSE;
+            }
+            now + self.pause
+        });
+        if due > now {
+            return false;
+        }
+        self.due = None;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        self.started = Some(now);
+        true
+    }
 }
 
 impl<M: Model> Worker<M> {
@@ -155,19 +200,41 @@ impl<M: Model> Worker<M> {
                 self.let_in();
                 continue;
             }
+            if self.mend() {
+                continue;
+            }
             if armed {
-                self.sleep(burst.deadline)?;
+                let deadlines = [burst.deadline, self.repair.due];
+                self.sleep(deadlines.into_iter().flatten().min())?;
                 armed = false;
                 self.shared.asleep.store(false, Ordering::SeqCst);
                 self.wire.disarm();
             } else {
                 // Whoever acts from now on wakes us; then everything is looked at once more.
                 self.shared.asleep.store(true, Ordering::SeqCst);
-                let _ = self.wire.arm();
-                armed = true;
+                if self.wire.arm() {
+                    // What is taken now may be no work yet, and the signal was for it.
+                    self.shared.asleep.store(false, Ordering::SeqCst);
+                    self.wire.disarm();
+                } else {
+                    armed = true;
+                }
             }
         }
         Ok(())
+    }
+
+    /// Starts rings anew that the back-end broke; again and again in growing pauses. True: they start.
+    fn mend(&mut self) -> bool {
+        if !self.wire.is_broken() {
+            self.repair.due = None;
+            return false;
+        }
+        if !self.repair.is_due(Instant::now()) {
+            return false;
+        }
+        self.wire.mend();
+        true
     }
 
     /// A lock is not fair: vCPUs that wait for it go first.
@@ -196,5 +263,25 @@ impl<M: Model> Worker<M> {
         }
         let _ = self.shared.wake.read();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rings_that_held_are_mended_soon_again() {
+        let mut repair = Repair::new();
+        let mut now = Instant::now();
+        for pause in [FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE] {
+            assert!(!repair.is_due(now));
+            assert!(!repair.is_due(now + pause / 2));
+            now += pause;
+            assert!(repair.is_due(now));
+        }
+        now += 9 * FIRST_PAUSE;
+        assert!(!repair.is_due(now));
+        assert!(repair.is_due(now + FIRST_PAUSE));
     }
 }

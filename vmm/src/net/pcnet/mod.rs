@@ -33,13 +33,23 @@ use super::{
     wire::Wire,
 };
 use crate::pci::{BarKind, Function, Identity};
-use std::{sync::Arc, time::Instant};
+use std::{
+    ops::Range,
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 impl Model for Device {
     type Doorbells = Doorbells;
     type Saved = Saved;
 
     const NAME: &'static str = "pcnet";
+    #[expect(
+        clippy::single_range_in_vec_init,
+        reason = "one range, and not what is in it"
+    )]
+    // RAP, which is written before every other access: that one brings it along.
+    const QUIET_PORTS: &'static [Range<u16>] = &[0x12..0x14];
 
     fn function(&self) -> Function {
         let mut function = Function::new(&Identity {
@@ -74,6 +84,11 @@ impl Model for Device {
 
     fn write(&mut self, at: Access, value: u32, _now: Instant) -> bool {
         self.write_port(at, value)
+    }
+
+    /// In double word mode the ports are RDP's.
+    fn quiet(&self) -> bool {
+        !self.doorbells.dwio.load(Ordering::SeqCst)
     }
 
     fn burst(&mut self, wire: &mut dyn Wire, now: Instant) -> Burst {

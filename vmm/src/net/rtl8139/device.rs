@@ -315,7 +315,9 @@ impl Device {
             self.stale |= self.transmitter.restart(0);
         }
         if value & !self.state.cr & spec::CR_RE != 0 {
+            // A receiver that is enabled begins at the start: drivers that switch it off and on after an error rely on that.
             self.state.receive_next = 0;
+            self.rewind_ring();
         }
         self.state.cr = value & enables | self.state.cr & spec::CR_RST;
     }
@@ -325,9 +327,13 @@ impl Device {
         let old = self.state.ring_len();
         self.state.rcr = value;
         if self.state.ring_len() != old {
-            self.state.cbr = 0;
-            self.doorbells.capr.store(0xfff0, Ordering::SeqCst);
+            self.rewind_ring();
         }
+    }
+
+    fn rewind_ring(&mut self) {
+        self.state.cbr = 0;
+        self.doorbells.capr.store(0xfff0, Ordering::SeqCst);
     }
 
     fn write_cr9346(&mut self, value: u8) {

@@ -131,7 +131,12 @@ impl Device {
             return Outcome::Refused;
         };
         let len = frame.len().max(spec::MIN_FRAME) + FCS_LEN;
-        if len > spec::MAX_RECEIVE {
+        let most = if self.state.plus_receives() {
+            spec::MAX_RECEIVE
+        } else {
+            spec::MAX_RECEIVE_C
+        };
+        if len > most {
             self.state.tally.rx_err = self.state.tally.rx_err.saturating_add(1);
             return Outcome::Refused;
         }

@@ -233,6 +233,9 @@ pub const VLAN_ETHERTYPE: u16 = 0x8100;
 pub const MAX_TRANSMIT: usize = 1792;
 /// The longest frame that is received, with its FCS: what length fields can say.
 pub const MAX_RECEIVE: usize = 0x1fff;
+/// The longest frame that C mode receives, with its FCS: drivers give a ring up where they find a longer one, and with RCR_WRAP keep
+/// 2 KiB free behind it.
+pub const MAX_RECEIVE_C: usize = MAX_TRANSMIT + 4;
 /// The shortest frame, FCS not counted.
 pub const MIN_FRAME: usize = 60;
 /// PCI clock, which TCTR counts.

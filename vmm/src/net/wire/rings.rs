@@ -11,6 +11,7 @@ use super::{
     arena::{Arena, RX_LEN, RX_SIZE, TX_SLOTS},
 };
 use crate::{
+    eventfd,
     limit::RateLimit,
     memory::{GuestRam, MemoryError},
     net::{Attachment, Link, LinkRecord, RingRecord, SessionError},
@@ -28,14 +29,8 @@ const HOST_TSO4: u64 = 1 << 11;
 const HOST_TSO6: u64 = 1 << 12;
 const HOST_ECN: u64 = 1 << 13;
 /// What we make use of.
-const WANTED: u64 = CSUM
-    | GUEST_CSUM
-    | HOST_TSO4
-    | HOST_TSO6
-    | HOST_ECN
-    | spec::F_EVENT_IDX
-    | spec::F_IN_ORDER
-    | spec::F_VERSION_1;
+const WANTED: u64 =
+    CSUM | GUEST_CSUM | HOST_TSO4 | HOST_TSO6 | HOST_ECN | spec::F_EVENT_IDX | spec::F_VERSION_1;
 
 /// Index of the receive ring (5.1.2).
 const RX: usize = 0;
@@ -93,8 +88,10 @@ pub struct RingWire {
     free_slots: Vec<u16>,
     /// Receive slots went back to the ring and are not published.
     returned: u16,
-    /// The back-end broke the rules: nothing moves until the NIC is reset.
+    /// The back-end broke the rules: nothing moves until the rings are started anew.
     broken: bool,
+    /// Tokens of frames that broken rings have lost: they count as sent.
+    lost: Vec<u64>,
     chain: Vec<DriverBuffer>,
 }
 
@@ -105,7 +102,8 @@ impl RingWire {
             Arena::new(RingFeatures {
                 event_idx: features & spec::F_EVENT_IDX != 0,
                 indirect: false,
-                in_order: features & spec::F_IN_ORDER != 0,
+                // A back-end could then write one used element for many.
+                in_order: false,
                 packed: false,
             })
         };
@@ -133,6 +131,7 @@ impl RingWire {
             free_slots: Vec::with_capacity(usize::from(TX_SLOTS)),
             returned: 0,
             broken: false,
+            lost: Vec::with_capacity(usize::from(TX_SLOTS)),
             chain: Vec::with_capacity(MAX_BUFFERS + 1),
         };
         wire.start()?;
@@ -152,16 +151,16 @@ impl RingWire {
         ]
     }
 
-    /// Asks for signals; true: something happened meanwhile.
+    /// Asks for signals; true: frames were sent meanwhile, of which none will tell. What came in is there to be looked at once more.
     #[must_use]
     pub fn arm(&mut self) -> bool {
-        let _ = self.rx_events.call.read();
-        let _ = self.tx_events.call.read();
+        eventfd::drain(&self.rx_events.call);
+        eventfd::drain(&self.tx_events.call);
         if self.broken {
             return false;
         }
-        let received = self.rx.arm_calls();
-        self.tx.arm_calls() || received
+        let _ = self.rx.arm_calls();
+        self.tx.arm_calls()
     }
 
     /// No more signals: we look by ourselves.
@@ -170,12 +169,27 @@ impl RingWire {
         self.tx.suppress_calls();
     }
 
+    /// The back-end broke the rules.
+    pub fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// Starts the rings anew. Frames on their way out are lost.
+    pub fn mend(&mut self) {
+        let lost = (0..TX_SLOTS).filter(|slot| !self.free_slots.contains(slot));
+        let tokens = lost.filter_map(|slot| self.tokens.get(usize::from(slot)));
+        let tokens: Vec<u64> = tokens.copied().collect();
+        self.restart();
+        self.lost.extend(tokens);
+    }
+
     fn start(&mut self) -> Result<(), QueueFault> {
         self.rx = DriverQueue::new(Arc::clone(&self.memory.map), &self.arena.rx)?;
         self.tx = DriverQueue::new(Arc::clone(&self.memory.map), &self.arena.tx)?;
         self.free_slots.clear();
         self.free_slots.extend((0..TX_SLOTS).rev());
         self.broken = false;
+        self.lost.clear();
         self.returned = 0;
         for slot in 0..RX_SIZE {
             self.offer(slot);
@@ -201,7 +215,7 @@ impl RingWire {
         }
         record.set_pairs(1);
         self.link.start(record);
-        let _ = self.rx_events.kick.write(1);
+        eventfd::signal(&self.rx_events.kick);
         Ok(())
     }
 
@@ -278,12 +292,12 @@ impl Wire for RingWire {
 
     fn flush(&mut self) {
         if self.tx.publish() {
-            let _ = self.tx_events.kick.write(1);
+            eventfd::signal(&self.tx_events.kick);
         }
         if self.returned > 0 {
             self.returned = 0;
             if self.rx.publish() {
-                let _ = self.rx_events.kick.write(1);
+                eventfd::signal(&self.rx_events.kick);
             }
         }
     }
@@ -291,6 +305,9 @@ impl Wire for RingWire {
     fn sent(&mut self) -> Option<u64> {
         if self.broken {
             return None;
+        }
+        if let Some(token) = self.lost.pop() {
+            return Some(token);
         }
         match self.tx.poll_used() {
             Ok(used) => {

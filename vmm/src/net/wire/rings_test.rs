@@ -92,3 +92,39 @@ fn a_full_ring_refuses_and_a_long_head_too() {
         ..outgoing
     }));
 }
+
+#[test]
+fn rings_that_the_back_end_broke_are_mended_and_their_frames_count_as_sent() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    let _backend = EchoBackend::start(&path, Traits::default());
+    let ram = GuestRam::new(32 << 20, false).unwrap();
+    let mut wire = connect(&path, &ram);
+    for token in 0..3 {
+        // Not made known: nobody answers.
+        assert!(wire.send(&Outgoing {
+            header: &NetHeader::default(),
+            head: b"head",
+            body: &[],
+            token,
+        }));
+    }
+    assert!(wire.memory.map.write(wire.arena.tx.used + 2, &[0xff, 0x7f]));
+    assert_eq!(wire.sent(), None);
+    assert!(wire.is_broken());
+    wire.mend();
+    assert!(!wire.is_broken());
+    let mut lost: Vec<_> = std::iter::from_fn(|| wire.sent()).collect();
+    lost.sort_unstable();
+    assert_eq!(lost, [0, 1, 2]);
+    assert!(wire.send(&Outgoing {
+        header: &NetHeader::default(),
+        head: b"again",
+        body: &[],
+        token: 9,
+    }));
+    wire.flush();
+    let mut frame = Vec::new();
+    eventually("it comes back", || wire.receive(&mut frame).is_some());
+    assert_eq!(frame, b"again");
+}

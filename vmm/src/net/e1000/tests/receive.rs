@@ -133,3 +133,46 @@ fn a_frame_waits_for_buffers() {
     bench.settle();
     assert_eq!(bench.read(spec::RDH), 5);
 }
+
+#[test]
+fn a_frame_that_waits_goes_with_its_receiver() {
+    let mut bench = Bench::running();
+    let wait = |bench: &mut Bench, byte| {
+        let mut waiting = frame(600);
+        waiting[100] = byte;
+        let head = bench.read(spec::RDH);
+        bench.write(spec::RDT, (head + 1) % COUNT);
+        bench.write(spec::RCTL, spec::RCTL_EN | spec::RCTL_BAM | 3 << 16);
+        let refused = bench.read(spec::RNBC);
+        bench
+            .wire
+            .incoming
+            .push_back((NetHeader::default(), waiting));
+        bench.settle();
+        assert_eq!((refused, bench.wire.incoming.len()), (0, 0));
+        assert_eq!(bench.read(spec::RNBC), 1, "it waits in the packet buffer");
+    };
+    let next = |bench: &mut Bench| {
+        bench.program();
+        let mut fresh = frame(60);
+        fresh[20] = 0xf5;
+        bench
+            .wire
+            .incoming
+            .push_back((NetHeader::default(), fresh.clone()));
+        bench.settle();
+        assert_eq!(bench.read(spec::RDH), 1, "one frame, the fresh one");
+        let mut stored = vec![0; fresh.len()];
+        assert!(bench.memory.read(BUFFERS, &mut stored));
+        assert_eq!(stored, fresh);
+    };
+    // Off and on again: the driver has new buffers, and wants nothing of what was before (SDM 13.4.22, RCTL.EN).
+    wait(&mut bench, 1);
+    bench.write(spec::RCTL, 0);
+    bench.settle();
+    next(&mut bench);
+    // A reset.
+    wait(&mut bench, 2);
+    bench.write(spec::CTRL, spec::CTRL_RST);
+    next(&mut bench);
+}

@@ -135,6 +135,10 @@ fn a_reset_with_packets_on_their_way_waits_for_the_wire() {
     bench.write(spec::CTRL, spec::CTRL_RST);
     assert_ne!(bench.read(spec::CTRL) & spec::CTRL_RST, 0);
     bench.write(spec::RDLEN, 0x80);
+    // A driver that does not wait for its end, and changes another bit.
+    let ctrl = bench.read(spec::CTRL);
+    bench.write(spec::CTRL, ctrl | spec::CTRL_SLU);
+    assert_eq!(bench.read(spec::RDLEN), 0x80, "it was reset again");
     let late = bench.wire.flying.clone();
     bench.settle();
     assert_eq!(bench.wire.restarts, 1);

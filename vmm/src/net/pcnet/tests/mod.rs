@@ -9,6 +9,7 @@ mod loopback;
 mod receive;
 mod registers;
 mod snapshot;
+mod stock_driver;
 mod transmit;
 
 use super::{Device, spec};

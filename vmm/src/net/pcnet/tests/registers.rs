@@ -278,3 +278,16 @@ fn acknowledgements_do_not_wake_the_thread() {
     bench.csr(spec::CSR_EXTENDED);
     assert!(bench.device.write(rdp, 0, bench.now));
 }
+
+#[test]
+fn writes_to_the_address_port_may_wait_while_it_is_one() {
+    let mut bench = Bench::pci();
+    let [ports] = <Device as Model>::QUIET_PORTS else {
+        panic!("one range")
+    };
+    assert_eq!(u32::from(ports.start), spec::WIO_RAP);
+    assert_eq!(u32::from(ports.end), spec::WIO_RESET);
+    assert!(bench.device.quiet());
+    bench.go_dwio();
+    assert!(!bench.device.quiet());
+}

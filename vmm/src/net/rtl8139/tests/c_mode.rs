@@ -75,6 +75,54 @@ fn frames_follow_each_other_and_run_over_the_end_where_wrap_says_so() {
 }
 
 #[test]
+fn a_frame_that_no_driver_takes_is_refused_and_a_receiver_switched_on_again_starts_anew() {
+    let mut bench = Bench::c();
+    for len in [spec::MAX_RECEIVE_C - 4, spec::MAX_RECEIVE_C - 3, 8187] {
+        bench.wire.bring(frame(len));
+        bench.settle();
+    }
+    let (_, bytes) = stored(&bench, 0);
+    assert_eq!(bytes, frame(spec::MAX_RECEIVE_C - 4));
+    assert_eq!(
+        usize::from(bench.read16(spec::CBR)),
+        4 + spec::MAX_RECEIVE_C
+    );
+    // As Linux's 8139too does after an error.
+    let cr = bench.read8(spec::CR);
+    bench.write8(spec::CR, cr & !spec::CR_RE);
+    bench.write8(spec::CR, cr);
+    assert_eq!(bench.read16(spec::CBR), 0);
+    assert_ne!(bench.read8(spec::CR) & spec::CR_BUFE, 0);
+    bench.wire.bring(frame(100));
+    bench.settle();
+    assert_eq!(stored(&bench, 0).1, frame(100));
+}
+
+#[test]
+fn nothing_is_written_behind_what_a_driver_keeps_free() {
+    let mut bench = Bench::c();
+    // The ring of `Bench::c` has 32 KiB.
+    let end = RX_BYTES + 0x8000 + 2048;
+    let marker = [0xee; 8192];
+    assert!(bench.memory.write(end, &marker));
+    let mut before = 0;
+    for round in 0..300usize {
+        bench.wire.bring(frame(1700 + round % 90));
+        bench.settle();
+        assert_eq!(bench.bytes(end, marker.len()), marker, "round {round}");
+        let at = bench.read16(spec::CBR);
+        assert_ne!(at, before, "it did not arrive");
+        before = at;
+        bench.write16(spec::CAPR, at.wrapping_sub(16));
+    }
+    // Too long, wherever it would begin.
+    bench.wire.bring(frame(8000));
+    bench.settle();
+    assert_eq!(bench.read16(spec::CBR), before);
+    assert_eq!(bench.bytes(end, marker.len()), marker);
+}
+
+#[test]
 fn without_wrap_a_frame_goes_on_at_the_start() {
     // 8 KiB; 64 KiB never runs over, whatever WRAP says.
     for (length, rcr) in [(0x2000u32, 0), (0x1_0000, 3 << 11 | spec::RCR_WRAP)] {
