@@ -15,6 +15,26 @@ pub(crate) fn get_u32(bytes: &[u8], at: usize) -> Option<u32> {
     get(bytes, at).map(u32::from_be_bytes)
 }
 
+/// Bytes that are copied at once if they are copied in parts.
+const PART: usize = 2048;
+
+/// Copies as many bytes as there are and have room. `virtqueue::copy` tells why long copies go in parts between some places.
+pub(crate) fn copy(place: &mut [u8], bytes: &[u8]) {
+    let len = place.len().min(bytes.len());
+    let behind = place.as_ptr().addr().wrapping_sub(bytes.as_ptr().addr()) % 4096;
+    let part = if (1..64).contains(&behind) {
+        PART
+    } else {
+        len.max(1)
+    };
+    for (place, bytes) in place.chunks_mut(part).zip(bytes.chunks(part)) {
+        let len = place.len().min(bytes.len());
+        if let (Some(place), Some(bytes)) = (place.get_mut(..len), bytes.get(..len)) {
+            place.copy_from_slice(bytes);
+        }
+    }
+}
+
 /// Writes a field; behind the end nothing happens.
 pub(crate) fn set(bytes: &mut [u8], at: usize, field: &[u8]) {
     if let Some(place) = at
@@ -44,10 +64,7 @@ impl<'a> Writer<'a> {
 
     /// Writes bytes, as many as there is room for.
     pub(crate) fn put(&mut self, bytes: &[u8]) {
-        let place = self.take(bytes.len());
-        if let Some(bytes) = bytes.get(..place.len()) {
-            place.copy_from_slice(bytes);
-        }
+        copy(self.take(bytes.len()), bytes);
     }
 }
 

@@ -43,3 +43,21 @@ proptest! {
         prop_assert!(same, "{sum:x?} is not {expected:x}");
     }
 }
+
+#[test]
+fn copies_are_whole_however_the_places_lie() {
+    for len in [0, 1, PART - 1, PART, PART + 1, 65_535] {
+        let bytes: Vec<u8> = (1..=251).cycle().take(len).collect();
+        // All places within a page, so those just behind the source, too.
+        for behind in 0..80 {
+            let mut buffer = vec![0; len + 2 * 4096];
+            let page = buffer.as_ptr().align_offset(4096);
+            let start = page + (bytes.as_ptr().addr() + behind) % 4096;
+            copy(&mut buffer[start..start + len], &bytes);
+            assert_eq!(buffer[start..start + len], bytes, "{len} {behind}");
+        }
+    }
+    let mut short = [0; 2];
+    copy(&mut short, b"abc");
+    assert_eq!(&short, b"ab", "as many as there is room for");
+}

@@ -2,7 +2,7 @@
 use crate::MacAddr;
 use crate::config::Config;
 use crate::counters::Counters;
-use crate::frame::Link;
+use crate::frame::{Fragmenter, Link};
 use crate::guests::Guests;
 use crate::host::Host;
 use crate::meta::Output;
@@ -21,6 +21,7 @@ pub(crate) struct Env<'a> {
     pub(crate) pool: &'a mut Pool,
     pub(crate) windows: &'a mut Windows,
     pub(crate) counters: &'a mut Counters,
+    pub(crate) fragmenter: &'a mut Fragmenter,
 }
 
 impl Env<'_> {

@@ -5,7 +5,7 @@ use crate::counters::{Counters, DropReason};
 use crate::datagram::{DatagramTable, Udp, icmp_checksum_is_right};
 use crate::env::Env;
 use crate::forward::{Forward, ForwardTable};
-use crate::frame::{self, Arp, Content, Datagram, Ndp, Packet, protocol};
+use crate::frame::{self, Arp, Content, Datagram, Fragmenter, Ndp, Packet, protocol};
 use crate::guests::Guests;
 use crate::host::{Host, HostError, Readiness, Token, TokenClass};
 use crate::icmp;
@@ -29,8 +29,11 @@ pub struct Gateway<H: Host> {
     windows: Windows,
     tcp: TcpTable,
     datagrams: DatagramTable,
+    /// Datagrams were polled before TCP the last time.
+    datagrams_first: bool,
     reassembly: Reassembly,
     forwards: ForwardTable,
+    fragmenter: Fragmenter,
 }
 
 /// The parts that are shared, beside the table that is to use them.
@@ -46,6 +49,7 @@ macro_rules! env {
             pool: &mut $gateway.pool,
             windows: &mut $gateway.windows,
             counters: &mut $gateway.counters,
+            fragmenter: &mut $gateway.fragmenter,
         }
     };
 }
@@ -60,8 +64,14 @@ impl<H: Host> Gateway<H> {
             windows: Windows::new(config.link_room),
             tcp: TcpTable::new(seed),
             datagrams: DatagramTable::new(seed),
+            datagrams_first: false,
             reassembly: Reassembly::new(seed),
             forwards: ForwardTable::new(),
+            fragmenter: Fragmenter {
+                mtu: config.mtu,
+                // No secret, but not the same after every start: a guest may still have parts of an earlier one.
+                next_id: u32::try_from(seed >> 32).unwrap_or(0),
+            },
             config,
             host,
             counters: Counters::default(),
@@ -97,7 +107,8 @@ impl<H: Host> Gateway<H> {
         let sender = arp.sender.into();
         let addressing = &self.config.addressing;
         if addressing.is_inside(sender) && !addressing.is_gateway(sender) {
-            self.guests.learn(guest, sender, now);
+            let holder = || self.services.holder(now, sender);
+            self.guests.learn(guest, sender, now, holder);
         }
         env!(self, now, out).with_services(|services, cx| services.arp(cx, arp));
         Ok(())
@@ -281,7 +292,8 @@ impl<H: Host> Gateway<H> {
         {
             return Err(DropReason::BadSource);
         }
-        self.guests.learn(guest, source, now);
+        let holder = || self.services.holder(now, source);
+        self.guests.learn(guest, source, now, holder);
         Ok(())
     }
 
@@ -319,8 +331,13 @@ impl<H: Host> Gateway<H> {
         let forwards = self
             .forwards
             .poll(env!(self, now, out), &mut self.tcp, &mut self.datagrams);
+        // They take turns at what room there is in `out`: either could fill it each time.
+        self.datagrams_first = !self.datagrams_first;
+        let first = self
+            .datagrams_first
+            .then(|| self.datagrams.poll(env!(self, now, out)));
         let tcp = self.tcp.poll(env!(self, now, out));
-        let datagrams = self.datagrams.poll(env!(self, now, out));
+        let datagrams = first.unwrap_or_else(|| self.datagrams.poll(env!(self, now, out)));
         let (reassembly, late) = self.reassembly.poll(now, &mut self.guests);
         for _ in 0..late {
             self.counters.drop(DropReason::ReassemblyQuota);
@@ -417,6 +434,14 @@ impl Output for Counting<'_> {
         }
         sent
     }
+
+    fn room(&mut self) -> usize {
+        self.out.room()
+    }
+
+    fn room_for(&mut self, len: usize) -> usize {
+        self.out.room_for(len)
+    }
 }
 
 /// For what sends nothing.
@@ -425,5 +450,9 @@ struct Nowhere;
 impl Output for Nowhere {
     fn emit(&mut self, _: usize, _: FrameMeta, _: &mut dyn FnMut(&mut [u8])) -> bool {
         false
+    }
+
+    fn room(&mut self) -> usize {
+        0
     }
 }

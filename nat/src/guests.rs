@@ -24,9 +24,13 @@ pub(crate) struct Guest {
     pub(crate) mac: MacAddr,
     pub(crate) flows: usize,
     pub(crate) half_open: usize,
+    /// sessions by forwards that it has not answered
+    pub(crate) unanswered: usize,
     pub(crate) buffered: usize,
     pub(crate) reassembling: usize,
     new_flows: TokenBucket,
+    /// of those that the world opens
+    new_inbound: TokenBucket,
     icmp_errors: TokenBucket,
     upload: Option<TokenBucket>,
     download: Option<TokenBucket>,
@@ -37,6 +41,7 @@ pub(crate) struct Guest {
 #[derive(Debug, Clone, Copy)]
 struct Owner {
     guest: u32,
+    since: Duration,
     seen: Duration,
 }
 
@@ -64,9 +69,11 @@ impl Guest {
             mac,
             flows: 0,
             half_open: 0,
+            unanswered: 0,
             buffered: 0,
             reassembling: 0,
             new_flows: TokenBucket::new(new_flows, now),
+            new_inbound: TokenBucket::new(new_flows, now),
             icmp_errors: TokenBucket::new(ICMP_ERRORS, now),
             upload: bytes(quotas.upload_rate),
             download: bytes(quotas.download_rate),
@@ -125,7 +132,7 @@ impl Guests {
     /// Who has a MAC address.
     #[cfg(test)]
     pub(crate) fn by_mac(&self, mac: MacAddr) -> Option<&Guest> {
-        self.get(*self.by_mac.get(&mac.0)?)
+        self.get(self.id_of(mac)?)
     }
 
     /// Whoever a frame came from; a new one if there may be more.
@@ -162,14 +169,29 @@ impl Guests {
         true
     }
 
-    /// An address was the source of something a guest sent.
-    pub(crate) fn learn(&mut self, id: u32, address: IpAddr, now: Duration) {
-        if let Some(owner) = self.by_address.get_mut(&address) {
-            if owner.guest == id {
-                owner.seen = now;
-                return;
-            }
-            if now.saturating_sub(owner.seen) < ADDRESS_HOLD {
+    /// An address was the source of something a guest sent. `holder` knows for whom it is reserved, or who leases it since when:
+    /// then it is that one's and nobody else's, but of one who has had it by hand since before.
+    pub(crate) fn learn(
+        &mut self,
+        id: u32,
+        address: IpAddr,
+        now: Duration,
+        holder: impl FnOnce() -> Option<(MacAddr, Duration)>,
+    ) {
+        if let Some(owner) = self.by_address.get_mut(&address)
+            && owner.guest == id
+        {
+            owner.seen = now;
+            return;
+        }
+        let holder = holder();
+        let mac = self.get(id).map(|guest| guest.mac);
+        if holder.is_some_and(|(holder, _)| Some(holder) != mac) {
+            return;
+        }
+        if let Some(owner) = self.by_address.get(&address) {
+            let is_earlier = holder.is_none_or(|(_, since)| owner.since < since);
+            if is_earlier && now.saturating_sub(owner.seen) < ADDRESS_HOLD {
                 return;
             }
             let previous = owner.guest;
@@ -187,9 +209,15 @@ impl Guests {
         guest.addresses.push(address);
         let owner = Owner {
             guest: id,
+            since: now,
             seen: now,
         };
         self.by_address.insert(address, owner);
+    }
+
+    /// Whoever has a MAC address.
+    pub(crate) fn id_of(&self, mac: MacAddr) -> Option<u32> {
+        self.by_mac.get(&mac.0).copied()
     }
 
     /// Who has an address.
@@ -213,11 +241,32 @@ impl Guests {
 
     /// Counts a new flow of a guest in, if it may have one more.
     pub(crate) fn open_flow(&mut self, id: u32, now: Duration) -> Result<(), DropReason> {
+        self.open(id, now, |guest| &mut guest.new_flows)
+    }
+
+    /// The same for one that comes by a forward: whoever opens these takes no turn of the guest's own.
+    pub(crate) fn open_inbound(&mut self, id: u32, now: Duration) -> Result<(), DropReason> {
+        self.open(id, now, |guest| &mut guest.new_inbound)
+    }
+
+    /// Whether the world may begin one more session with a guest that it has not answered: these never take more than a quarter
+    /// of what the guest may have.
+    pub(crate) fn may_be_asked(&self, id: u32) -> bool {
+        let most = (self.quotas.flows_per_guest / 4).max(1);
+        self.get(id).is_some_and(|guest| guest.unanswered < most)
+    }
+
+    fn open(
+        &mut self,
+        id: u32,
+        now: Duration,
+        bucket: impl FnOnce(&mut Guest) -> &mut TokenBucket,
+    ) -> Result<(), DropReason> {
         let guest = self.slab.at_mut(id).ok_or(DropReason::GuestQuota)?;
         if guest.flows >= self.quotas.flows_per_guest || self.flows >= self.quotas.flows {
             return Err(DropReason::FlowQuota);
         }
-        if !guest.new_flows.take(now, 1) {
+        if !bucket(guest).take(now, 1) {
             return Err(DropReason::FlowRate);
         }
         guest.flows += 1;

@@ -84,7 +84,7 @@ fn two_thousand_connections_at_once() {
 fn a_guest_has_no_more_flows_and_no_more_buffers_than_it_may() {
     let mut lab = Lab::with(|config| {
         config.quotas.flows_per_guest = 10;
-        config.quotas.buffer_per_guest = 64 << 10;
+        config.quotas.buffer_per_guest = 16 << 10;
     });
     for port in 1..20 {
         let from = SocketAddr::new(GUEST.ip(), port);
@@ -104,7 +104,7 @@ fn a_guest_has_no_more_flows_and_no_more_buffers_than_it_may() {
         );
         while lab.next_tcp().is_some() {}
     }
-    assert!(lab.gateway.guest_of(GUEST_MAC).unwrap().buffered <= 64 << 10);
+    assert!(lab.gateway.guest_of(GUEST_MAC).unwrap().buffered <= 16 << 10);
     assert!(lab.gateway.counters().dropped(DropReason::BufferQuota) > 0);
     // Another guest is not touched by that.
     let guest = other_guest(&mut lab);
@@ -177,4 +177,30 @@ fn frames_for_others_are_not_answered() {
         lab.gateway.counters().dropped(DropReason::BadDestination),
         3
     );
+}
+
+#[test]
+fn an_address_is_its_holders_whoever_was_seen_with_it() {
+    let address: IpAddr = "10.0.2.15".parse().unwrap();
+    let [mac, other] = [1, 2].map(|last| MacAddr([0x52, 0x54, 0, 0, 0, last]));
+    let mut guests = super::Guests::new(crate::config::Quotas::default(), 1);
+    let at = Duration::from_secs;
+    let (holder, impostor) = (
+        guests.seen(mac, at(0)).unwrap(),
+        guests.seen(other, at(0)).unwrap(),
+    );
+    // Nobody's: whoever was there first has it, until silent for a while.
+    guests.learn(impostor, address, at(0), || None);
+    guests.learn(holder, address, at(59), || None);
+    assert_eq!(guests.owner(address), Some(impostor));
+    // Leased since then: it may be the other's by hand.
+    guests.learn(holder, address, at(59), || Some((mac, at(50))));
+    assert_eq!(guests.owner(address), Some(impostor));
+    // Reserved, or leased before: at once.
+    guests.learn(holder, address, at(59), || Some((mac, at(0))));
+    assert_eq!(guests.owner(address), Some(holder));
+    guests.learn(impostor, address, at(1000), || Some((mac, at(0))));
+    assert_eq!(guests.owner(address), Some(holder));
+    guests.learn(impostor, address, at(1000), || None);
+    assert_eq!(guests.owner(address), Some(impostor), "the lease has ended");
 }

@@ -87,6 +87,8 @@ pub struct Readiness {
     pub peer_closed: bool,
     /// there is an error to be fetched (EPOLLERR)
     pub error: bool,
+    /// there is urgent data, at which a read stops (EPOLLPRI)
+    pub urgent: bool,
 }
 
 /// Why something did not happen.

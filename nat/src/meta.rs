@@ -56,4 +56,14 @@ pub trait Output {
     ///
     /// At least 65 550 bytes fit: an IP packet of 65 535 with its Ethernet header.
     fn emit(&mut self, len: usize, meta: FrameMeta, fill: &mut dyn FnMut(&mut [u8])) -> bool;
+
+    /// Frames that surely find room now, however long they are. Who is told that there are none waits, as after an [`Output::emit`]
+    /// without room.
+    fn room(&mut self) -> usize;
+
+    /// Frames of `len` bytes that surely find room now.
+    fn room_for(&mut self, len: usize) -> usize {
+        let _ = len;
+        self.room()
+    }
 }

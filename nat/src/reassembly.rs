@@ -16,8 +16,8 @@ const MAX_LEN: usize = 65_535 - 20;
 const MAX_PARTS: usize = 64;
 /// Incomplete datagrams of all guests.
 const MAX_DATAGRAMS: usize = 1024;
-/// What a datagram costs beside its bytes.
-const OVERHEAD: usize = 256;
+/// What a datagram costs beside its bytes: so much that no guest's quota is more than a small part of [`MAX_DATAGRAMS`].
+const OVERHEAD: usize = 4096;
 /// Bytes of the first fragment that are kept for ICMP errors to quote.
 const QUOTE: usize = 128;
 

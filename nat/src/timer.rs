@@ -4,7 +4,7 @@
 //! that moves its timeout with every packet touches the wheel a few times per second.
 #![allow(
     clippy::cast_possible_truncation,
-    reason = "levels, slots and digits are small, and ticks of 4 ms never fill 64 bits"
+    reason = "levels, slots and digits are small"
 )]
 
 use std::time::Duration;
@@ -50,11 +50,16 @@ pub(crate) struct Timers {
 const EXPIRED: u32 = NONE - 1;
 
 fn tick_before(time: Duration) -> u64 {
-    (time.as_nanos() / TICK.as_nanos()) as u64
+    ticks(time.as_nanos() / TICK.as_nanos())
 }
 
 fn tick_after(time: Duration) -> u64 {
-    time.as_nanos().div_ceil(TICK.as_nanos()) as u64
+    ticks(time.as_nanos().div_ceil(TICK.as_nanos()))
+}
+
+/// `Duration::MAX`, which is never, has more of them than 64 bits count.
+fn ticks(count: u128) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 impl Timers {

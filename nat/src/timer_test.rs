@@ -94,3 +94,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_due_never_expires_once_in_a_while_and_not_again_and_again() {
+    let mut timers = Timers::new();
+    // Well beyond the remainder of `Duration::MAX` by 2^64 ticks.
+    let mut now = Duration::from_hours(1);
+    assert_eq!(timers.pop(now), None);
+    timers.arm(0, Duration::MAX);
+    for _ in 0..10 {
+        now += Duration::from_hours(18);
+        let mut expired = 0;
+        while timers.pop(now) == Some(0) {
+            expired += 1;
+            assert!(expired <= 2);
+            timers.arm(0, Duration::MAX);
+        }
+    }
+}

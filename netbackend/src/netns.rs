@@ -3,7 +3,12 @@ use nix::{
     errno::Errno,
     sched::{CloneFlags, setns, unshare},
 };
-use std::{fs::File, io, path::PathBuf, thread};
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    thread,
+};
 
 /// Where `ip netns` keeps its names.
 pub(crate) const NAMES: &str = "/run/netns";
@@ -13,6 +18,12 @@ pub(crate) const NAMES: &str = "/run/netns";
 pub(crate) enum NetnsError {
     #[error("network namespace {name} cannot be opened at {}: {source} (make it with `ip netns add {name}`)", path.display())]
     Missing {
+        name: String,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error("network namespace {name} cannot be entered now: {source} (allow netbackend more open files with `ulimit -n` or LimitNOFILE=, and to read {})", path.display())]
+    Unavailable {
         name: String,
         path: PathBuf,
         source: io::Error,
@@ -59,16 +70,23 @@ where
 
 fn enter(name: &str) -> Result<(), NetnsError> {
     let path = PathBuf::from(NAMES).join(name);
-    let missing = |source| NetnsError::Missing {
-        name: name.to_owned(),
-        path: path.clone(),
-        source,
-    };
-    let namespace = File::open(&path).map_err(missing)?;
+    let namespace = File::open(&path).map_err(|source| failed(name, &path, source))?;
     setns(namespace, CloneFlags::CLONE_NEWNET).map_err(|errno| match errno {
         Errno::EPERM => NetnsError::NotPermitted(name.to_owned()),
-        errno => missing(errno.into()),
+        errno => failed(name, &path, errno.into()),
     })
+}
+
+/// Only some errors say that there is no such namespace: others would have all that is in it taken for gone.
+fn failed(name: &str, path: &Path, source: io::Error) -> NetnsError {
+    let (name, path) = (name.to_owned(), path.to_owned());
+    match source.raw_os_error().map(Errno::from_raw) {
+        // The last: a file that is no namespace.
+        Some(Errno::ENOENT | Errno::ENOTDIR | Errno::EINVAL) => {
+            NetnsError::Missing { name, path, source }
+        }
+        _ => NetnsError::Unavailable { name, path, source },
+    }
 }
 
 /// Gives this thread, which must be in a namespace of its own by [`within`], that namespace's /sys: it shows the interfaces of
@@ -81,4 +99,20 @@ pub(crate) fn mount_sysfs() -> io::Result<()> {
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none)?;
     let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     Ok(mount(Some("sysfs"), "/sys", Some("sysfs"), flags, none)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_does_not_exist_is_missing() {
+        let failed = |errno: Errno| failed("n", Path::new("/run/netns/n"), errno.into());
+        for errno in [Errno::ENOENT, Errno::ENOTDIR, Errno::EINVAL] {
+            assert!(matches!(failed(errno), NetnsError::Missing { .. }));
+        }
+        for errno in [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::EACCES] {
+            assert!(matches!(failed(errno), NetnsError::Unavailable { .. }));
+        }
+    }
 }

@@ -161,7 +161,11 @@ impl From<&NetworkConfig> for NetworkSettings {
             workers: config.workers,
             cpus: config.cpus.clone(),
             require_sealed_memory: config.require_sealed_memory,
-            nat: config.nat.clone(),
+            // They follow with their sockets, one by one; together they may be too long for a message.
+            nat: config.nat.clone().map(|nat| NatConfig {
+                forwards: Vec::new(),
+                ..nat
+            }),
             lease_file: false,
         }
     }

@@ -139,13 +139,12 @@ fn answer(world: &mut World, input: &mut Input<'_>) {
 
 /// A connection of a guest is opened, used, read or closed.
 fn stream(world: &mut World, input: &mut Input<'_>) {
-    let id = StreamId(u32::from(input.u8() % 3));
+    let id = StreamId(u64::from(input.u8() % 3));
     match input.u8() % 4 {
         0 => {
             // The gateway has closed it before it uses its number again.
             world.services.stream_closed(id);
-            let guest = SocketAddr::from(([10, 0, 2, 15], 4000));
-            world.services.stream_open(world.now, id, guest);
+            world.services.stream_open(world.now, id, station(1));
         }
         1 => {
             let message = question(input);

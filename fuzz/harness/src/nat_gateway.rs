@@ -203,6 +203,10 @@ impl Output for Wire {
         self.last = frame;
         true
     }
+
+    fn room(&mut self) -> usize {
+        if self.full { 0 } else { 64 }
+    }
 }
 
 /// Plays the input.
@@ -238,6 +242,7 @@ pub fn run(input: &[u8]) {
                     writable: bits & 2 != 0,
                     peer_closed: bits & 4 != 0,
                     error: bits & 8 != 0,
+                    urgent: bits & 16 != 0,
                 };
                 let token = token.unwrap_or(Token::from_bits(input.u64()));
                 gateway.host_event(now, token, ready, &mut wire);

@@ -98,6 +98,28 @@ fn one_socket_for_an_endpoint_wherever_it_sends_to() {
 }
 
 #[test]
+fn what_finds_no_room_in_the_network_waits_in_the_socket() {
+    let mut lab = Lab::new();
+    udp(&mut lab, REMOTE, b"to the world");
+    lab.wire.room = 3;
+    for number in 0..8u8 {
+        lab.socket(0).arrived.push_back((REMOTE, vec![number]));
+    }
+    lab.event(0, READABLE);
+    let mut taken = Vec::new();
+    while taken.len() < 8 {
+        assert_eq!(lab.wire.frames.len(), (8 - taken.len()).min(3));
+        while let Some((_, payload)) = next_udp(&mut lab) {
+            taken.extend(payload);
+        }
+        lab.poll();
+    }
+    assert_eq!(taken, [0, 1, 2, 3, 4, 5, 6, 7]);
+    assert_eq!(next_udp(&mut lab), None);
+    assert_eq!(dropped(&lab, DropReason::NoRoom), 0);
+}
+
+#[test]
 fn who_may_answer_is_as_configured() {
     let same_host = SocketAddr::new(REMOTE.ip(), 999);
     for (filtering, from_host, from_other) in [
@@ -358,6 +380,63 @@ fn echo_leaves_by_a_socket_and_comes_back_with_the_guests_identifier() {
     world(&mut lab, 0, SocketAddr::new(REMOTE.ip(), 0), &answer[..7]);
     world(&mut lab, 0, SocketAddr::new(OTHER.ip(), 0), &answer);
     assert!(lab.next_frame().is_none());
+}
+
+#[test]
+fn a_host_without_sockets_for_all_echoes_forgets_the_idlest_of_who_has_most_to_answer_for() {
+    let mut lab = Lab::new();
+    echo(&mut lab, REMOTE.ip(), 1, 0, b"");
+    lab.pass(Duration::from_secs(1));
+    echo(&mut lab, REMOTE.ip(), 2, 0, b"");
+    lab.host().refuse_echo = Some(HostError::Refused);
+    echo(&mut lab, REMOTE.ip(), 3, 0, b"");
+    assert!(lab.socket(0).closed, "the first had been idle for longer");
+    assert!(!lab.socket(1).closed);
+    assert_eq!(lab.socket(2).sent.len(), 1);
+    assert!(lab.next_frame().is_none(), "nobody is told of anything");
+    let mut answer = lab.socket(2).sent[0].payload.clone();
+    answer[0] = 0;
+    world(&mut lab, 2, SocketAddr::new(REMOTE.ip(), 0), &answer);
+    assert!(lab.next_frame().is_some(), "and its answer comes");
+}
+
+/// Puts together what the gateway sent in fragments; each fits the MTU.
+fn reassemble(lab: &mut Lab) -> Vec<u8> {
+    let mut whole = Vec::new();
+    let mut id = None;
+    while let Some((frame, _)) = lab.next_frame() {
+        assert!(frame.len() <= 14 + 1500, "{}", frame.len());
+        let ip = Ipv4Packet::new_checked(&frame[14..]).unwrap();
+        assert!(ip.verify_checksum() && !ip.dont_frag());
+        assert_eq!(*id.get_or_insert(ip.ident()), ip.ident());
+        assert_eq!(usize::from(ip.frag_offset()), whole.len());
+        whole.extend_from_slice(ip.payload());
+        if !ip.more_frags() {
+            break;
+        }
+    }
+    whole
+}
+
+#[test]
+fn what_is_larger_than_the_mtu_goes_in_fragments() {
+    let mut lab = Lab::new();
+    udp(&mut lab, OTHER, b"?");
+    for len in [1473, 4000, 60_000] {
+        let sent: Vec<u8> = (0..len).map(|n: u32| n.to_be_bytes()[3]).collect();
+        world(&mut lab, 0, OTHER, &sent);
+        let whole = reassemble(&mut lab);
+        let packet = UdpPacket::new_checked(&whole[..]).unwrap();
+        assert!(packet.verify_checksum(&OTHER.ip().into(), &GUEST.ip().into()));
+        assert_eq!(packet.payload(), sent);
+    }
+    world(&mut lab, 0, OTHER, &[1; 1472]);
+    assert_eq!(next_udp(&mut lab).unwrap().1.len(), 1472, "it just fits");
+    echo(&mut lab, GATEWAY, 1, 2, &[7; 3000]);
+    let whole = reassemble(&mut lab);
+    let icmp = Icmpv4Packet::new_checked(&whole[..]).unwrap();
+    assert!(icmp.verify_checksum());
+    assert_eq!(icmp.data(), [7; 3000]);
 }
 
 #[test]

@@ -52,7 +52,13 @@ impl DatagramTable {
         let index = if let Some(index) = self.find(&endpoint) {
             index
         } else {
-            env.guests.open_flow(way.guest, env.now)?;
+            if !env.guests.may_be_asked(way.guest) {
+                return Err(DropReason::FlowQuota);
+            }
+            env.guests.open_inbound(way.guest, env.now)?;
+            if let Some(guest) = env.guests.get_mut(way.guest) {
+                guest.unanswered += 1;
+            }
             env.counters.udp_opened += 1;
             let mut mapping = Mapping::new(endpoint, way.mac, way.socket, way.seen, env.now);
             mapping.client = Some(way.client);
@@ -70,7 +76,7 @@ impl DatagramTable {
         let Some(mapping) = self.mappings.at_mut(index) else {
             return Err(DropReason::FlowQuota);
         };
-        if !deliver(mapping, env.out, link, way.seen, incoming) {
+        if !deliver(mapping, env.out, env.fragmenter, link, way.seen, incoming) {
             return Err(DropReason::NoRoom);
         }
         mapping.note_received(incoming.payload.len(), now);

@@ -9,6 +9,9 @@ use std::time::Duration;
 /// Remote ends that a mapping remembers, for filtering: of more, the one that was sent to first is forgotten.
 const MAX_PEERS: usize = 64;
 
+/// A session by a forward that the guest does not answer is kept for so long: anybody in the world can begin one.
+const UNANSWERED: Duration = Duration::from_secs(30);
+
 /// What a mapping carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
@@ -48,6 +51,8 @@ pub(crate) struct Mapping {
     pub(crate) last: SocketAddr,
     /// nothing but single exchanges with well-known ports so far
     one_shot: bool,
+    /// the guest has sent something
+    answered: bool,
     /// on the list of those whose sockets have something
     pub(crate) listed: bool,
     pub(crate) expires: Duration,
@@ -74,6 +79,7 @@ impl Mapping {
             peers: Vec::new(),
             last: first,
             one_shot: true,
+            answered: false,
             listed: false,
             expires: now,
             created: now,
@@ -98,6 +104,7 @@ impl Mapping {
             self.peers.push(to);
         }
         self.one_shot &= to.port() < 1024;
+        self.answered = true;
         self.last = to;
         self.sent += bytes as u64;
         self.refresh(timeouts, now);
@@ -109,8 +116,14 @@ impl Mapping {
         self.active = now;
     }
 
+    /// A session by a forward of which the guest has not sent anything yet.
+    pub(crate) const fn is_unanswered(&self) -> bool {
+        self.client.is_some() && !self.answered
+    }
+
     pub(crate) fn refresh(&mut self, timeouts: &Timeouts, now: Duration) {
         let keep = match self.endpoint.kind {
+            Kind::Udp if self.is_unanswered() => timeouts.udp.min(UNANSWERED),
             Kind::Echo => timeouts.echo,
             Kind::Udp if self.one_shot && self.client.is_none() => timeouts.udp_one_shot,
             Kind::Udp => timeouts.udp,

@@ -11,7 +11,7 @@ use crate::policy::{self, Destination};
 use crate::slab::{Key, Slab};
 use crate::status::FlowStatus;
 use crate::timer::Timers;
-use hashbrown::{HashMap, HashTable};
+use hashbrown::{HashMap, HashSet, HashTable};
 use std::hash::BuildHasher;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -61,6 +61,8 @@ pub(crate) struct DatagramTable {
     index: HashTable<u32>,
     hasher: foldhash::fast::FixedState,
     timers: Timers,
+    /// those of echoes
+    echoes: HashSet<u32, foldhash::fast::FixedState>,
     /// mappings whose sockets have something
     pub(super) pending: Vec<Key>,
     /// sessions by forwards, by the forward's socket and the client
@@ -74,6 +76,7 @@ impl DatagramTable {
             mappings: Slab::new(),
             index: HashTable::new(),
             sessions: HashMap::with_hasher(hasher.clone()),
+            echoes: HashSet::with_hasher(hasher.clone()),
             hasher,
             timers: Timers::new(),
             pending: Vec::new(),
@@ -105,6 +108,9 @@ impl DatagramTable {
                     .at(index)
                     .map_or(0, |mapping| hasher.hash_one(mapping.endpoint))
             });
+        if endpoint.kind == Kind::Echo {
+            self.echoes.insert(index);
+        }
         self.timers.arm(index, expires);
         index
     }
@@ -119,7 +125,11 @@ impl DatagramTable {
             entry.remove();
         }
         self.timers.cancel(index);
+        self.echoes.remove(&index);
         env.guests.close_flow(mapping.endpoint.guest);
+        if mapping.is_unanswered() {
+            answered(env, mapping.endpoint.guest);
+        }
         match mapping.client {
             None => env.host.close(mapping.socket),
             Some(client) => {
@@ -203,6 +213,17 @@ impl DatagramTable {
         self.send(env, index, packet, to, message, None)
     }
 
+    /// The echo mapping that one of this guest takes the place of: of its own the one that has been idle for the longest time, or
+    /// else of all.
+    fn idlest_echo(&self, guest: u32, family: Family) -> Option<u32> {
+        let echoes = self.echoes.iter().filter_map(|&index| {
+            let mapping = self.mappings.at(index)?;
+            let like = Family::of(mapping.endpoint.address.ip()) == family;
+            like.then_some((mapping.endpoint.guest != guest, mapping.active, index))
+        });
+        echoes.min().map(|(.., index)| index)
+    }
+
     fn note_loopback(&mut self, index: u32, packet: &Packet<'_>, world: IpAddr) {
         if world != packet.destination
             && let Some(mapping) = self.mappings.at_mut(index)
@@ -225,10 +246,21 @@ impl DatagramTable {
         let key = self.mappings.next_key();
         let token = Token::new(endpoint.kind.class(), key.index, key.generation);
         let family = Family::of(endpoint.address.ip());
-        let opened = match endpoint.kind {
+        let mut opened = match endpoint.kind {
             Kind::Udp => env.host.udp_open(token, family),
             Kind::Echo => env.host.echo_open(token, family),
         };
+        // A host that has no "ping" sockets for us has a few of another kind, for all guests.
+        if opened.is_err()
+            && endpoint.kind == Kind::Echo
+            && let Some(idle) = self.idlest_echo(endpoint.guest, family)
+        {
+            self.remove(env, idle);
+            // Its place may be the one that is taken next.
+            let key = self.mappings.next_key();
+            let token = Token::new(endpoint.kind.class(), key.index, key.generation);
+            opened = env.host.echo_open(token, family);
+        }
         let socket = match opened {
             Ok(socket) => socket,
             Err(error) => {
@@ -266,7 +298,11 @@ impl DatagramTable {
         if !allowed {
             return Err(DropReason::RateLimit);
         }
+        let was_unanswered = mapping.is_unanswered();
         mapping.note_sent(to, payload.len(), &env.config.timeouts, now);
+        if was_unanswered && !mapping.is_unanswered() {
+            answered(env, guest);
+        }
         let datagram = Outgoing {
             to: mapping.client.unwrap_or(to),
             payload,
@@ -312,6 +348,13 @@ impl DatagramTable {
         self.mappings
             .iter()
             .map(move |(_, mapping)| mapping.status(now))
+    }
+}
+
+/// One session less waits for its guest's answer.
+fn answered(env: &mut Env<'_>, guest: u32) {
+    if let Some(guest) = env.guests.get_mut(guest) {
+        guest.unanswered = guest.unanswered.saturating_sub(1);
     }
 }
 

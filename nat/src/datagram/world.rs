@@ -4,13 +4,15 @@ use super::table::DatagramTable;
 use crate::bytes::{Sum, set};
 use crate::counters::DropReason;
 use crate::env::Env;
-use crate::frame::{IpHeader, Pseudo, emit_datagram, emit_ip_parts, protocol};
+use crate::frame::{ETHERNET_LEN, Fragmenter, IpHeader, Link, Pseudo, emit_datagram, protocol};
 use crate::host::{Incoming, IncomingError, Readiness, SocketId, Token};
 use crate::icmp::{Problem, Remains, tell_of};
 use crate::meta::{Gso, GsoKind};
 use crate::slab::Key;
 use std::net::{IpAddr, SocketAddr};
 
+/// Bytes of a UDP header.
+const UDP_LEN: usize = 8;
 /// Datagrams of one socket at once: then the others have their turn.
 const BATCH: usize = 64;
 /// Errors of one socket at once.
@@ -70,9 +72,15 @@ impl DatagramTable {
             host,
             guests,
             counters,
+            fragmenter,
             ..
         } = env;
         let socket = mapping.socket;
+        // What finds no room in the network stays in the socket, which has more of it than we have.
+        let limit = BATCH.min(fragmenter.room(*out));
+        if limit == 0 {
+            return true;
+        }
         let mut sink = |incoming: Incoming<'_>| {
             let from = incoming.from;
             if !mapping.lets_in(from, config.policy.filtering) {
@@ -85,18 +93,18 @@ impl DatagramTable {
                 return counters.drop(DropReason::RateLimit);
             }
             let source = mapping.seen_from(from, config.addressing.gateway(from.ip()));
-            let link = crate::frame::Link {
+            let link = Link {
                 source: config.mac,
                 destination: mapping.mac,
             };
-            if deliver(mapping, *out, link, source, &incoming) {
+            if deliver(mapping, *out, fragmenter, link, source, &incoming) {
                 mapping.note_received(incoming.payload.len(), *now);
             } else {
                 counters.drop(DropReason::NoRoom);
             }
         };
-        match host.receive(socket, BATCH, &mut sink) {
-            Ok(count) => count >= BATCH,
+        match host.receive(socket, limit, &mut sink) {
+            Ok(count) => count >= limit,
             Err(_) => false,
         }
     }
@@ -176,12 +184,13 @@ impl Mapping {
 pub(super) fn deliver(
     mapping: &Mapping,
     out: &mut dyn crate::Output,
-    link: crate::frame::Link,
+    fragmenter: &mut Fragmenter,
+    link: Link,
     source: SocketAddr,
     incoming: &Incoming<'_>,
 ) -> bool {
     let to = mapping.endpoint.address;
-    let mut header = IpHeader {
+    let header = IpHeader {
         source: source.ip(),
         destination: to.ip(),
         protocol: protocol::UDP,
@@ -189,27 +198,68 @@ pub(super) fn deliver(
         hop_limit: incoming.hop_limit.unwrap_or(64).saturating_sub(1).max(1),
         traffic_class: incoming.traffic_class,
     };
-    if mapping.endpoint.kind == Kind::Udp {
-        let headers = if to.is_ipv4() {
-            14 + 20 + 8
-        } else {
-            14 + 40 + 8
-        };
-        let gso = incoming
-            .segment
-            .filter(|size| usize::from(*size) < incoming.payload.len())
-            .map(|size| Gso {
-                kind: GsoKind::Udp,
-                size,
-                header_len: headers,
-            });
-        let ports = (source.port(), to.port());
-        return emit_datagram(out, link, &header, ports, incoming.payload, gso);
+    match (mapping.endpoint.kind, Pseudo::new(source.ip(), to.ip())) {
+        (_, None) => true,
+        (Kind::Udp, Some(pseudo)) => {
+            let ports = (source.port(), to.port());
+            deliver_udp(out, fragmenter, link, &header, pseudo, ports, incoming)
+        }
+        (Kind::Echo, Some(pseudo)) => {
+            deliver_echo(out, fragmenter, link, header, pseudo, to.port(), incoming)
+        }
     }
-    // The host's socket has its own identifier: the guest's goes back in, and the sum with it.
-    let Some(pseudo) = Pseudo::new(source.ip(), to.ip()) else {
-        return true;
-    };
+}
+
+fn deliver_udp(
+    out: &mut dyn crate::Output,
+    fragmenter: &mut Fragmenter,
+    link: Link,
+    header: &IpHeader,
+    pseudo: Pseudo,
+    ports: (u16, u16),
+    incoming: &Incoming<'_>,
+) -> bool {
+    let headers = pseudo.ip_len() + UDP_LEN;
+    let payload = incoming.payload;
+    let segment = incoming
+        .segment
+        .filter(|size| usize::from(*size) < payload.len());
+    let each = segment.map_or(payload.len(), usize::from);
+    if headers + each <= usize::from(fragmenter.mtu) {
+        let gso = segment.map(|size| Gso {
+            kind: GsoKind::Udp,
+            size,
+            header_len: u16::try_from(ETHERNET_LEN + headers).unwrap_or(u16::MAX),
+        });
+        return emit_datagram(out, link, header, ports, payload, gso);
+    }
+    payload.chunks(each.max(1)).all(|payload| {
+        let len = UDP_LEN + payload.len();
+        let mut head = [0; UDP_LEN];
+        set(&mut head, 0, &ports.0.to_be_bytes());
+        set(&mut head, 2, &ports.1.to_be_bytes());
+        set(&mut head, 4, &u16::try_from(len).unwrap_or(0).to_be_bytes());
+        let sum = pseudo.sum(protocol::UDP, len).bytes(&head).bytes(payload);
+        let sum = match sum.checksum() {
+            // Zero stands for "none" (RFC 768).
+            [0, 0] => [0xff, 0xff],
+            sum => sum,
+        };
+        set(&mut head, 6, &sum);
+        fragmenter.emit(out, link, header, [&head, payload])
+    })
+}
+
+/// The host's socket has its own identifier: the guest's goes back in, and the sum with it.
+fn deliver_echo(
+    out: &mut dyn crate::Output,
+    fragmenter: &mut Fragmenter,
+    link: Link,
+    mut header: IpHeader,
+    pseudo: Pseudo,
+    identifier: u16,
+    incoming: &Incoming<'_>,
+) -> bool {
     let Some((head, rest)) = incoming.payload.split_first_chunk::<8>() else {
         return true;
     };
@@ -218,8 +268,8 @@ pub(super) fn deliver(
     }
     let mut head = *head;
     set(&mut head, 2, &[0, 0]);
-    set(&mut head, 4, &to.port().to_be_bytes());
-    let sum = if to.is_ipv4() {
+    set(&mut head, 4, &identifier.to_be_bytes());
+    let sum = if let Pseudo::V4(..) = pseudo {
         header.protocol = protocol::ICMP;
         Sum::default()
     } else {
@@ -228,5 +278,5 @@ pub(super) fn deliver(
     };
     let checksum = sum.bytes(&head).bytes(rest).checksum();
     set(&mut head, 2, &checksum);
-    emit_ip_parts(out, link, &header, [&head, rest])
+    fragmenter.emit(out, link, &header, [&head, rest])
 }

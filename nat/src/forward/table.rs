@@ -17,6 +17,8 @@ const BATCH: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Between two looks at sockets that something keeps waiting.
 const RETRY: Duration = Duration::from_millis(250);
+/// DNS, DHCP, TFTP and DHCPv6.
+const SERVICE_PORTS: [u16; 4] = [53, 67, 69, 547];
 /// First port of those that stand for clients whose own is taken (RFC 6335, 6).
 const FIRST_EPHEMERAL: u16 = 49_152;
 /// Ports that are tried for a client.
@@ -191,14 +193,9 @@ impl ForwardTable {
     /// Takes connections; when to go on, if there may be more.
     fn accept(&mut self, env: &mut Env<'_>, tcp: &mut TcpTable, index: u32) -> Option<Duration> {
         let listener = self.listeners.at_mut(index)?;
-        let target = target_of(env, &listener.forward.guest, None);
-        if matches!(target, Err(Missing::Mac)) {
-            let since = *listener.waiting.get_or_insert(env.now);
-            if env.now < since + PATIENCE {
-                return Some(env.now + RETRY);
-            }
+        if let Some(later) = listener.wait_for_guest(env) {
+            return Some(later);
         }
-        listener.waiting = None;
         let (socket, port, preserve) = (
             listener.socket,
             listener.port,
@@ -238,15 +235,23 @@ impl ForwardTable {
         datagrams: &mut DatagramTable,
         index: u32,
     ) -> Option<Duration> {
-        let listener = self.listeners.at(index)?;
+        let listener = self.listeners.at_mut(index)?;
+        if let Some(later) = listener.wait_for_guest(env) {
+            return Some(later);
+        }
         let (socket, port, preserve) = (
             listener.socket,
             listener.port,
             listener.forward.preserve_source,
         );
         let guest = listener.forward.guest.clone();
+        // As for all other datagrams: what finds no room in the network stays in the socket.
+        let limit = BATCH.min(env.fragmenter.room(env.out));
+        if limit == 0 {
+            return Some(env.now);
+        }
         let mut received: Vec<Received> = Vec::new();
-        let count = env.host.receive(socket, BATCH, &mut |incoming| {
+        let count = env.host.receive(socket, limit, &mut |incoming| {
             let crate::Incoming {
                 from,
                 payload,
@@ -276,7 +281,7 @@ impl ForwardTable {
                 env.counters.drop(reason);
             }
         }
-        count.is_ok_and(|count| count >= BATCH).then_some(env.now)
+        count.is_ok_and(|count| count >= limit).then_some(env.now)
     }
 
     fn new_way(
@@ -302,6 +307,21 @@ impl ForwardTable {
     }
 }
 
+impl Listener {
+    /// When to look again, while the guest is asked for its MAC address: what has come stays in the socket.
+    fn wait_for_guest(&mut self, env: &mut Env<'_>) -> Option<Duration> {
+        let target = target_of(env, &self.forward.guest, None);
+        if matches!(target, Err(Missing::Mac)) {
+            let since = *self.waiting.get_or_insert(env.now);
+            if env.now < since + PATIENCE {
+                return Some(env.now + RETRY);
+            }
+        }
+        self.waiting = None;
+        None
+    }
+}
+
 /// Finds a forward's guest; if it has both, an address of the client's family.
 fn target_of(
     env: &mut Env<'_>,
@@ -320,7 +340,12 @@ fn target_of(
     let address = address
         .filter(|address| env.config.addressing.is_inside(*address))
         .ok_or(Missing::Guest)?;
-    let owner = env.guests.owner(address);
+    // Who has leased it is known before it says anything from there.
+    let holder = || env.services.holder(env.now, address);
+    let owner = env
+        .guests
+        .owner(address)
+        .or_else(|| env.guests.id_of(holder()?.0));
     let Some((guest, mac)) = owner.and_then(|guest| Some((guest, env.guests.get(guest)?.mac)))
     else {
         neighbour::ask(env, address);
@@ -354,7 +379,8 @@ fn client_as_seen(
     }
     let gateway = env.gateway_address(to.ip()).ok_or(DropReason::NoGuest)?;
     let own_port = SocketAddr::new(gateway, client.port());
-    if !taken(own_port) {
+    // What is sent to a service's port of the gateway is the service's.
+    if !SERVICE_PORTS.contains(&client.port()) && !taken(own_port) {
         return Ok(own_port);
     }
     for _ in 0..MAX_TRIES {

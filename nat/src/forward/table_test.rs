@@ -2,6 +2,7 @@
 use super::*;
 use crate::testkit::*;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 const CLIENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 5)), 51_000);
 
@@ -199,6 +200,98 @@ fn datagrams_have_a_session_and_answers_leave_by_the_forwards_socket() {
     assert!(lab.gateway.forward_remove(&to_guest(Transport::Udp)));
     assert_eq!(lab.gateway.flows(lab.now).count(), 0);
     assert_eq!(lab.host().open_count(), 0);
+}
+
+#[test]
+fn a_datagram_waits_until_the_guest_is_found() {
+    let mut lab = Lab::new();
+    let forward = to_guest(Transport::Udp);
+    lab.gateway.forward_add(lab.now, &forward).unwrap();
+    lab.socket(0).arrived.push_back((CLIENT, b"?".to_vec()));
+    lab.event(0, READABLE);
+    let (frame, _) = lab.next_frame().unwrap();
+    assert_eq!(frame[12..14], [8, 6], "who has that address?");
+    assert_eq!(lab.socket(0).arrived.len(), 1);
+    hear_guest(&mut lab);
+    lab.pass(Duration::from_millis(250));
+    let (frame, _) = lab.next_frame().unwrap();
+    assert_eq!(frame[42..], *b"?");
+}
+
+#[test]
+fn datagrams_of_a_forward_wait_for_room_in_the_network() {
+    let mut lab = Lab::new();
+    hear_guest(&mut lab);
+    let forward = to_guest(Transport::Udp);
+    lab.gateway.forward_add(lab.now, &forward).unwrap();
+    lab.wire.room = 3;
+    for number in 0..8u8 {
+        lab.socket(0).arrived.push_back((CLIENT, vec![number]));
+    }
+    lab.event(0, READABLE);
+    let mut taken = Vec::new();
+    while taken.len() < 8 {
+        assert_eq!(lab.wire.frames.len(), (8 - taken.len()).min(3));
+        while let Some((frame, _)) = lab.next_frame() {
+            taken.extend_from_slice(&frame[42..]);
+        }
+        lab.poll();
+    }
+    assert_eq!(taken, [0, 1, 2, 3, 4, 5, 6, 7]);
+    assert_eq!(lab.gateway.counters().dropped(DropReason::NoRoom), 0);
+}
+
+#[test]
+fn sessions_that_the_guest_does_not_answer_are_short_and_take_no_turn_of_its_own() {
+    let mut lab = Lab::with(|config| config.quotas.flows_per_guest = 400);
+    hear_guest(&mut lab);
+    let forward = to_guest(Transport::Udp);
+    lab.gateway.forward_add(lab.now, &forward).unwrap();
+    for port in 1000..1300 {
+        let client = SocketAddr::new(CLIENT.ip(), port);
+        lab.socket(0).arrived.push_back((client, b"?".to_vec()));
+        lab.event(0, READABLE);
+        lab.wire.frames.clear();
+    }
+    assert_eq!(
+        lab.gateway.flows(lab.now).count(),
+        100,
+        "a quarter of what it may have"
+    );
+    let opened = lab.host().sockets.len();
+    for port in 0..300_u16 {
+        let from = SocketAddr::new(GUEST.ip(), 2000 + port);
+        lab.tcp_from(from, REMOTE, &syn(u32::from(port)));
+    }
+    assert_eq!(
+        lab.host().sockets.len(),
+        opened + 300,
+        "the rest is the guest's"
+    );
+    lab.pass(Duration::from_secs(31));
+    let left = lab.gateway.flows(lab.now);
+    assert_eq!(
+        left.filter(|flow| flow.protocol == crate::Protocol::Udp)
+            .count(),
+        0
+    );
+    assert_eq!(lab.gateway.guest_of(GUEST_MAC).unwrap().unanswered, 0);
+}
+
+#[test]
+fn a_client_at_a_services_port_is_not_shown_as_that_service() {
+    let mut lab = Lab::new();
+    hear_guest(&mut lab);
+    lab.gateway
+        .forward_add(lab.now, &to_guest(Transport::Udp))
+        .unwrap();
+    for port in [53, 67, 69, 547] {
+        let client = SocketAddr::new(CLIENT.ip(), port);
+        lab.socket(0).arrived.push_back((client, b"?".to_vec()));
+        lab.event(0, READABLE);
+        let (frame, _) = lab.next_frame().unwrap();
+        assert!(u16::from_be_bytes([frame[34], frame[35]]) >= 49_152);
+    }
 }
 
 #[test]

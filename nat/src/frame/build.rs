@@ -86,7 +86,7 @@ pub(crate) fn ethernet(link: Link, ethertype: u16) -> [u8; ETHERNET_LEN] {
 }
 
 /// Writes an IP header for `payload_len` bytes. IPv4 packets say "don't fragment" and have no identification, as RFC 6864, 4 has it
-/// for atomic datagrams: every frame here fits its network.
+/// for atomic datagrams: what does not fit its network is made of [`Fragmenter`](super::Fragmenter)'s fragments.
 pub(crate) fn write_ip(
     writer: &mut Writer<'_>,
     header: &IpHeader,

@@ -1,11 +1,13 @@
 //! Frames: what is in one that came, and writing those that go.
 mod build;
+mod fragment;
 mod ip;
 mod message;
 mod parse;
 
 pub use build::{IpHeader, Link, emit_ethernet, emit_ip, emit_udp};
-pub(crate) use build::{Pseudo, emit_datagram, emit_ip_parts, ip_packet, write_ip};
+pub(crate) use build::{Pseudo, emit_datagram, ip_packet, write_ip};
+pub(crate) use fragment::Fragmenter;
 pub(crate) use ip::protocol;
 pub use message::{Arp, ArpOperation, Datagram, Ndp};
 pub(crate) use parse::{Content, Packet, parse};

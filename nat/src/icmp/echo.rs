@@ -2,7 +2,7 @@
 use crate::bytes::{Sum, set};
 use crate::counters::DropReason;
 use crate::env::Env;
-use crate::frame::{IpHeader, Packet, Pseudo, emit_ip_parts};
+use crate::frame::{IpHeader, Packet, Pseudo};
 
 /// Echo request (RFC 792)
 pub(crate) const ECHO_V4: u8 = 8;
@@ -33,7 +33,8 @@ pub(crate) fn answer_echo(env: &mut Env<'_>, packet: &Packet<'_>) -> Result<(), 
         traffic_class: packet.traffic_class,
     };
     let link = env.link_to(packet.link.source);
-    if emit_ip_parts(env.out, link, &header, [&head, rest]) {
+    let parts = [&head[..], rest];
+    if env.fragmenter.emit(env.out, link, &header, parts) {
         Ok(())
     } else {
         Err(DropReason::NoRoom)

@@ -11,6 +11,10 @@ use crate::MacAddr;
 /// Longest name of a host: one label (RFC 1035, 2.3.4).
 pub const MAX_HOSTNAME: usize = 63;
 
+/// Names that programs look up for what they mean: by them a guest could become everybody's proxy (VU#598349), tunnel (RFC 5214, 8.3)
+/// or local host (RFC 6761, 6.3). Only a reservation gives them away.
+const MEANT_OTHERWISE: [&str; 3] = ["wpad", "isatap", "localhost"];
+
 /// A reservation: what a station is always given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reservation {
@@ -84,6 +88,10 @@ impl Hosts {
         address: IpAddr,
         until: Duration,
     ) -> bool {
+        let is_reserved = self.names.get(name).is_some_and(|held| held.pinned);
+        if !is_reserved && MEANT_OTHERWISE.contains(&name) {
+            return false;
+        }
         if let Some(held) = self.names.get(name) {
             let taken = held.owner != mac && (held.pinned || held.is_live(now));
             if taken {
@@ -141,10 +149,10 @@ impl Hosts {
         self.by_address.remove(&address);
     }
 
-    /// Addresses of a host, if there is one of that name.
+    /// Addresses of a host, if there is one of that name; what it asked for last comes first.
     pub fn addresses(&self, now: Duration, name: &str) -> Option<impl Iterator<Item = IpAddr>> {
         let entry = self.names.get(name)?;
-        let live = entry.addresses.iter();
+        let live = entry.addresses.iter().rev();
         let live = live.filter(move |(_, until)| *until > now);
         (entry.pinned || entry.is_live(now)).then(|| live.map(|(address, _)| *address))
     }

@@ -31,9 +31,26 @@ fn one_guest_has_its_name_with_both_families() {
     let v6: IpAddr = "fd00::1000".parse().unwrap();
     assert!(hosts.claim(at(0), "web", A, v4(15), at(100)));
     assert!(hosts.claim(at(0), "web", A, v6, at(100)));
-    assert_eq!(found(&hosts, 1, "web"), Some(vec![v4(15), v6]));
+    assert_eq!(found(&hosts, 1, "web"), Some(vec![v6, v4(15)]));
     hosts.release(v4(15));
     assert_eq!(found(&hosts, 1, "web"), Some(vec![v6]));
+}
+
+#[test]
+fn names_that_mean_something_to_programs_are_no_guests() {
+    let mut hosts = Hosts::new(&[], 10);
+    for name in ["wpad", "isatap", "localhost"] {
+        assert!(!hosts.claim(at(0), name, A, v4(15), at(100)));
+        assert_eq!(found(&hosts, 1, name), None);
+    }
+    let reservation = Reservation {
+        mac: A,
+        addresses: vec![v4(50)],
+        hostname: Some("wpad".to_owned()),
+    };
+    let mut hosts = Hosts::new(&[reservation], 10);
+    assert!(hosts.claim(at(0), "wpad", A, v4(50), at(100)));
+    assert!(!hosts.claim(at(0), "wpad", B, v4(51), at(100)));
 }
 
 #[test]

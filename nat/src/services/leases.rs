@@ -42,7 +42,9 @@ pub struct Lease {
     pub state: State,
     /// until when
     pub expires: Duration,
-    /// its number: leases that began earlier have lower ones
+    /// since when
+    pub began: Duration,
+    /// its number: stations that were given one earlier have lower ones
     pub number: u64,
 }
 
@@ -154,13 +156,30 @@ impl LeaseTable {
         self.leases.values()
     }
 
-    /// The address that was leased first of all those that are leased now.
-    pub fn first(&self, now: Duration) -> Option<IpAddr> {
+    /// The leases that run.
+    fn running(&self, now: Duration) -> impl Iterator<Item = &Lease> {
         let leases = self.leases.values();
-        let bound = leases.filter(|lease| lease.state == State::Bound && lease.expires > now);
-        bound
-            .min_by_key(|lease| lease.number)
+        leases.filter(move |lease| lease.state == State::Bound && lease.expires > now)
+    }
+
+    /// Of the station that was given a lease first of all that have one now, the address that it asked for last: what boots a
+    /// machine and what runs on it afterwards may call themselves differently, and then each has a lease.
+    pub fn first(&self, now: Duration) -> Option<IpAddr> {
+        let first = self.running(now).min_by_key(|lease| lease.number)?.mac;
+        let of_first = self.running(now).filter(|lease| lease.mac == first);
+        of_first
+            .max_by_key(|lease| (lease.expires, lease.number))
             .map(|lease| lease.address)
+    }
+
+    /// The station that an address is reserved for, or leased to now, and since when.
+    pub fn holder(&self, now: Duration, address: IpAddr) -> Option<(MacAddr, Duration)> {
+        let mut reserved = self.reserved.iter();
+        if let Some((mac, _)) = reserved.find(|(_, reserved)| **reserved == address) {
+            return Some((*mac, Duration::ZERO));
+        }
+        let lease = self.leases.get(&address)?;
+        (lease.state == State::Bound && lease.expires > now).then_some((lease.mac, lease.began))
     }
 
     /// What the client holds, run out or not.
@@ -190,7 +209,7 @@ impl LeaseTable {
         match held {
             // A running lease is not cut short by another DISCOVER.
             Some((same, State::Bound, expires)) if same == address && expires > now => {}
-            _ => self.enter(client, address, State::Offered, None, until),
+            _ => self.enter(client, address, State::Offered, None, (now, until)),
         }
         Some(address)
     }
@@ -210,7 +229,7 @@ impl LeaseTable {
             None => self.is_free(now, address, client),
         };
         if granted {
-            self.enter(client, address, State::Bound, hostname, until);
+            self.enter(client, address, State::Bound, hostname, (now, until));
             self.generation += 1;
         }
         granted
@@ -230,7 +249,7 @@ impl LeaseTable {
     pub fn decline(&mut self, client: Client<'_>, address: IpAddr, until: Duration) -> bool {
         let held = self.of(client).is_some_and(|held| held.address == address);
         if held {
-            self.enter(client, address, State::Declined, None, until);
+            self.enter(client, address, State::Declined, None, (until, until));
             // Its client shall be offered another one.
             self.by_client.remove(&client.key());
             self.generation += 1;
@@ -248,7 +267,9 @@ impl LeaseTable {
 
     /// The leases that run, to be kept.
     pub fn export(&self, now: Duration) -> Vec<LeaseRecord> {
-        let bound = |lease: &&Lease| lease.state == State::Bound && lease.expires > now;
+        // Who came first is first again, and so gets the forwards that name nobody.
+        let mut bound: Vec<&Lease> = self.running(now).collect();
+        bound.sort_unstable_by_key(|lease| lease.number);
         let record = |lease: &Lease| LeaseRecord {
             address: lease.address,
             client: lease.client.clone(),
@@ -256,7 +277,7 @@ impl LeaseTable {
             hostname: lease.hostname.clone(),
             remaining: lease.expires.saturating_sub(now).as_secs(),
         };
-        self.leases.values().filter(bound).map(record).collect()
+        bound.into_iter().map(record).collect()
     }
 
     /// Takes kept leases, exported `elapsed` ago, as far as they still run and still belong into the pool.
@@ -334,12 +355,17 @@ impl LeaseTable {
         address: IpAddr,
         state: State,
         hostname: Option<String>,
-        until: Duration,
+        (now, until): (Duration, Duration),
     ) {
         let renewed = self.of(client).filter(|held| {
             held.address == address && held.state == State::Bound && state == State::Bound
         });
-        let number = renewed.map_or(self.generation, |held| held.number);
+        let began = renewed.map_or(now, |held| held.began);
+        // Another one of the same station counts from its first one: that may run out meanwhile.
+        let own = self.by_station.get(&client.mac).into_iter().flatten();
+        let own = own.filter_map(|held| self.leases.get(held));
+        let own = own.filter(|held| held.state == State::Bound && held.expires > now);
+        let number = own.map(|held| held.number).min().unwrap_or(self.generation);
         if let Some(old) = self.by_client.get(&client.key()).copied() {
             self.remove(old);
         }
@@ -364,6 +390,7 @@ impl LeaseTable {
             hostname,
             state,
             expires: until,
+            began,
             number,
         };
         self.leases.insert(address, lease);

@@ -239,6 +239,10 @@ fn the_first_lease_is_the_oldest_that_still_runs_however_often_it_is_renewed() {
     table.bind(at(50), client(1), v4(20), None, at(150));
     assert_eq!(table.first(at(60)), Some(v4(20)));
     assert_eq!(table.first(at(200)), Some(v4(15)));
+    // Also after a restart.
+    let mut after = self::table(15, 20);
+    after.import(at(60), &table.export(at(60)), at(0));
+    assert_eq!(after.first(at(60)), Some(v4(20)));
 }
 
 #[test]
@@ -344,4 +348,36 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn the_first_station_is_where_it_asked_for_an_address_last() {
+    let mut table = table(15, 20);
+    let ask = |id: &'static [u8]| Client { id, mac: mac(1) };
+    assert_eq!(lease(&mut table, 0, ask(b"firmware")), Some(v4(15)));
+    assert_eq!(lease(&mut table, 5, client(2)), Some(v4(16)));
+    assert_eq!(lease(&mut table, 60, ask(b"system")), Some(v4(17)));
+    assert_eq!(
+        table.first(at(61)),
+        Some(v4(17)),
+        "not where its firmware was"
+    );
+    assert_eq!(table.first(at(1001)), Some(v4(17)), "nor later");
+}
+
+#[test]
+fn who_holds_an_address_is_who_it_is_reserved_for_or_leased_to() {
+    let reservation = Reservation {
+        mac: mac(9),
+        addresses: vec![v4(50)],
+        hostname: None,
+    };
+    let mut table = LeaseTable::new(v4(15)..=v4(20), &[], &[reservation]);
+    assert_eq!(table.holder(at(0), v4(50)), Some((mac(9), at(0))));
+    assert_eq!(table.holder(at(0), v4(15)), None);
+    let offered = table.offer(at(0), client(1), None, at(60));
+    assert_eq!((offered, table.holder(at(0), v4(15))), (Some(v4(15)), None));
+    assert!(table.bind(at(0), client(1), v4(15), None, at(100)));
+    assert_eq!(table.holder(at(99), v4(15)), Some((mac(1), at(0))));
+    assert_eq!(table.holder(at(100), v4(15)), None);
 }

@@ -50,7 +50,7 @@ pub struct Context<'a> {
 
 /// A TCP connection of a guest to a service of the gateway (DNS over TCP).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct StreamId(pub u32);
+pub struct StreamId(pub u64);
 
 /// The leases of a network, to be kept across a restart.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -242,7 +242,7 @@ impl Services {
     }
 
     /// A guest connected to a service. False: it is not to be.
-    pub fn stream_open(&mut self, now: Duration, stream: StreamId, guest: SocketAddr) -> bool {
+    pub fn stream_open(&mut self, now: Duration, stream: StreamId, guest: MacAddr) -> bool {
         let dns = self.dns.as_mut();
         dns.is_some_and(|dns| dns.stream_open(now, stream, guest))
     }
@@ -263,6 +263,13 @@ impl Services {
     /// Moves bytes for the guest into `into`; how many. `None`: there will be no more, close.
     pub fn stream_output(&mut self, stream: StreamId, into: &mut [u8]) -> Option<usize> {
         self.dns.as_mut()?.stream_output(stream, into)
+    }
+
+    /// The guest sends no more, and all that it sent was taken: the stream ends when it has been answered.
+    pub fn stream_finished(&mut self, stream: StreamId) {
+        if let Some(dns) = &mut self.dns {
+            dns.stream_finished(stream);
+        }
     }
 
     /// The guest closed or reset the connection.
@@ -323,6 +330,16 @@ impl Services {
         let name = hostname(name)?;
         let mut addresses = self.hosts.addresses(self.now, &name)?;
         addresses.find(|address| address.is_ipv6() == ipv6)
+    }
+
+    /// The station that an address is reserved for, or leased to, and since when.
+    pub fn holder(&self, now: Duration, address: IpAddr) -> Option<(MacAddr, Duration)> {
+        let leases = if address.is_ipv6() {
+            self.dhcp6.as_ref()?.leases()?
+        } else {
+            self.dhcp4.as_ref()?.1.leases()
+        };
+        leases.holder(now, address)
     }
 
     /// The address that was leased first and still is, for forwards that name no guest.

@@ -1,4 +1,5 @@
 //! A flow: one connection of a guest and what is at its other end.
+use super::delay::AckDelay;
 use super::receiver::Receiver;
 use super::segment::{Header, Route};
 use super::sender::Sender;
@@ -52,6 +53,8 @@ pub(crate) enum Phase {
     SynSent,
     /// data may flow
     Open,
+    /// the other end is gone, and the guest does not know yet
+    Resetting,
     /// all is over, and somebody may not know yet
     TimeWait,
 }
@@ -86,6 +89,8 @@ pub(crate) struct PeerSide {
     pub(crate) writable: bool,
     /// an event said that it sends no more
     pub(crate) hung_up: bool,
+    /// there has been urgent data
+    pub(crate) urgent: bool,
     /// it was read to its end
     pub(crate) ended: bool,
     /// it was told that we send no more
@@ -106,6 +111,8 @@ pub(crate) struct Flow {
     pub(crate) side: PeerSide,
     /// an acknowledgement is due
     pub(crate) ack_due: bool,
+    /// when one is due that may wait
+    pub(crate) delay: AckDelay,
     /// as many more: each tells of a gap (RFC 5681, 4.2)
     pub(crate) duplicates_due: u8,
     /// a probe is due: an old sequence number, which is answered with an acknowledgement
@@ -154,6 +161,7 @@ impl Flow {
             receiver: Receiver::new(Seq(0), 0, 0),
             side: PeerSide::default(),
             ack_due: false,
+            delay: AckDelay::default(),
             duplicates_due: 0,
             probe_due: false,
             syn_due: false,
@@ -225,24 +233,32 @@ impl Flow {
             .is_none_or(|route| header.emit(env.out, &route, (&[], &[]), u16::MAX))
     }
 
-    /// Ends the connection towards the guest by RST.
-    pub(crate) fn reset_guest(&mut self, env: &mut Env<'_>) {
+    /// Ends the connection towards the guest by RST. False: there was no room for it.
+    pub(crate) fn reset_guest(&mut self, env: &mut Env<'_>) -> bool {
+        if matches!(self.phase, Phase::Connecting | Phase::TimeWait) {
+            return true;
+        }
+        env.counters.tcp_aborted += 1;
+        self.send_reset(env)
+    }
+
+    /// Sends RST. False: there was no room.
+    pub(crate) fn send_reset(&self, env: &mut Env<'_>) -> bool {
         let header = Header {
             seq: self.sender.next(),
             ack: Some(self.receiver.next()),
             rst: true,
             ..Header::default()
         };
-        if !matches!(self.phase, Phase::Connecting | Phase::TimeWait) {
-            self.emit(env, &header);
-            env.counters.tcp_aborted += 1;
-        }
+        self.emit(env, &header)
     }
 
     /// Ends the connection at the other end by RST.
     pub(crate) fn reset_peer(&mut self, env: &mut Env<'_>) {
         match self.peer {
-            Peer::Host(socket) if self.phase != Phase::TimeWait => env.host.reset(socket),
+            Peer::Host(socket) if !matches!(self.phase, Phase::Resetting | Phase::TimeWait) => {
+                env.host.reset(socket);
+            }
             Peer::Host(_) => {}
             Peer::Service(stream) => env.services.stream_closed(stream),
         }
@@ -325,15 +341,18 @@ impl Flow {
             // Nothing is sent again, and nobody is probed: what those timers still say is of the past.
             return ours;
         }
-        let ours = ours.min(self.idle_at);
-        self.sender.deadline().unwrap_or(Duration::MAX).min(ours)
+        let timers = [self.sender.deadline(), self.delay.deadline()];
+        timers
+            .into_iter()
+            .flatten()
+            .fold(ours.min(self.idle_at), Duration::min)
     }
 
     pub(crate) fn status(&self, now: Duration) -> FlowStatus {
         let state = match self.phase {
             Phase::Connecting => FlowState::Connecting,
             Phase::SynReceived | Phase::SynSent => FlowState::HandShake,
-            Phase::TimeWait => FlowState::Closing,
+            Phase::Resetting | Phase::TimeWait => FlowState::Closing,
             Phase::Open => match (self.receiver.finished(), self.sender.fin_queued()) {
                 (false, false) => FlowState::Established,
                 (true, false) => FlowState::GuestClosed,

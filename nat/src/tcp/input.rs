@@ -30,6 +30,8 @@ impl Flow {
             Phase::SynReceived => self.input_syn_received(env, segment),
             Phase::SynSent => self.input_syn_sent(env, segment),
             Phase::Open => self.input_open(env, segment),
+            // Its answer is on its way.
+            Phase::Resetting => Input::Ignored,
             Phase::TimeWait => self.input_time_wait(segment),
         }
     }
@@ -134,7 +136,7 @@ impl Flow {
             if !in_window {
                 env.counters.drop(DropReason::OutOfWindow);
             }
-            self.ack_due = in_window || !segment.rst;
+            self.ack_due |= in_window || !segment.rst;
             return Input::Listed;
         }
         if segment.ack.is_none() {
@@ -148,14 +150,22 @@ impl Flow {
         if segment.len() == 0 {
             return Input::Listed;
         }
-        self.ack_due = true;
         env.windows.note(env.now, &mut self.epoch);
+        let (before, had_gap) = (self.receiver.next(), self.receiver.has_gap());
         if !self.take_payload(env, segment) {
             self.reset_guest(env);
             self.reset_peer(env);
             return Input::Remove;
         }
         self.receiver.note_fin(segment);
+        // What fills a gap or a part of one, opens one or comes again is told at once (RFC 5681, 4.2), and so is an end.
+        let news = self.receiver.next().distance(before);
+        let gap = had_gap || self.receiver.has_gap();
+        let is_plain = !segment.fin && news == segment.len() && !gap;
+        let (mss, window) = (self.sender.mss(), self.receiver.promised());
+        if !is_plain || self.delay.received(env.now, news, mss, window) {
+            self.ack_due = true;
+        }
         self.account(env);
         Input::Listed
     }
@@ -182,8 +192,10 @@ impl Flow {
                     self.side.writable = taken == bytes.len();
                     self.sent += taken as u64;
                     self.receiver.passed(taken.min(bytes.len()));
-                    start += taken;
-                    bytes = bytes.get(taken..).unwrap_or_default();
+                    // It may be more that is in order now: what came early before.
+                    let skip = self.receiver.next().distance(start).min(bytes.len());
+                    start += skip;
+                    bytes = bytes.get(skip..).unwrap_or_default();
                 }
                 Err(HostError::WouldBlock) => self.side.writable = false,
                 Err(_) => return false,
@@ -221,7 +233,7 @@ impl Flow {
             }
             Phase::SynReceived | Phase::SynSent if due => self.syn_timeout(env),
             Phase::TimeWait if due => Outcome::Remove,
-            Phase::Open => self.expire_open(env),
+            Phase::Open => self.expire_open(env, due),
             _ => Outcome::Keep,
         }
     }

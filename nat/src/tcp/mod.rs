@@ -12,11 +12,14 @@
 //! *World to guest*: the socket is read into the sender's ring while there is room, and its bytes stay there until the guest has
 //! acknowledged them.
 //!
+//! What was received is acknowledged at the end of a turn; where the world answers at once, by the answer ([`delay`]).
+//!
 //! Rings take storage when they store something and give it back when they are empty: an idle flow holds none.
 //!
 //! Work is done in turns: an input or an event changes a flow and puts it on a list; [`TcpTable::poll`] gives each flow on the list
 //! a bounded turn, so that one flow with a lot to do does not keep the others waiting.
 mod congestion;
+mod delay;
 mod flow;
 mod handshake;
 mod input;
@@ -38,9 +41,11 @@ pub(crate) use windows::Windows;
 #[cfg(test)]
 mod tests {
     mod close;
+    mod delay;
     mod foreign_guest;
     mod handshake;
     mod loss;
+    mod services;
     mod share;
     mod stream;
 }

@@ -68,6 +68,16 @@ impl Receiver {
         self.ring.capacity()
     }
 
+    /// Something came early, and what is before it did not come yet.
+    pub(crate) fn has_gap(&self) -> bool {
+        !self.early.is_empty()
+    }
+
+    /// Bytes that the guest may send by what it was told.
+    pub(crate) fn promised(&self) -> usize {
+        self.edge.distance(self.nxt)
+    }
+
     /// Bytes in order that wait for the world.
     pub(crate) fn waiting(&self) -> usize {
         self.nxt.distance(self.read) - usize::from(self.finished)
@@ -125,7 +135,8 @@ impl Receiver {
     pub(crate) fn store(&mut self, pool: &mut Pool, start: Seq, bytes: &[u8]) -> bool {
         let offset = start.distance(self.read);
         let end = start + bytes.len();
-        let used = self.early.end().unwrap_or(self.nxt).distance(self.read);
+        let last = self.early.end().map_or(self.nxt, |end| end.later(self.nxt));
+        let used = last.distance(self.read);
         self.ring.reserve(pool, used, offset + bytes.len());
         if offset + bytes.len() > self.ring.capacity() {
             return false;

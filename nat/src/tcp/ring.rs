@@ -1,13 +1,14 @@
 //! Bytes of one direction of a flow. Nothing is held while nothing is stored: a ring gets storage when it needs some, and gives it
 //! back when it is empty.
+use crate::bytes::copy;
 use std::io::{IoSlice, IoSliceMut};
 
-/// Smallest storage.
-const MIN: usize = 16 << 10;
+/// Smallest storage: most answers fit, and thousands of them under way at once are kept for the next ones.
+const MIN: usize = 4 << 10;
 /// Sizes of storage: `MIN << 0`, up to 4 MiB.
-const CLASSES: usize = 9;
+const CLASSES: usize = 11;
 /// Bytes of storage that are kept for the next flow.
-const KEEP: usize = 8 << 20;
+const KEEP: usize = 16 << 20;
 
 /// Largest storage of a ring.
 pub(crate) const MAX_RING: usize = MIN << (CLASSES - 1);
@@ -125,8 +126,8 @@ impl Ring {
     pub(crate) fn write(&mut self, offset: usize, bytes: &[u8]) {
         let (a, b) = self.slices_mut(offset, bytes.len());
         let (first, rest) = bytes.split_at(a.len().min(bytes.len()));
-        a.copy_from_slice(first);
-        b.copy_from_slice(rest.get(..b.len()).unwrap_or_default());
+        copy(a, first);
+        copy(b, rest);
     }
 
     /// Bytes from an offset, for a vectored write.

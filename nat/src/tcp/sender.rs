@@ -13,6 +13,8 @@ const MAX_PAYLOAD: usize = 65_535 - 60;
 const MAX_SEGMENTS: usize = 64;
 /// Frames that what is read at once fills.
 const FRAMES_AT_ONCE: usize = 2;
+/// What is read at first: ten segments of an Ethernet link, with which a connection begins (RFC 6928).
+const FIRST: usize = 16 << 10;
 /// ACKs in a row for the same byte that mean a loss (RFC 5681, 3.2).
 const DUPLICATES: u8 = 3;
 
@@ -85,7 +87,7 @@ impl Sender {
             ring: Ring::default(),
             len: 0,
             peak: 0,
-            first_capacity: Ring::capacity_for(1),
+            first_capacity: Ring::capacity_for(FIRST),
             una: start,
             nxt: start,
             fin_queued: false,
@@ -158,16 +160,17 @@ impl Sender {
         let useful = self.congestion.window().min(self.window);
         if capacity == 0 {
             self.first_capacity.min(max)
-        } else if self.len == capacity && useful >= capacity {
+        } else if self.is_tight() && useful >= capacity {
             (capacity * 2).min(max)
         } else {
             capacity
         }
     }
 
-    /// There was no storage of the wanted capacity to be had: the least will do.
-    pub(crate) fn begin_small(&mut self) {
-        self.first_capacity = Ring::capacity_for(1);
+    /// The ring is full, or, one that is smaller than a connection begins with, has been.
+    fn is_tight(&self) -> bool {
+        let capacity = self.ring.capacity();
+        self.len == capacity || (capacity < FIRST && self.peak >= capacity)
     }
 
     pub(crate) fn reserve(&mut self, pool: &mut Pool, capacity: usize) {
@@ -199,7 +202,14 @@ impl Sender {
         let capacity = self.ring.capacity();
         if self.len == 0 && capacity > 0 {
             let half = (capacity / 2).max(Ring::capacity_for(1));
-            self.first_capacity = if self.peak > half { capacity } else { half };
+            // A read that found nothing says nothing of what is needed.
+            if self.peak >= capacity {
+                self.first_capacity = capacity.max(FIRST);
+            } else if self.peak > half {
+                self.first_capacity = capacity;
+            } else if self.peak > 0 {
+                self.first_capacity = half;
+            }
             self.peak = 0;
             self.ring.release(pool);
         }

@@ -187,11 +187,14 @@ impl TcpTable {
         let key = self.flows.next_key();
         let iss = self.initial_sequence(&tuple, env.now);
         let offer = Offer::of(segment, tuple.guest_address.is_ipv4());
-        let stream = StreamId(key.index);
+        let stream = stream_of(key);
         let connected = if let Some(address) = world {
             let remote = SocketAddr::new(address, tuple.remote_port);
             env.host.tcp_connect(token(key), remote).map(Peer::Host)
-        } else if env.services.stream_open(env.now, stream, tuple.local()) {
+        } else if env
+            .services
+            .stream_open(env.now, stream, packet.link.source)
+        {
             Ok(Peer::Service(stream))
         } else {
             Err(HostError::Refused)
@@ -278,7 +281,7 @@ impl TcpTable {
         let (socket, client) = env.host.tcp_accept(listener, token(key))?;
         env.counters.forwarded += 1;
         let made = whom(env, self, client).and_then(|inbound| {
-            env.guests.open_flow(inbound.guest, env.now)?;
+            env.guests.open_inbound(inbound.guest, env.now)?;
             Ok(inbound)
         });
         let inbound = match made {
@@ -333,13 +336,14 @@ impl TcpTable {
             flow.side.readable |= ready.readable || ready.peer_closed || ready.error;
             flow.side.writable |= ready.writable || ready.error;
             flow.side.hung_up |= ready.peer_closed || ready.error;
+            flow.side.urgent |= ready.urgent;
         }
         self.enlist(index);
     }
 
     /// A service has output for a stream.
     pub(crate) fn stream_ready(&mut self, stream: StreamId) {
-        let StreamId(index) = stream;
+        let index = index_of(stream);
         if let Some(flow) = self.flows.at_mut(index)
             && flow.peer == Peer::Service(stream)
         {
@@ -403,6 +407,15 @@ impl TcpTable {
     pub(crate) fn flows(&self, now: Duration) -> impl Iterator<Item = FlowStatus> + '_ {
         self.flows.iter().map(move |(_, flow)| flow.status(now))
     }
+}
+
+/// The stream of a flow's own: one that has it index later has another.
+fn stream_of(key: Key) -> StreamId {
+    StreamId(u64::from(key.generation) << 32 | u64::from(key.index))
+}
+
+fn index_of(StreamId(stream): StreamId) -> u32 {
+    u32::try_from(stream & u64::from(u32::MAX)).unwrap_or(u32::MAX)
 }
 
 fn token(key: Key) -> Token {

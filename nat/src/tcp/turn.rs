@@ -1,5 +1,6 @@
 //! A flow's turn: bytes move between the socket and the guest, as far as both let them, and within a budget.
 use super::flow::{Flow, Outcome, Peer, Phase};
+use super::ring::Ring;
 use super::segment::Header;
 use super::sender::Expired;
 use crate::env::Env;
@@ -31,10 +32,17 @@ impl Flow {
             Phase::SynReceived | Phase::SynSent if self.syn_due => self.send_syn(env),
             Phase::SynReceived | Phase::SynSent => Outcome::Keep,
             Phase::Open => self.turn_open(env).unwrap_or_else(|Gone| {
-                self.reset_guest(env);
+                let told = self.reset_guest(env);
                 self.close_peer(env);
-                Outcome::Remove
+                self.phase = Phase::Resetting;
+                if told {
+                    Outcome::Remove
+                } else {
+                    Outcome::Blocked
+                }
             }),
+            Phase::Resetting if self.send_reset(env) => Outcome::Remove,
+            Phase::Resetting => Outcome::Blocked,
             Phase::TimeWait => {
                 if self.ack_due && !self.send_ack(env) {
                     return Outcome::Blocked;
@@ -84,8 +92,10 @@ impl Flow {
                     if let Some(guest) = env.guests.get_mut(self.tuple.guest) {
                         guest.may_upload(now, len);
                     }
-                    // A service takes one part at a time.
-                    self.side.writable = len == waiting || matches!(self.peer, Peer::Service(_));
+                    let service = matches!(self.peer, Peer::Service(_));
+                    // A service takes one part at a time, and may have its answer ready.
+                    self.side.writable = len == waiting || service;
+                    self.side.readable |= service;
                 }
                 Err(HostError::WouldBlock) => self.side.writable = false,
                 Err(_) => return Err(Gone),
@@ -93,8 +103,12 @@ impl Flow {
         }
         if self.receiver.finished() && self.receiver.waiting() == 0 && !self.side.shut {
             self.side.shut = true;
-            if let Peer::Host(socket) = self.peer {
-                env.host.shutdown_write(socket);
+            match self.peer {
+                Peer::Host(socket) => env.host.shutdown_write(socket),
+                Peer::Service(stream) => {
+                    env.services.stream_finished(stream);
+                    self.side.readable = true;
+                }
             }
         }
         Ok(())
@@ -112,16 +126,19 @@ impl Flow {
         let wanted = self
             .sender
             .wanted_capacity(env.config.quotas.buffer_per_flow);
-        let more = wanted.saturating_sub(self.sender.capacity());
-        if more > 0 && self.may_grow(env, more) {
-            self.sender.reserve(env.pool, wanted);
-            self.account(env);
+        // Without storage of the wanted capacity the least will do.
+        let least = Ring::capacity_for(1).min(wanted);
+        let held = self.sender.capacity();
+        for capacity in [wanted, least] {
+            if capacity > self.sender.capacity() && self.may_grow(env, capacity - held) {
+                self.sender.reserve(env.pool, capacity);
+                self.account(env);
+            }
         }
         let room = self.sender.room();
         if room == 0 {
             // It goes on when something is acknowledged; without any storage nothing will be.
             if self.sender.capacity() == 0 {
-                self.sender.begin_small();
                 self.pause(env);
             }
             return Ok(Outcome::Keep);
@@ -136,9 +153,13 @@ impl Flow {
                 self.received += len as u64;
                 self.active = env.now;
                 self.sender.filled(len);
-                // Less than there was room for: there was no more. But an end that came with it is not announced again.
+                // Less than there was room for: there was no more. But an end that came with it is not announced again, and a read
+                // stops at a mark of urgent data whatever comes behind it.
                 let service = matches!(self.peer, Peer::Service(_));
-                self.side.readable = len >= room || self.side.hung_up || service;
+                self.side.readable =
+                    len >= room || self.side.hung_up || self.side.urgent || service;
+                // It may have waited for this to take more questions.
+                self.side.writable |= service;
                 if self.side.readable {
                     return Ok(Outcome::Again);
                 }
@@ -186,6 +207,7 @@ impl Flow {
             budget = budget.saturating_sub(plan.len.max(1));
             // Data acknowledge by the way; what is told of gaps they have no room for.
             self.ack_due &= self.duplicates_due > 0;
+            self.delay.answered(now);
         }
         self.sender.idle(env.now);
         Outcome::Keep
@@ -237,6 +259,7 @@ impl Flow {
         }
         self.ack_due = false;
         self.duplicates_due = 0;
+        self.delay.acknowledged();
         true
     }
 
@@ -255,17 +278,21 @@ impl Flow {
         Outcome::Keep
     }
 
-    pub(super) fn expire_open(&mut self, env: &mut Env<'_>) -> Outcome {
+    /// `due`: the end of a pause has come, too.
+    pub(super) fn expire_open(&mut self, env: &mut Env<'_>, due: bool) -> Outcome {
         let mut max = MAX_SILENCE;
+        let waited = self.delay.expire(env.now);
+        self.ack_due |= waited;
         match self.sender.expire(env.now) {
-            Expired::Nothing => {
-                if self.idle_at <= env.now {
-                    self.probe_due = true;
-                    self.silent += 1;
-                    self.idle_at = env.now + KEEP_ALIVE;
-                    max = MAX_KEEP_ALIVES;
-                }
+            Expired::Nothing if self.idle_at <= env.now => {
+                self.probe_due = true;
+                self.silent += 1;
+                self.idle_at = env.now + KEEP_ALIVE;
+                max = MAX_KEEP_ALIVES;
             }
+            Expired::Nothing if due || waited => {}
+            // The deadline has moved since it was set.
+            Expired::Nothing => return Outcome::Keep,
             Expired::Again => self.silent += 1,
             Expired::Probe => {
                 self.probe_due = true;

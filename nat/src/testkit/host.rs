@@ -52,6 +52,8 @@ pub(crate) struct FakeHost {
     pub(crate) refuse: Option<HostError>,
     /// what the next `send` says
     pub(crate) refuse_send: Option<HostError>,
+    /// the next echo socket is not opened
+    pub(crate) refuse_echo: Option<HostError>,
     /// addresses of this host
     pub(crate) own: Vec<IpAddr>,
 }
@@ -192,6 +194,9 @@ impl Host for FakeHost {
     }
 
     fn echo_open(&mut self, token: Token, _family: Family) -> Result<SocketId, HostError> {
+        if let Some(error) = self.refuse_echo.take() {
+            return Err(error);
+        }
         self.open(token)
     }
 

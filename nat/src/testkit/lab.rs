@@ -38,6 +38,10 @@ impl Output for Wire {
         self.frames.push_back((frame, meta));
         true
     }
+
+    fn room(&mut self) -> usize {
+        self.room.saturating_sub(self.frames.len())
+    }
 }
 
 pub(crate) struct Lab {
@@ -246,12 +250,14 @@ pub(crate) const WRITABLE: Readiness = Readiness {
     writable: true,
     peer_closed: false,
     error: false,
+    urgent: false,
 };
 pub(crate) const READABLE: Readiness = Readiness {
     readable: true,
     writable: false,
     peer_closed: false,
     error: false,
+    urgent: false,
 };
 
 /// A frame of a guest, made by smoltcp.

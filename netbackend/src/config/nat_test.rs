@@ -1,5 +1,6 @@
 //! The keys of mode `nat`.
 use super::{NatConfig, parse, problems};
+use std::net::Ipv4Addr;
 
 fn nat(keys: &str) -> NatConfig {
     let config = parse(&format!("[networks.n]\nmode = \"nat\"\n{keys}"));
@@ -235,6 +236,24 @@ const WRONG: &[Case] = &[
         "gateway's",
     ),
     (
+        "[networks.n.hosts.a_b]\nmac = \"52:54:00:00:00:01\"",
+        "hosts.a_b",
+        "not a host name",
+        "letters, digits and '-'",
+    ),
+    (
+        "[networks.n.hosts.a-]\nmac = \"52:54:00:00:00:01\"",
+        "hosts.a-",
+        "not a host name",
+        "at both ends",
+    ),
+    (
+        "[networks.n.hosts.Web]\nmac = \"52:54:00:00:00:01\"\n[networks.n.hosts.web]\nmac = \"52:54:00:00:00:02\"",
+        "hosts.web",
+        "web is taken already by line",
+        "choose another name",
+    ),
+    (
         "[networks.n.hosts.a]\nmac = \"52:54:00:00:00:01\"\n[networks.n.hosts.b]\nmac = \"52:54:00:00:00:01\"",
         "hosts.b.mac",
         "taken already by line 4",
@@ -258,4 +277,34 @@ fn wrong_values_are_told_with_a_remedy() {
         assert!(problem.message.contains(message), "{keys}: {problem}");
         assert!(problem.remedy.contains(remedy), "{keys}: {problem}");
     }
+}
+
+#[test]
+fn what_no_message_holds_is_told() {
+    let prefixes = |count: u32| {
+        let prefixes = (0..count).map(|number| format!("\"{}\"", Ipv4Addr::from_bits(number << 8)));
+        prefixes.collect::<Vec<_>>().join(", ")
+    };
+    let allow = |count| {
+        format!(
+            "[networks.n]\nmode = \"nat\"\nallow = [{}]",
+            prefixes(count)
+        )
+    };
+    assert!(parse(&allow(4000)).is_ok());
+    let found = problems(&allow(10_000));
+    assert_eq!(found[0].key, "networks.n.allow");
+    assert!(found[0].message.contains("bytes"), "{}", found[0]);
+    assert!(found[0].remedy.contains("fewer"), "{}", found[0]);
+    // They go to the worker one by one.
+    let forwards: Vec<_> = (1..10_000)
+        .map(|port| format!("\"tcp:{port}=:22\""))
+        .collect();
+    let forwards = forwards.join(", ");
+    assert!(
+        parse(&format!(
+            "[networks.n]\nmode = \"nat\"\nforwards = [{forwards}]"
+        ))
+        .is_ok()
+    );
 }

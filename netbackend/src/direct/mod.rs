@@ -21,13 +21,18 @@ use crate::{
 use anyhow::Context;
 use control::Mode;
 use std::{
+    fmt,
     fs::{self, DirBuilder, File},
     io,
     os::{
         fd::OwnedFd,
-        unix::{fs::DirBuilderExt, net::UnixListener},
+        unix::{
+            fs::{DirBuilderExt, MetadataExt},
+            net::UnixListener,
+        },
     },
     path::{Path, PathBuf},
+    str::FromStr,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -115,15 +120,15 @@ fn own_address(spec: &DirectSpec) -> Option<MacAddr> {
 fn open(spec: &DirectSpec) -> anyhow::Result<(Nic, Uplink, u16)> {
     let mode =
         mode(spec.mode).context("a macvtap has mode bridge, private, vepa or passthrough")?;
-    let own = Process::own().context("this process is not in /proc")?;
-    remove_stale()?;
+    let own = Owner::own().context("this process is not in /proc")?;
+    remove_stale(own.namespace)?;
     let nic = Nic {
         name: spec.nic.clone(),
         netns: None,
     };
     let mac = MacAddr(spec.mac);
     let mtu = u16::try_from(uplink::mtu_of(&nic)?).unwrap_or(u16::MAX);
-    let owner = PathBuf::from(format!("{PREFIX}{own}"));
+    let owner = PathBuf::from(own.to_string());
     let wire = Uplink::macvtap(&MacvtapSpec {
         vlan: None,
         mode,
@@ -185,14 +190,51 @@ fn mode(mode: Mode) -> Option<MacvtapMode> {
     }
 }
 
-/// Removes what processes that have ended could not remove themselves.
-fn remove_stale() -> Result<(), UplinkError> {
+/// Removes what processes that have ended could not remove themselves. Those of other PID namespaces cannot be looked up from
+/// here, nor can those of former versions, whose aliases do not tell the namespace: what is theirs stays.
+fn remove_stale(namespace: u64) -> Result<(), UplinkError> {
     uplink::remove_by_alias(|alias| {
-        let owner = Identity::owner(alias).and_then(|owner| owner.strip_prefix(PREFIX));
-        let process = owner.and_then(|process| process.parse::<Process>().ok());
-        process.is_some_and(|process| !process.is_alive())
+        let owner = Identity::owner(alias).and_then(|owner| owner.parse::<Owner>().ok());
+        owner.is_some_and(|owner| owner.namespace == namespace && !owner.process.is_alive())
     })
     .map(drop)
+}
+
+/// Whose an interface is, as it stands in its alias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Owner {
+    process: Process,
+    /// Inode of the PID namespace in which the process has its id: several containers may share the host's network.
+    namespace: u64,
+}
+
+impl Owner {
+    /// This process.
+    fn own() -> Option<Self> {
+        Some(Self {
+            process: Process::own()?,
+            namespace: fs::metadata("/proc/self/ns/pid").ok()?.ino(),
+        })
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{PREFIX}{}-{}", self.process, self.namespace)
+    }
+}
+
+impl FromStr for Owner {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let text = text.strip_prefix(PREFIX).ok_or(())?;
+        let (process, namespace) = text.rsplit_once('-').ok_or(())?;
+        Ok(Self {
+            process: process.parse()?,
+            namespace: namespace.parse().map_err(drop)?,
+        })
+    }
 }
 
 /// A private directory with the socket.
@@ -223,6 +265,27 @@ impl Drop for Directory {
         let gone = fs::remove_file(self.socket()).and_then(|()| fs::remove_dir(&self.0));
         if let Err(error) = gone {
             tracing::debug!(%error, path = %Path::display(&self.0), "remove a directory");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owners_are_read_back_from_aliases() {
+        let own = Owner::own().unwrap();
+        let identity = Identity::new(Path::new(&own.to_string()), "eth1", "52:54:00:00:00:01");
+        let owner = Identity::owner(identity.alias()).unwrap();
+        assert_eq!(owner.parse(), Ok(own));
+        assert!(own.process.is_alive());
+    }
+
+    #[test]
+    fn aliases_of_former_versions_have_no_owner() {
+        for owner in ["direct-12-345", "/run/netbackend", "direct-1-2-x"] {
+            assert_eq!(owner.parse::<Owner>(), Err(()), "{owner}");
         }
     }
 }

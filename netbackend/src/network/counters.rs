@@ -91,13 +91,14 @@ impl PortShared {
         mac: Option<MacAddr>,
         queue_pairs: u16,
     ) -> Self {
+        let holds_up = Arc::default();
         Self {
             name,
             carrier,
             role,
             fixed_mac: mac,
             queues: (0..queue_pairs.saturating_mul(2))
-                .map(|_| Arc::default())
+                .map(|_| Arc::new(QueueStats::of(&holds_up)))
                 .collect(),
             faults: AtomicU64::new(0),
             connected: AtomicBool::new(false),

@@ -6,7 +6,10 @@ use super::counters::Counter;
 use control::{QueueCounters, SizeBins};
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicBool, AtomicU16, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU16, Ordering::Relaxed},
+    },
 };
 use switch::DropReason;
 
@@ -146,9 +149,31 @@ pub(super) struct QueueStats {
     carrying: AtomicBool,
     /// The worker that serves it as a source, counted from 1; 0: none does.
     worker: AtomicU16,
+    /// An eventfd of the port's front-end has held a worker up. All queues of the port have this in common.
+    holds_up: Arc<AtomicBool>,
 }
 
 impl QueueStats {
+    /// Of a port's queue.
+    pub(super) fn of(holds_up: &Arc<AtomicBool>) -> Self {
+        Self {
+            holds_up: Arc::clone(holds_up),
+            ..Self::default()
+        }
+    }
+
+    /// No eventfd of the port's front-end may be written to.
+    #[inline]
+    pub(super) fn holds_up(&self) -> bool {
+        self.holds_up.load(Relaxed)
+    }
+
+    /// From now on none may, as long as there is the port.
+    pub(super) fn set_holding_up(&self) {
+        self.faults.add(1);
+        self.holds_up.store(true, Relaxed);
+    }
+
     /// Adds what a burst has done; the caller holds the queue.
     pub(super) fn add(&self, tally: &Tally) {
         self.add_by(tally, Counter::add);

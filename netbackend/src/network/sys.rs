@@ -1,12 +1,16 @@
 //! Thin syscall wrappers of the data plane.
 #![expect(
     unsafe_code,
-    reason = "writev takes ranges of guest memory, which no safe slice may cover; FIONREAD has no safe wrapper, and nix's poll knows no POLLRDHUP"
+    reason = "writev takes ranges of guest memory, which no safe slice may cover; FIONREAD and sigaction have no safe wrappers, and nix's poll knows no POLLRDHUP"
 )]
 use nix::{
     fcntl::{FcntlArg, OFlag, fcntl},
     sched::{CpuSet, sched_setaffinity},
-    sys::stat::{SFlag, fstat},
+    sys::{
+        pthread::{Pthread, pthread_kill, pthread_self},
+        signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction},
+        stat::{SFlag, fstat},
+    },
     unistd::Pid,
 };
 use std::{
@@ -60,6 +64,37 @@ pub(super) fn run_on(cpu: u16) -> io::Result<()> {
     let mut set = CpuSet::new();
     set.set(cpu.into())?;
     Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
+}
+
+/// A thread of this process.
+pub(super) type ThreadId = Pthread;
+
+/// What interrupts a system call. Go's runtime has it for the same: nobody else wants it, and by default it is ignored.
+const INTERRUPTION: Signal = Signal::SIGURG;
+
+/// The calling thread.
+pub(super) fn this_thread() -> ThreadId {
+    pthread_self()
+}
+
+/// Has [`interrupt`] end system calls with EINTR.
+pub(super) fn catch_interruptions() -> io::Result<()> {
+    extern "C" fn nothing(_: libc::c_int) {}
+    // Without SA_RESTART.
+    let action = SigAction::new(
+        SigHandler::Handler(nothing),
+        SaFlags::empty(),
+        SigSet::empty(),
+    );
+    // SAFETY: the handler does nothing, which it may do at any time.
+    unsafe { sigaction(INTERRUPTION, &action) }?;
+    Ok(())
+}
+
+/// Interrupts the system call that the thread is in, if it waits. It must not have ended.
+pub(super) fn interrupt(thread: ThreadId) {
+    // Fails only if the thread is not there.
+    let _ = pthread_kill(thread, INTERRUPTION);
 }
 
 /// Makes a notification fd of a peer usable: it must be an eventfd, a pipe or a socket (a regular

@@ -24,6 +24,9 @@ use tracing::info;
 
 /// Descriptors in one message at most, see [`crate::channel`].
 const SOCKETS_PER_MESSAGE: usize = 64;
+/// Ports of a range that is added while the worker runs. All messages are sent at once, and a worker that is busy reads none of
+/// them meanwhile: together they must fit the send buffer of 208 KiB. 16 full messages with the longest addresses take 140 KiB.
+const LONGEST_RANGE: u16 = 1024;
 
 /// A forward whose sockets are open.
 #[derive(Debug)]
@@ -91,12 +94,16 @@ impl OpenForward {
     }
 }
 
-/// All forwards of a network.
-pub(super) fn open_all(network: &str, forwards: &[Forward]) -> anyhow::Result<Vec<OpenForward>> {
-    let open = forwards
-        .iter()
-        .map(|forward| OpenForward::open(network, forward));
-    open.collect()
+/// Whether all ports of a range can be sent to a worker that runs.
+fn check_range(forward: &Forward) -> Result<(), ApiError> {
+    if forward.last_port.saturating_sub(forward.first_port) < LONGEST_RANGE {
+        return Ok(());
+    }
+    Err(refusal(
+        "bad-request",
+        format!("forward {forward} is of more ports than are added to a running network at once"),
+        format!("split it into ranges of {LONGEST_RANGE} ports at most"),
+    ))
 }
 
 fn explain(error: &io::Error, at: &ListenAt) -> String {
@@ -126,30 +133,50 @@ type Reply<T> = oneshot::Sender<Result<T, ApiError>>;
 impl NetworkTask {
     /// Opens a forward and gives it to the worker.
     pub(super) fn add_forward(&mut self, forward: &Forward, reply: Reply<ForwardStatus>) {
-        let refused = match self.open_forward(forward) {
-            Ok(open) => {
-                let status = open.status();
-                let asked = self.post_forward(&open);
-                self.forwards.push(open);
-                self.keep_forwards();
-                info!(network = self.config.name, %forward, "forward added");
-                match asked {
-                    Some(id) => {
-                        let forward = forward.clone();
-                        let waiting = Waiting::AddForward {
-                            forward,
-                            status,
-                            reply,
-                        };
-                        return self.requests.insert(id, waiting);
-                    }
-                    // The next worker gets it.
-                    None => Ok(status),
-                }
+        let begun = self.begin_forward(forward);
+        self.keep_forwards();
+        let answer = match begun {
+            Ok((status, Some(id))) => {
+                let forward = forward.clone();
+                let waiting = Waiting::AddForward {
+                    forward,
+                    status,
+                    reply,
+                };
+                return self.requests.insert(id, waiting);
             }
+            // The next worker gets it.
+            Ok((status, None)) => Ok(status),
             Err(refused) => Err(refused),
         };
-        drop(reply.send(refused));
+        drop(reply.send(answer));
+    }
+
+    /// Opens a forward and sends it to the worker, if there is one; the id of the request that is answered last.
+    fn begin_forward(
+        &mut self,
+        forward: &Forward,
+    ) -> Result<(ForwardStatus, Option<u64>), ApiError> {
+        let open = self.open_forward(forward)?;
+        let status = open.status();
+        let asked = match self.post_forward(&open) {
+            Ok(asked) => asked,
+            Err(why) => {
+                // It may have got the sockets.
+                let removal = ToWorker::RemoveForward(forward.to_string());
+                if self.post(removal, &[]).is_none() && self.has_worker() {
+                    // Nobody else can close them.
+                    self.worker_died("it takes no requests");
+                }
+                return Err(unavailable(format!(
+                    "give forward {forward} to the worker of network {}: {why}",
+                    self.config.name
+                )));
+            }
+        };
+        self.forwards.push(open);
+        info!(network = self.config.name, %forward, "forward added");
+        Ok((status, asked))
     }
 
     fn open_forward(&self, forward: &Forward) -> Result<OpenForward, ApiError> {
@@ -163,6 +190,7 @@ impl NetworkTask {
                 "forwards are of networks in mode nat",
             ));
         }
+        check_range(forward)?;
         if self.forwards.iter().any(|open| open.forward == *forward) {
             return Err(refusal(
                 "conflict",
@@ -183,13 +211,18 @@ impl NetworkTask {
     }
 
     /// Sends a forward to the worker, if there is one; the id of the request that is answered last.
-    fn post_forward(&mut self, open: &OpenForward) -> Option<u64> {
-        let messages = open.messages().ok()?;
+    fn post_forward(&mut self, open: &OpenForward) -> Result<Option<u64>, String> {
+        if !self.has_worker() {
+            return Ok(None);
+        }
+        let messages = open.messages();
+        let messages = messages.map_err(|error| format!("copy its sockets: {error}"))?;
         let mut last = None;
         for (message, sockets) in messages {
-            last = Some(self.post(message, &super::network::borrowed(&sockets))?);
+            let posted = self.post(message, &super::network::borrowed(&sockets));
+            last = Some(posted.ok_or("it takes no request")?);
         }
-        last
+        Ok(last)
     }
 
     /// Ends a forward; connections through it go on.
@@ -230,12 +263,8 @@ impl NetworkTask {
         }
         let mut failed = Vec::new();
         for new in wanted.iter().filter(|forward| !open.contains(forward)) {
-            match self.open_forward(new) {
-                Ok(open) => {
-                    self.post_forward(&open);
-                    self.forwards.push(open);
-                }
-                Err(wrong) => failed.push(wrong.to_string()),
+            if let Err(wrong) = self.begin_forward(new) {
+                failed.push(wrong.to_string());
             }
         }
         self.keep_forwards();
@@ -307,5 +336,37 @@ pub(super) fn added(
             drop(reply.send(Err(unavailable(why))));
             Outcome::ForwardRefused(forward)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{channel, protocol::Envelope};
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn range_that_is_taken_fits_a_worker_that_reads_nothing() {
+        let range = |last: u16| format!("tcp:5000-{last}=:5000").parse().unwrap();
+        assert!(check_range(&range(4999 + LONGEST_RANGE)).is_ok());
+        let wrong = check_range(&range(5000 + LONGEST_RANGE)).unwrap_err();
+        assert!(wrong.remedy.unwrap().contains("1024 ports"));
+
+        let (ours, theirs) = channel::pair().unwrap();
+        fcntl(ours.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+        let place = ListeningSocket {
+            tcp: false,
+            address: Some("2001:db8:1111:2222:3333:4444:5555:6666".parse().unwrap()),
+            interface: Some("x".repeat(15)),
+            port: u16::MAX,
+        };
+        let fds = [theirs.as_fd(); SOCKETS_PER_MESSAGE];
+        for _ in 0..usize::from(LONGEST_RANGE) / SOCKETS_PER_MESSAGE {
+            let body = ToWorker::GiveSockets(vec![place.clone(); SOCKETS_PER_MESSAGE]);
+            channel::send(&ours, &Envelope { id: u64::MAX, body }, &fds).unwrap();
+        }
+        let body = ToWorker::AddForward("x".repeat(200));
+        channel::send(&ours, &Envelope { id: u64::MAX, body }, &[]).unwrap();
     }
 }

@@ -5,7 +5,7 @@ use super::{
     forward::OpenForward,
     handle::{Added, Command, Mailbox, NetworkHandle, unavailable},
     lease::{Lease, Lessee},
-    nic_watch::NicWatch,
+    nic_watch::{News, NicWatch},
     port::Port,
     registry::Registry,
     requests::{Adding, Outcome, Requests, Waiting},
@@ -13,26 +13,18 @@ use super::{
 };
 use crate::{
     config::{NetworkConfig, PortConfig},
-    network::raw_sockets,
-    protocol::{NetworkSettings, ToWorker},
+    protocol::ToWorker,
 };
 use control::{ApiError, Fault, NetworkState, NetworkStatus, PortDetail};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::File,
-    os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::fs::OpenOptionsExt,
-    },
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::PathBuf,
     sync::Arc,
     time::Instant,
 };
 use tokio::{sync::oneshot, time};
-use tracing::{error, info, warn};
-
-/// Raw ICMP sockets of each family for a gateway: echo requests of so many guests' processes at once, where "ping" sockets are not allowed.
-const RAW_ECHO_SOCKETS: usize = 32;
+use tracing::{info, warn};
 
 /// A network and everything that belongs to it.
 #[derive(Debug)]
@@ -40,11 +32,11 @@ pub(super) struct NetworkTask {
     pub(super) config: NetworkConfig,
     pub(super) runtime_dir: PathBuf,
     /// Beside the state file.
-    lease_path: PathBuf,
+    pub(super) lease_path: PathBuf,
     /// Sockets of a service manager.
     inherited: Arc<Inherited>,
     /// Filter for the worker's log.
-    log: String,
+    pub(super) log: String,
     pub(super) ports: BTreeMap<String, Entry>,
     /// Names that a worker is still taking down.
     pub(super) removing: BTreeSet<String>,
@@ -162,7 +154,10 @@ impl NetworkTask {
                     }
                     command => self.command(command),
                 },
-                (nic, sight) = self.nics.next() => self.nic_changed(&nic, sight),
+                news = self.nics.next() => match news {
+                    News::Sight(nic, sight) => self.nic_changed(&nic, sight),
+                    News::TryAgain => self.rewire(),
+                },
                 event = event => match event {
                     None => self.start().await,
                     Some(Event::Answer(answer)) => {
@@ -193,60 +188,7 @@ impl NetworkTask {
         }
     }
 
-    async fn start_worker(&mut self) -> Result<Worker, String> {
-        let mut worker = Worker::spawn(&self.config.name, &self.log)
-            .map_err(|error| format!("it cannot be started: {error}"))?;
-        let mut settings = Box::new(NetworkSettings::from(&self.config));
-        let fds = if self.config.nat.is_some() {
-            let lease_file = self.lease_file();
-            settings.lease_file = lease_file.is_some();
-            let raw_echo = raw_sockets(RAW_ECHO_SOCKETS);
-            lease_file.into_iter().chain(raw_echo).collect()
-        } else {
-            Vec::new()
-        };
-        worker
-            .call(ToWorker::Configure(settings), &borrowed(&fds))
-            .await?;
-        let link = self.link();
-        for (name, entry) in &mut self.ports {
-            let port = &mut entry.port;
-            let message = ToWorker::AddPort(port.settings(link));
-            let given = port.hand_over().map_err(|error| error.to_string());
-            port.fault = match given {
-                Ok(fds) => worker.call(message, &borrowed(&fds)).await.err(),
-                Err(why) => Some(why),
-            };
-            entry.is_given = port.fault.is_none();
-            if let Some(fault) = &port.fault {
-                error!(
-                    network = self.config.name,
-                    port = name,
-                    fault,
-                    "port does not work"
-                );
-            }
-        }
-        self.hand_over_forwards(&mut worker).await;
-        Ok(worker)
-    }
-
-    /// Where the gateway keeps its leases over a restart, of the worker as of the daemon.
-    fn lease_file(&self) -> Option<OwnedFd> {
-        let path = self.lease_path.as_path();
-        let mut options = File::options();
-        let options = options.read(true).write(true).create(true).truncate(false);
-        match options.mode(0o600).open(path) {
-            Ok(file) => Some(file.into()),
-            Err(error) => {
-                let path = path.display();
-                warn!(network = self.config.name, %error, "leases are not kept over a restart: open {path}");
-                None
-            }
-        }
-    }
-
-    fn worker_died(&mut self, why: &str) {
+    pub(super) fn worker_died(&mut self, why: &str) {
         let outcomes = self.requests.worker_gone();
         self.removing.clear();
         let now = Instant::now();
@@ -325,9 +267,9 @@ impl NetworkTask {
             } => {
                 let opened = self
                     .plan_port(name.as_deref(), &settings)
-                    .and_then(|config| self.open_port(&config, lessee));
+                    .and_then(|config| Ok((self.open_port(&config, lessee)?, config)));
                 match opened {
-                    Ok(entry) => self.add_port(entry, reply),
+                    Ok((entry, config)) => self.add_port(entry, config, reply),
                     Err(error) => drop(reply.send(Err(error))),
                 }
             }
@@ -371,9 +313,16 @@ impl NetworkTask {
         }
     }
 
-    fn add_port(&mut self, mut entry: Entry, reply: oneshot::Sender<Result<Added, ApiError>>) {
+    /// `config`: the port as it was asked for. What it was given when it was opened, an address or another socket, is not part of
+    /// it: a reload would take that for a change.
+    fn add_port(
+        &mut self,
+        mut entry: Entry,
+        config: PortConfig,
+        reply: oneshot::Sender<Result<Added, ApiError>>,
+    ) {
         let adding = Adding {
-            config: entry.port.config.clone(),
+            config,
             serial: entry.serial,
             status: entry.port.status(),
             reply,
@@ -438,7 +387,8 @@ impl NetworkTask {
             return drop(reply.send(Err(unavailable(message))));
         }
         let serial = self.take_serial();
-        self.add_port(Entry::new(serial, port), reply);
+        let config = port.config.clone();
+        self.add_port(Entry::new(serial, port), config, reply);
     }
 
     fn show_port(&mut self, port: String, reply: oneshot::Sender<Result<PortDetail, ApiError>>) {
@@ -524,6 +474,11 @@ impl NetworkTask {
         }
     }
 
+    /// One that runs, and is to be told of what changes.
+    pub(super) fn has_worker(&self) -> bool {
+        matches!(self.worker, Life::Running(_))
+    }
+
     /// Sends a request if there is a worker that takes it.
     pub(super) fn post(&mut self, message: ToWorker, fds: &[BorrowedFd<'_>]) -> Option<u64> {
         let Life::Running(worker) = &mut self.worker else {
@@ -544,6 +499,7 @@ impl NetworkTask {
                 self.unpark();
                 self.rewire();
             }
+            Outcome::Fits { port } => self.fits(&port),
             Outcome::Unfit { port, why } => self.unfit(&port, why),
             Outcome::ForwardRefused(forward) => self.forward_refused(&forward),
             Outcome::Abandoned { port, serial } => self.remove_exactly(port, serial),

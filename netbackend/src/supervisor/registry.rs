@@ -12,7 +12,7 @@ use super::{
     port::Port,
     request::{invalid, refusal, settings_of, to_table},
     runtime_dir::RuntimeDir,
-    state::{self, State},
+    state::State,
     wire::take_mtu_of_nic,
 };
 use crate::config::{
@@ -101,18 +101,22 @@ impl Registry {
             inherited,
             runtime_dir,
             turn: tokio::sync::Mutex::default(),
-            definitions: Mutex::new(Definitions {
-                base,
-                state,
-                defined: BTreeMap::new(),
-                running: BTreeMap::new(),
-            }),
+            definitions: Mutex::new(Definitions::new(base, state)),
         };
         crate::uplink::remove_leftovers(&registry.runtime_path());
         let mut opened = Vec::new();
         for mut network in networks {
-            take_mtu_of_nic(&mut network)?;
-            opened.push(registry.open_network(network)?);
+            let name = network.name.clone();
+            let open = take_mtu_of_nic(&mut network).and_then(|()| registry.open_network(network));
+            match open {
+                Ok(open) => opened.push(open),
+                Err(wrong) if registry.lock().state.has_network(&name) => {
+                    error!(
+                        "{wrong:#}; network {name} is left out (`netbackend reload` tries again)"
+                    );
+                }
+                Err(wrong) => return Err(wrong),
+            }
         }
         Ok((registry, opened))
     }
@@ -243,6 +247,8 @@ impl Registry {
         }
         let settings = to_table(&request.settings)?;
         let mut state = self.lock().state.clone();
+        // What was changed about one of that name that could not be had is not about this one.
+        state.remove_network(&name, false);
         state.add_network(&name, settings);
         let networks = self
             .lock()
@@ -277,19 +283,6 @@ impl Registry {
         let handle = self.network(&name)?;
         handle.settled().await;
         Ok(handle.status().await)
-    }
-
-    /// Removes a network for good. Must not be cancelled: spawn it.
-    pub(crate) async fn remove_network(self: Arc<Self>, name: String) -> Result<(), ApiError> {
-        let _turn = self.turn.lock().await;
-        self.network(&name)?;
-        self.keep(|definitions| {
-            let is_in_file = definitions.is_in_file(&name);
-            definitions.state.remove_network(&name, is_in_file);
-        });
-        self.end(&name).await;
-        info!(network = name, "network removed");
-        Ok(())
     }
 
     /// Stops a network; its sockets and its directory are gone afterwards.
@@ -350,6 +343,11 @@ impl Registry {
         };
         let mut renewed = Vec::new();
         for (network, port, leased) in leases {
+            if self.network(&network).is_err() && self.lock().state.has_network(&network) {
+                // It could not be had this time; perhaps the next.
+                renewed.push((network, port, leased));
+                continue;
+            }
             let (Ok(handle), Some(lessee)) = (self.network(&network), lessee_of(leased.process))
             else {
                 continue;
@@ -405,21 +403,6 @@ impl Registry {
         Ok(())
     }
 
-    /// Removes a port for good; it is closed when this returns. Must not be cancelled: spawn it.
-    pub(crate) async fn remove_port(
-        self: Arc<Self>,
-        network: String,
-        port: String,
-    ) -> Result<(), ApiError> {
-        let handle = self.network(&network)?;
-        let removed = handle.remove_port(port.clone()).await;
-        // It is gone from here even if its worker does not answer in time.
-        if !handle.has_port(&port) {
-            self.keep(|definitions| definitions.forget_port(&network, &port));
-        }
-        removed
-    }
-
     /// Begins a forward, for good. Must not be cancelled: spawn it.
     pub(crate) async fn add_forward(
         self: Arc<Self>,
@@ -433,25 +416,6 @@ impl Registry {
             definitions.change_forwards(&network, |forwards| forwards.push(forward));
         });
         Ok(status)
-    }
-
-    /// Ends a forward, for good. Must not be cancelled: spawn it.
-    pub(crate) async fn remove_forward(
-        self: Arc<Self>,
-        network: String,
-        forward: Forward,
-    ) -> Result<(), ApiError> {
-        let handle = self.network(&network)?;
-        handle.remove_forward(forward.clone()).await?;
-        self.keep(|definitions| {
-            let is_configured = definitions.has_configured_forward(&network, &forward);
-            let state = &mut definitions.state;
-            state.remove_forward(&network, &forward, is_configured);
-            definitions.change_forwards(&network, |forwards| {
-                forwards.retain(|found| *found != forward);
-            });
-        });
-        Ok(())
     }
 
     /// Changes the state and writes it down.
@@ -483,50 +447,25 @@ impl Registry {
 }
 
 impl Definitions {
-    fn is_in_file(&self, network: &str) -> bool {
-        let mut networks = self.base.config.networks.iter();
-        networks.any(|found| found.name == network)
+    /// Nothing is defined yet.
+    pub(super) fn new(base: Base, state: State) -> Self {
+        Self {
+            base,
+            state,
+            defined: BTreeMap::new(),
+            running: BTreeMap::new(),
+        }
     }
 
-    /// Whether the forward is the file's, or came with its network.
-    fn has_configured_forward(&self, network: &str, forward: &Forward) -> bool {
-        let mut without = self.state.clone();
-        without.remove_forward(network, forward, false);
-        let sections = self.base.sections_with(|networks| without.apply(networks));
-        let section = sections.get(network).and_then(|section| section.as_table());
-        section.is_some_and(|section| state::has_forward(section, forward))
-    }
-
-    fn change_forwards(&mut self, network: &str, change: impl FnOnce(&mut Vec<Forward>)) {
+    pub(super) fn change_forwards(
+        &mut self,
+        network: &str,
+        change: impl FnOnce(&mut Vec<Forward>),
+    ) {
         let defined = self.defined.get_mut(network);
         if let Some(nat) = defined.and_then(|network| network.nat.as_mut()) {
             change(&mut nat.forwards);
         }
-    }
-
-    /// A port was removed: it must not come back with the next start.
-    fn forget_port(&mut self, network: &str, port: &str) {
-        let Some(defined) = self.defined.get_mut(network) else {
-            return;
-        };
-        let before = defined.ports.len();
-        defined.ports.retain(|found| found.name != port);
-        if defined.ports.len() == before {
-            return self.state.end_lease(network, port);
-        }
-        let without = {
-            let mut state = self.state.clone();
-            state.remove_port(network, port, false);
-            state
-        };
-        // Still there without its addition: then it is the file's, or came with its network.
-        let is_configured = self
-            .base
-            .sections_with(|networks| without.apply(networks))
-            .get(network)
-            .and_then(|section| section.get("ports"))
-            .is_some_and(|ports| ports.get(port).is_some());
-        self.state.remove_port(network, port, is_configured);
     }
 }
 
@@ -539,7 +478,7 @@ fn fit(
     if let Ok(networks) = base.with(overrides, |networks| state.apply(networks)) {
         return Ok((state, networks));
     }
-    let mut fitting = state.removals();
+    let mut fitting = state.only_leases();
     let mut networks = base.with(overrides, |networks| fitting.apply(networks));
     for (what, part) in state.singly() {
         let mut more = fitting.clone();
@@ -549,8 +488,12 @@ fn fit(
                 fitting = more;
                 networks = Ok(found);
             }
-            Err(wrong) => error!("{what}, added at run time, is given up: {wrong}"),
+            Err(wrong) => error!("{what} is given up: {wrong}"),
         }
     }
     Ok((fitting, networks?))
 }
+
+#[cfg(test)]
+#[path = "registry_test.rs"]
+mod tests;

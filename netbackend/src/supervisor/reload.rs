@@ -1,6 +1,6 @@
 //! Reading the configuration again: everything is checked and opened before anything is changed.
 use super::{
-    forward::open_all,
+    forward::OpenForward,
     handle::NetworkHandle,
     port::Port,
     registry::{OpenNetwork, Registry},
@@ -147,12 +147,24 @@ impl Registry {
                     wrong.remedy.unwrap_or_default(),
                 )
             })?;
-        for network in &mut new {
-            take_mtu_of_nic(network).map_err(|wrong| {
-                refusal("bad-config", format!("{wrong:#}"), "nothing was changed")
-            })?;
-        }
         let old = self.lock().defined.clone();
+        let mut waiting = Vec::new();
+        for network in &mut new {
+            let Err(wrong) = take_mtu_of_nic(network) else {
+                continue;
+            };
+            if keep_mtu(network, old.get(&network.name)) {
+                continue;
+            }
+            if !state.has_network(&network.name) {
+                let wrong = format!("{wrong:#}");
+                return Err(refusal("bad-config", wrong, "nothing was changed"));
+            }
+            // It was left out at the start for the same reason.
+            warnings.push(format!("{wrong:#}; left out (the next reload tries again)"));
+            waiting.push(network.name.clone());
+        }
+        new.retain(|network| !waiting.contains(&network.name));
         let plan = Plan::new(&old, &new);
         let opened = self.prepare(&plan, &old)?;
         // From here on nothing is refused any more.
@@ -318,6 +330,15 @@ impl Registry {
             }
             report.changed.push(format!("forwards of {}", network.name));
         }
+        if (forwards || settings)
+            && let Some(nat) = &mut network.nat
+            && let Ok(there) = handle.forwards().await
+        {
+            // One that could not be had; the next reload tries again.
+            let there: Vec<String> = there.into_iter().map(|status| status.forward).collect();
+            nat.forwards
+                .retain(|forward| there.contains(&forward.to_string()));
+        }
         let before = old.get(&network.name);
         for config in added {
             let path = format!("{}/{}", network.name, config.name);
@@ -380,14 +401,7 @@ impl Registry {
             }
         }
         network.ports.retain(|port| !left_out.contains(&port.name));
-        let wanted = network.nat.as_ref().map(|nat| nat.forwards.clone());
-        let forwards = match open_all(&name, &wanted.unwrap_or_default()) {
-            Ok(forwards) => forwards,
-            Err(wrong) => {
-                report.failed.push(format!("{wrong:#}"));
-                Vec::new()
-            }
-        };
+        let forwards = open_forwards(&mut network, report);
         self.start(OpenNetwork {
             config: network,
             ports,
@@ -398,6 +412,35 @@ impl Registry {
         }
         report.added.push(name);
     }
+}
+
+/// Opens the forwards that can be had, and leaves out the others; the next reload tries them again.
+fn open_forwards(network: &mut NetworkConfig, report: &mut ReloadReport) -> Vec<OpenForward> {
+    let mut open = Vec::new();
+    let Some(nat) = &mut network.nat else {
+        return open;
+    };
+    nat.forwards
+        .retain(|forward| match OpenForward::open(&network.name, forward) {
+            Ok(forward) => {
+                open.push(forward);
+                true
+            }
+            Err(wrong) => {
+                report.failed.push(format!("{wrong:#}"));
+                false
+            }
+        });
+    open
+}
+
+/// The NIC of a network that runs may be unplugged: its MTU stays as it was. False if the network is on another.
+fn keep_mtu(network: &mut NetworkConfig, running: Option<&NetworkConfig>) -> bool {
+    let Some(running) = running.filter(|running| running.nic() == network.nic()) else {
+        return false;
+    };
+    network.mtu = running.mtu;
+    true
 }
 
 /// Makes `now` what was asked for, but for ports that have come or gone since `before`.

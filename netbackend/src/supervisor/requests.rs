@@ -119,6 +119,10 @@ pub(super) enum Outcome {
         port: String,
         serial: u64,
     },
+    /// The worker has taken the port back.
+    Fits {
+        port: String,
+    },
     /// The worker does not take the port back, and why.
     Unfit {
         port: String,
@@ -139,6 +143,12 @@ pub(super) struct Requests(HashMap<u64, Waiting>);
 impl Requests {
     pub(super) fn insert(&mut self, id: u64, waiting: Waiting) {
         self.0.insert(id, waiting);
+    }
+
+    /// Whether the worker has not said yet if it takes a port back.
+    pub(super) fn is_rewiring(&self) -> bool {
+        let mut waiting = self.0.values();
+        waiting.any(|waiting| matches!(waiting, Waiting::Rewire { .. }))
     }
 
     /// Passes an answer on to who waits for it. Whoever no longer waits has its reply dropped.
@@ -193,6 +203,7 @@ impl Requests {
                 finish_removal(reply, Err(unavailable(why)));
                 Outcome::Removed { port }
             }
+            (Some(Waiting::Rewire { port }), FromWorker::Done) => Outcome::Fits { port },
             (Some(Waiting::Rewire { port }), FromWorker::Error(why)) => {
                 Outcome::Unfit { port, why }
             }
@@ -203,13 +214,7 @@ impl Requests {
                     reply,
                 }),
                 answer @ (FromWorker::Done | FromWorker::Error(_)),
-            ) => {
-                let refused = match answer {
-                    FromWorker::Error(why) => Some(why),
-                    _ => None,
-                };
-                forward::added(forward, status, reply, refused)
-            }
+            ) => forward::added(forward, status, reply, why_not(answer)),
             (
                 Some(Waiting::Flows { mut flows, reply }),
                 FromWorker::Flows { flows: part, more },
@@ -267,6 +272,14 @@ impl Requests {
             }
         }
         outcomes
+    }
+}
+
+/// Why it was not done; `None`: it was.
+fn why_not(answer: FromWorker) -> Option<String> {
+    match answer {
+        FromWorker::Error(why) => Some(why),
+        _ => None,
     }
 }
 

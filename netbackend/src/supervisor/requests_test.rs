@@ -146,3 +146,24 @@ fn answer_of_the_wrong_kind_is_told_by_a_dropped_reply() {
     assert_eq!(requests.answer(0, FromWorker::Done), Outcome::Nothing);
     assert_eq!(answer.try_recv(), Err(oneshot::error::TryRecvError::Closed));
 }
+
+#[test]
+fn port_on_an_interface_fits_when_its_worker_says_so() {
+    let mut requests = Requests::default();
+    let port = || "a".to_owned();
+    for (answer, outcome) in [
+        (FromWorker::Done, Outcome::Fits { port: port() }),
+        (
+            FromWorker::Error("no".into()),
+            Outcome::Unfit {
+                port: port(),
+                why: "no".into(),
+            },
+        ),
+    ] {
+        requests.insert(1, Waiting::Rewire { port: port() });
+        assert!(requests.is_rewiring());
+        assert_eq!(requests.answer(1, answer), outcome);
+        assert!(!requests.is_rewiring());
+    }
+}

@@ -286,6 +286,11 @@ impl State {
         self.ports.retain(|_, ports| !ports.is_empty());
     }
 
+    /// Whether the network was added at run time.
+    pub(super) fn has_network(&self, network: &str) -> bool {
+        self.networks.contains_key(network)
+    }
+
     /// Whether the network or the port was added at run time.
     pub(super) fn has_added(&self, network: &str, port: &str) -> bool {
         let ports = self.ports.get(network);
@@ -354,24 +359,43 @@ impl State {
         (state, given_up)
     }
 
-    /// The changes one by one, for finding those that do not fit any more.
+    /// The changes one by one, for finding those that do not fit any more, in an order in which each finds what it is about and
+    /// what was in its way is gone.
     pub(super) fn singly(&self) -> Vec<(String, Self)> {
         let mut parts = Vec::new();
-        for (name, settings) in &self.networks {
-            let networks = BTreeMap::from([(name.clone(), settings.clone())]);
-            parts.push((
-                format!("network {name}"),
-                Self {
-                    networks,
-                    ..Self::default()
-                },
-            ));
+        for name in &self.removed_networks {
+            let mut part = Self::default();
+            part.removed_networks.insert(name.clone());
+            parts.push((format!("the removal of network {name}"), part));
         }
+        parts.extend(self.removals_singly(|network| !self.has_network(network)));
+        for (name, settings) in &self.networks {
+            let alone = Self {
+                networks: BTreeMap::from([(name.clone(), settings.clone())]),
+                ..Self::default()
+            };
+            // What it came with and has lost since may be somebody else's by now.
+            let mut changed = alone.clone();
+            if let Some(ports) = self.removed_ports.get(name) {
+                changed.removed_ports.insert(name.clone(), ports.clone());
+            }
+            if let Some(forwards) = self.removed_forwards.get(name) {
+                let removed = &mut changed.removed_forwards;
+                removed.insert(name.clone(), forwards.clone());
+            }
+            if changed != alone {
+                let what =
+                    format!("network {name}, added at run time, without what was removed of it,");
+                parts.push((what, changed));
+            }
+            parts.push((format!("network {name}, added at run time,"), alone));
+        }
+        parts.extend(self.removals_singly(|network| self.has_network(network)));
         for (network, ports) in &self.ports {
             for (port, settings) in ports {
                 let mut part = Self::default();
                 part.add_port(network, port, settings.0.clone());
-                parts.push((format!("port {network}/{port}"), part));
+                parts.push((format!("port {network}/{port}, added at run time,"), part));
             }
         }
         for (network, forwards) in &self.forwards {
@@ -381,25 +405,55 @@ impl State {
                     forwards: one,
                     ..Self::default()
                 };
-                parts.push((format!("forward {forward} of {network}"), part));
+                let what = format!("forward {forward} of {network}, added at run time,");
+                parts.push((what, part));
             }
         }
         parts
     }
 
-    /// Only what was removed.
-    pub(super) fn removals(&self) -> Self {
+    /// Removals of ports and forwards of such networks.
+    fn removals_singly(&self, of: impl Fn(&str) -> bool) -> Vec<(String, Self)> {
+        let mut parts = Vec::new();
+        for (network, ports) in self.removed_ports.iter().filter(|(name, _)| of(name)) {
+            for port in ports {
+                let mut part = Self::default();
+                part.remove_port(network, port, true);
+                parts.push((format!("the removal of port {network}/{port}"), part));
+            }
+        }
+        for (network, forwards) in self.removed_forwards.iter().filter(|(name, _)| of(name)) {
+            for forward in forwards {
+                let one = BTreeSet::from([forward.clone()]);
+                let part = Self {
+                    removed_forwards: BTreeMap::from([(network.clone(), one)]),
+                    ..Self::default()
+                };
+                let what = format!("the removal of forward {forward} of {network}");
+                parts.push((what, part));
+            }
+        }
+        parts
+    }
+
+    /// Only the leases, which change no configuration.
+    pub(super) fn only_leases(&self) -> Self {
         Self {
-            removed_networks: self.removed_networks.clone(),
-            removed_ports: self.removed_ports.clone(),
-            removed_forwards: self.removed_forwards.clone(),
             leases: self.leases.clone(),
             ..Self::default()
         }
     }
 
-    /// Takes over the additions of `part`.
+    /// Takes over the changes of `part`.
     pub(super) fn absorb(&mut self, part: Self) {
+        self.removed_networks.extend(part.removed_networks);
+        for (network, ports) in part.removed_ports {
+            self.removed_ports.entry(network).or_default().extend(ports);
+        }
+        for (network, forwards) in part.removed_forwards {
+            let removed = self.removed_forwards.entry(network).or_default();
+            removed.extend(forwards);
+        }
         self.networks.extend(part.networks);
         for (network, ports) in part.ports {
             self.ports.entry(network).or_default().extend(ports);

@@ -100,16 +100,30 @@ fn reload_brings_back_what_the_file_names() {
 }
 
 #[test]
-fn additions_can_be_tried_one_by_one() {
+fn changes_can_be_tried_one_by_one() {
     let mut state = State::default();
     state.remove_network("dmz", true);
     state.add_network("lab", table(""));
+    state.remove_port("lab", "z", true);
+    state.remove_port("lan", "web", true);
+    let forward = "tcp:2222=:22".parse().unwrap();
+    state.remove_forward("lan", &forward, true);
     state.add_port("lan", "x", table(""));
     state.add_port("lan", "y", table(""));
-    let mut again = state.removals();
+    let mut again = state.only_leases();
     let parts = state.singly();
     let names: Vec<_> = parts.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["network lab", "port lan/x", "port lan/y"]);
+    let expected = [
+        "the removal of network dmz",
+        "the removal of port lan/web",
+        "the removal of forward tcp:2222=:22 of lan",
+        "network lab, added at run time, without what was removed of it,",
+        "network lab, added at run time,",
+        "the removal of port lab/z",
+        "port lan/x, added at run time,",
+        "port lan/y, added at run time,",
+    ];
+    assert_eq!(names, expected);
     for (_, part) in parts {
         again.absorb(part);
     }

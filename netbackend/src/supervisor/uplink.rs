@@ -17,6 +17,21 @@ impl Port {
     pub(super) fn is_unwired(&self) -> bool {
         self.wire.as_ref().is_some_and(|wire| !wire.is_open())
     }
+
+    /// Closes its interface: it waits for it from now on.
+    pub(super) fn close_wire(&mut self) {
+        self.wire.iter_mut().for_each(Wire::close);
+    }
+
+    /// Opens its interface again, or what is there by its name now.
+    pub(super) fn rewire(&mut self) -> Result<(), String> {
+        let reopened = self.wire.as_mut().map_or(Ok(()), Wire::reopen);
+        reopened.map_err(|error| format!("{error:#}"))?;
+        // A NIC that is back may be another of the same name.
+        let host = self.wire.as_ref().and_then(Wire::host);
+        self.config.mac = host.or(self.config.mac);
+        Ok(())
+    }
 }
 
 impl NetworkTask {
@@ -88,9 +103,7 @@ impl NetworkTask {
             return;
         };
         warn!(network = self.config.name, port = name, "{why}");
-        if let Some(wire) = &mut entry.port.wire {
-            wire.close();
-        }
+        entry.port.close_wire();
         entry.port.fault = Some(why);
         if !std::mem::take(&mut entry.is_given) {
             return;
@@ -103,15 +116,14 @@ impl NetworkTask {
         }
     }
 
-    /// Gives the worker the ports whose interfaces are back.
+    /// Gives the worker the ports whose interfaces are back. One that starts gets them with all others.
     pub(super) fn rewire(&mut self) {
-        let is_present = |port: &Port| {
-            let nic = port.wire.as_ref().and_then(Wire::nic);
-            nic.is_some_and(|nic| self.nics.present.contains(&nic))
-        };
+        if !self.has_worker() {
+            return;
+        }
         let waiting = self.ports.iter().filter(|(name, entry)| {
             let port = &entry.port;
-            port.is_unwired() && is_present(port) && !self.removing.contains(*name)
+            port.is_unwired() && self.nics.has_that_of(port) && !self.removing.contains(*name)
         });
         let waiting: Vec<String> = waiting.map(|(name, _)| name.clone()).collect();
         for name in waiting {
@@ -119,7 +131,12 @@ impl NetworkTask {
                 && let Some(entry) = self.ports.get_mut(&name)
             {
                 entry.port.fault = Some(why);
+                self.nics.try_again();
             }
+        }
+        // One that the worker has not answered for may still be refused.
+        if !self.requests.is_rewiring() && !self.ports.values().any(|e| e.port.is_unwired()) {
+            self.nics.reset_pause();
         }
         self.publish_ports();
     }
@@ -130,30 +147,33 @@ impl NetworkTask {
             return Ok(());
         };
         let port = &mut entry.port;
-        let reopened = port.wire.as_mut().map_or(Ok(()), Wire::reopen);
-        reopened.map_err(|error| format!("{error:#}"))?;
-        // A NIC that is back may be another of the same name.
-        let host = port.wire.as_ref().and_then(Wire::host);
-        port.config.mac = host.or(port.config.mac);
+        port.rewire()?;
         let message = ToWorker::AddPort(port.settings(link));
         let fds = port.hand_over().map_err(|error| {
             // The next look tries again.
-            port.wire.iter_mut().for_each(Wire::close);
+            port.close_wire();
             error.to_string()
         })?;
-        port.fault = None;
-        info!(
-            network = self.config.name,
-            port = name,
-            "its interface is back"
-        );
         let posted = self.post(message, &borrowed(&fds));
-        if let (Some(id), Some(entry)) = (posted, self.ports.get_mut(name)) {
-            entry.is_given = true;
-            let port = name.to_owned();
-            self.requests.insert(id, Waiting::Rewire { port });
-        }
+        let Some(entry) = self.ports.get_mut(name) else {
+            return Ok(());
+        };
+        let Some(id) = posted else {
+            // Nobody has it.
+            entry.port.close_wire();
+            return Err("its worker takes no request".into());
+        };
+        entry.port.fault = None;
+        entry.is_given = true;
+        let port = name.to_owned();
+        self.requests.insert(id, Waiting::Rewire { port });
         Ok(())
+    }
+
+    /// The worker has taken it back.
+    pub(super) fn fits(&mut self, port: &str) {
+        info!(network = self.config.name, port, "its interface is back");
+        self.nics.reset_pause();
     }
 
     /// The worker has not taken it back.
@@ -167,6 +187,8 @@ impl NetworkTask {
         if let Some(entry) = self.ports.get_mut(name) {
             entry.is_given = false;
             entry.port.fault = Some(why);
+            entry.port.close_wire();
+            self.nics.try_again();
         }
         self.publish_ports();
     }

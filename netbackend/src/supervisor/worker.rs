@@ -86,6 +86,15 @@ impl Worker {
         body: ToWorker,
         fds: &[BorrowedFd<'_>],
     ) -> Result<(), String> {
+        self.ask(body, fds).await?
+    }
+
+    /// The same. The worker's refusal is within; an error outside: there is no worker any more, or it does not answer.
+    pub(super) async fn ask(
+        &mut self,
+        body: ToWorker,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<Result<(), String>, String> {
         let exchange = async {
             let id = self.post(body, fds).map_err(|error| error.to_string())?;
             loop {
@@ -93,8 +102,8 @@ impl Worker {
                     Event::Gone(why) => return Err(why),
                     Event::Answer(answer) if answer.id != id => {}
                     Event::Answer(answer) => match answer.body {
-                        FromWorker::Error(why) => return Err(why),
-                        _ => return Ok(()),
+                        FromWorker::Error(why) => return Ok(Err(why)),
+                        _ => return Ok(Ok(())),
                     },
                 }
             }

@@ -25,9 +25,10 @@ impl Identity {
         Self { alias, hash }
     }
 
-    /// The runtime directory in an alias.
+    /// The runtime directory in an alias. It may have colons, and so may the part (a MAC address), but no slash is in the latter.
     pub(crate) fn owner(alias: &str) -> Option<&str> {
-        let (owner, _) = alias.strip_prefix(MARK)?.rsplit_once(':')?;
+        let (owner_and_network, _) = alias.strip_prefix(MARK)?.rsplit_once('/')?;
+        let (owner, _) = owner_and_network.rsplit_once(':')?;
         Some(owner)
     }
 

@@ -59,3 +59,16 @@ fn long_directories_are_abbreviated() {
     assert!(is_ours(run, identity.alias()));
     assert!(!is_ours(Path::new(RUN), identity.alias()));
 }
+
+#[test]
+fn owner_is_found_whatever_has_colons() {
+    for owner in ["direct-12-345-678", "/run/netbackend", "/run/a:b"] {
+        for (network, part) in [("eth1", "52:54:00:00:00:01"), ("lan", "web")] {
+            let identity = Identity::new(Path::new(owner), network, part);
+            assert_eq!(Identity::owner(identity.alias()), Some(owner));
+        }
+    }
+    for foreign in ["", "netbackend:", "netbackend:x", "uplink: to/the office"] {
+        assert_eq!(Identity::owner(foreign), None, "{foreign}");
+    }
+}

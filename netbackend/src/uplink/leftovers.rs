@@ -1,6 +1,6 @@
 //! What a daemon that was killed has left behind.
 use super::{error::UplinkError, identity::is_ours, open_netlink};
-use crate::netns;
+use crate::netns::{self, NetnsError};
 use std::{collections::BTreeSet, fs, path::Path};
 use tracing::{info, warn};
 
@@ -23,7 +23,9 @@ pub(crate) fn remove(runtime_dir: &Path) {
                 }
             }
             // Without the permission to look there was none to make any.
-            Err(UplinkError::Namespace(_)) => {}
+            Err(UplinkError::Namespace(
+                NetnsError::NotPermitted(_) | NetnsError::Missing { .. },
+            )) => {}
             Err(error) => warn!(%error, "remove what a former daemon has left behind"),
         }
     }

@@ -18,12 +18,13 @@ use tokio::{
     io::{Interest, unix::AsyncFd},
     time,
 };
+use tracing::debug;
 
 /// linux/rtnetlink.h: `RTMGRP_LINK`.
 const LINKS: u32 = 1;
 /// Many interfaces change together; one look afterwards is enough.
 const SETTLE: Duration = Duration::from_millis(20);
-/// Of a namespace that cannot be entered: not all that may change that is told.
+/// Of what cannot be looked at, and of a namespace that cannot be entered: not all that may change that is told.
 const RETRY: Duration = Duration::from_secs(1);
 /// Names of namespaces are mounts; this file has a "priority" event whenever mounts have changed (proc_pid_mounts(5)).
 const MOUNTS: &str = "/proc/self/mounts";
@@ -71,12 +72,15 @@ impl Monitor {
                 // Before the look: what happens in between is not missed.
                 self.events = subscribe(&self.nic).ok();
             }
-            let sight = self.look();
-            if self.last != Some(sight) {
-                self.last = Some(sight);
-                return sight;
+            match self.look() {
+                Some(sight) if self.last == Some(sight) => self.wait().await,
+                Some(sight) => {
+                    self.last = Some(sight);
+                    return sight;
+                }
+                // Nobody knows: it is not gone for that.
+                None => time::sleep(RETRY).await,
             }
-            self.wait().await;
         }
     }
 
@@ -112,18 +116,23 @@ impl Monitor {
         }
     }
 
-    fn look(&self) -> Sight {
+    /// `None`: the kernel does not tell.
+    fn look(&self) -> Option<Sight> {
         let looked = netns::within(self.nic.netns.as_deref(), || {
             let mut netlink: Netlink = open_netlink(&self.nic.name)?;
             let found = netlink.link(&self.nic.name);
             found.map_err(UplinkError::io("look up the interface", &self.nic.name))
         });
         match looked {
-            Ok(Some(link)) => Sight::Present {
+            Ok(Some(link)) => Some(Sight::Present {
                 index: link.index,
                 carries: link.is_up && link.has_carrier,
-            },
-            Ok(None) | Err(_) => Sight::Gone,
+            }),
+            Ok(None) | Err(UplinkError::Namespace(NetnsError::Missing { .. })) => Some(Sight::Gone),
+            Err(error) => {
+                debug!(nic = self.nic.name, %error, "the interface cannot be looked at");
+                None
+            }
         }
     }
 }

@@ -85,14 +85,7 @@ impl Reply {
     }
 
     fn assemble(&self, request: &Request<'_>, sname: &[u8], options: &[u8]) -> Vec<u8> {
-        let relayed = !request.giaddr.is_unspecified();
         let nak = self.kind == MessageType::Nak;
-        // RFC 2131, 4.3.2: the relay shall broadcast a NAK, whose client has no address that works.
-        let broadcast = if nak && relayed {
-            super::spec::FLAG_BROADCAST
-        } else {
-            0
-        };
         let ciaddr = if nak {
             Ipv4Addr::UNSPECIFIED
         } else {
@@ -102,7 +95,7 @@ impl Reply {
         bytes.put(&[BOOTREPLY, ETHERNET, request.hlen, 0]);
         bytes.put_u32(request.xid);
         bytes.put_u16(0);
-        bytes.put_u16(request.flags | broadcast);
+        bytes.put_u16(request.flags);
         for address in [ciaddr, self.yiaddr, self.siaddr, request.giaddr] {
             bytes.put(&address.octets());
         }

@@ -7,7 +7,7 @@ use crate::MacAddr;
 
 use super::message::Request;
 use super::reply::Reply;
-use super::spec::{CLIENT_PORT, FLAG_BROADCAST, MessageType, SERVER_PORT, option};
+use super::spec::{CLIENT_PORT, FLAG_BROADCAST, MessageType, option};
 use crate::services::cursor::seconds;
 use crate::services::dns::name::{Name, compress_list};
 use crate::services::hosts::{Hosts, Reservation, hostname};
@@ -140,20 +140,16 @@ impl Server {
         hosts: &mut Hosts,
     ) -> Result<Outgoing, Silence> {
         let request = Request::parse(payload).ok_or(Silence::Malformed)?;
-        let relayed = !request.giaddr.is_unspecified();
-        if relayed && !self.is_on_link(request.giaddr) {
+        // All clients are on this link: who claims to be a relay speaks in the name of stations that it is not.
+        if !request.giaddr.is_unspecified() {
             return Err(Silence::NotOurs);
         }
-        if !request.mac.is_unicast() || (!relayed && request.mac != from) {
+        if !request.mac.is_unicast() || request.mac != from {
             return Err(Silence::Spoofed);
         }
         let named = request.options.address(option::SERVER_ID);
         let ours = named.is_none_or(|server| server == self.config.address);
-        let mut outgoing = self.answer(now, &request, ours, hosts)?;
-        if relayed {
-            outgoing.mac = from;
-        }
-        Ok(outgoing)
+        self.answer(now, &request, ours, hosts)
     }
 
     fn answer(
@@ -347,16 +343,14 @@ impl Server {
         let nak = reply.is_nak();
         let yiaddr = reply.yiaddr;
         let payload = reply.emit(request, self.config.mtu);
-        let (address, port) = if !request.giaddr.is_unspecified() {
-            (request.giaddr, SERVER_PORT)
-        } else if nak {
-            (Ipv4Addr::BROADCAST, CLIENT_PORT)
+        let address = if nak {
+            Ipv4Addr::BROADCAST
         } else if !request.ciaddr.is_unspecified() && self.is_on_link(request.ciaddr) {
-            (request.ciaddr, CLIENT_PORT)
+            request.ciaddr
         } else if request.flags & FLAG_BROADCAST != 0 || yiaddr.is_unspecified() {
-            (Ipv4Addr::BROADCAST, CLIENT_PORT)
+            Ipv4Addr::BROADCAST
         } else {
-            (yiaddr, CLIENT_PORT)
+            yiaddr
         };
         let mac = if address.is_broadcast() {
             MacAddr::BROADCAST
@@ -365,7 +359,7 @@ impl Server {
         };
         Outgoing {
             mac,
-            destination: SocketAddrV4::new(address, port),
+            destination: SocketAddrV4::new(address, CLIENT_PORT),
             payload,
         }
     }

@@ -1,6 +1,6 @@
 //! The forwarder: from what is known here, from the cache, or from an upstream server, in this order.
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::MacAddr;
@@ -34,21 +34,14 @@ pub(crate) enum Client {
         local: SocketAddr,
     },
     /// a connection
-    Tcp { stream: StreamId, guest: IpAddr },
-}
-
-/// Whose questions are counted together. An address cannot be made up for a connection, as it can for a datagram.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Asker {
-    Station(MacAddr),
-    Address(IpAddr),
+    Tcp { stream: StreamId, mac: MacAddr },
 }
 
 impl Client {
-    fn asker(self) -> Asker {
+    /// Whose questions are counted together.
+    fn station(self) -> MacAddr {
         match self {
-            Self::Udp { mac, .. } => Asker::Station(mac),
-            Self::Tcp { guest, .. } => Asker::Address(guest),
+            Self::Udp { mac, .. } | Self::Tcp { mac, .. } => mac,
         }
     }
 }
@@ -66,6 +59,8 @@ pub(crate) struct Reply {
 struct Pending {
     client: Client,
     query: Query,
+    /// who asked the same since
+    others: Vec<(Client, Query)>,
     exchange: Exchange,
     attempt: usize,
     deadline: Duration,
@@ -102,7 +97,9 @@ pub(crate) struct Forwarder {
     random: Random,
     pending: BTreeMap<u32, Pending>,
     deadlines: BTreeSet<(Duration, u32)>,
-    per_asker: BTreeMap<Asker, usize>,
+    per_station: BTreeMap<MacAddr, usize>,
+    /// of all stations
+    waiting: usize,
     next_index: u32,
     streams: Streams,
     replies: Vec<Reply>,
@@ -132,7 +129,8 @@ impl Forwarder {
             random: Random::new(seed),
             pending: BTreeMap::new(),
             deadlines: BTreeSet::new(),
-            per_asker: BTreeMap::new(),
+            per_station: BTreeMap::new(),
+            waiting: 0,
             next_index: 0,
             streams: Streams::default(),
             replies: Vec::new(),
@@ -209,7 +207,7 @@ impl Forwarder {
         timeout.into_iter().chain(idle).min()
     }
 
-    pub(crate) fn stream_open(&mut self, now: Duration, id: StreamId, guest: SocketAddr) -> bool {
+    pub(crate) fn stream_open(&mut self, now: Duration, id: StreamId, guest: MacAddr) -> bool {
         self.streams.open(now, id, guest)
     }
 
@@ -219,7 +217,7 @@ impl Forwarder {
         id: StreamId,
         bytes: &[u8],
     ) -> usize {
-        let Some(guest) = self.streams.guest(id) else {
+        let Some(mac) = self.streams.guest(id) else {
             return bytes.len();
         };
         let mut questions = Vec::new();
@@ -227,7 +225,7 @@ impl Forwarder {
             questions.push(question);
         });
         for question in questions {
-            let client = Client::Tcp { stream: id, guest };
+            let client = Client::Tcp { stream: id, mac };
             self.query(scene, client, &question);
         }
         taken
@@ -235,6 +233,11 @@ impl Forwarder {
 
     pub(crate) fn stream_output(&mut self, id: StreamId, into: &mut [u8]) -> Option<usize> {
         self.streams.output(id, into)
+    }
+
+    /// The stream asks no more, and ends with its last answer.
+    pub(crate) fn stream_finished(&mut self, id: StreamId) {
+        self.streams.finish(id);
     }
 
     /// What the stream asked is answered to nobody, and counts as its guest's until then.
@@ -251,6 +254,14 @@ impl Forwarder {
             self.counters.over_quota += 1;
             return self.reply(client, &query, query.failure(rcode::REFUSED));
         }
+        *self.per_station.entry(client.station()).or_default() += 1;
+        self.waiting += 1;
+        // One question is under way once: with every copy of it a forged answer would have one more chance (RFC 5452, 5).
+        let mut pending = self.pending.values_mut();
+        if let Some(same) = pending.find(|pending| pending.query.asks_the_same_as(&query)) {
+            same.others.push((client, query));
+            return;
+        }
         let index = self.free_index();
         let generation = self.random.u64();
         let [.., a, b, c] = generation.to_be_bytes();
@@ -258,14 +269,15 @@ impl Forwarder {
         let token = Token::new(TokenClass::Service, index, generation);
         let Some((exchange, attempt)) = self.ask(scene.host, token, &query, 0) else {
             self.counters.failed += 1;
+            self.count_out(client);
             return self.reply(client, &query, query.failure(rcode::SERVER_FAILURE));
         };
-        *self.per_asker.entry(client.asker()).or_default() += 1;
         let deadline = scene.now.saturating_add(UDP_TIMEOUT);
         self.deadlines.insert((deadline, index));
         let pending = Pending {
             client,
             query,
+            others: Vec::new(),
             exchange,
             attempt,
             deadline,
@@ -311,10 +323,13 @@ impl Forwarder {
         if pending.attempt > 0 {
             self.upstreams.prefer(pending.exchange.server);
         }
+        pending.exchange.close(scene.host);
+        for (client, query) in &pending.others {
+            self.reply(*client, query, answer.to(query, Duration::ZERO));
+        }
         let (client, query) = (pending.client, pending.query);
         let bytes = answer.to(&query, Duration::ZERO);
         self.cache.insert(scene.now, &query, answer);
-        pending.exchange.close(scene.host);
         self.reply(client, &query, bytes);
     }
 
@@ -359,12 +374,13 @@ impl Forwarder {
             return;
         };
         pending.exchange.close(scene.host);
-        let query = &pending.query;
-        let answer = pending
-            .unhelpful
-            .map(|answer| answer.to(query, Duration::ZERO));
-        let answer = answer.unwrap_or_else(|| query.failure(rcode::SERVER_FAILURE));
-        self.reply(pending.client, query, answer);
+        let first = (pending.client, pending.query);
+        for (client, query) in std::iter::once(first).chain(pending.others) {
+            let unhelpful = pending.unhelpful.as_ref();
+            let answer = unhelpful.map(|answer| answer.to(&query, Duration::ZERO));
+            let answer = answer.unwrap_or_else(|| query.failure(rcode::SERVER_FAILURE));
+            self.reply(client, &query, answer);
+        }
     }
 
     fn postpone(&mut self, index: u32, deadline: Duration) {
@@ -378,19 +394,31 @@ impl Forwarder {
     fn finish(&mut self, index: u32) -> Option<Pending> {
         let pending = self.pending.remove(&index)?;
         self.deadlines.remove(&(pending.deadline, index));
-        let asker = pending.client.asker();
-        if let Some(count) = self.per_asker.get_mut(&asker) {
-            *count -= 1;
-            if *count == 0 {
-                self.per_asker.remove(&asker);
-            }
+        self.count_out(pending.client);
+        for (client, _) in &pending.others {
+            self.count_out(*client);
         }
         Some(pending)
     }
 
+    fn count_out(&mut self, client: Client) {
+        let station = client.station();
+        self.waiting = self.waiting.saturating_sub(1);
+        if let Some(count) = self.per_station.get_mut(&station) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.per_station.remove(&station);
+            }
+        }
+    }
+
     fn has_quota(&self, client: Client) -> bool {
-        let own = self.per_asker.get(&client.asker()).copied().unwrap_or(0);
-        self.pending.len() < MAX_PENDING && own < PER_GUEST
+        let own = self
+            .per_station
+            .get(&client.station())
+            .copied()
+            .unwrap_or(0);
+        self.waiting < MAX_PENDING && own < PER_GUEST
     }
 
     fn free_index(&mut self) -> u32 {

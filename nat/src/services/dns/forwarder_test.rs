@@ -188,7 +188,7 @@ fn when_all_servers_are_silent_the_guest_is_told_and_nothing_is_left() {
     assert_eq!(world.reply(), (rcode::SERVER_FAILURE, 0));
     assert_eq!((world.host.sockets.len(), world.host.open_count()), (4, 0));
     assert!(world.forwarder.pending.is_empty() && world.forwarder.deadlines.is_empty());
-    assert!(world.forwarder.per_asker.is_empty());
+    assert!(world.forwarder.per_station.is_empty());
 }
 
 #[test]
@@ -283,7 +283,7 @@ fn one_guest_cannot_use_up_the_questions_of_others() {
     for station in 0..50 {
         for number in 0..20 {
             let mac = MacAddr([2, 0, 0, 0, 0, station]);
-            world.ask_as(mac, &query(7, &format!("host{number}.example")));
+            world.ask_as(mac, &query(7, &format!("host{number}.of{station}.example")));
         }
     }
     assert_eq!(world.host.open_count(), MAX_PENDING);
@@ -357,9 +357,44 @@ fn a_server_that_breaks_off_over_tcp_is_followed_by_the_next() {
 }
 
 #[test]
+fn a_question_that_is_under_way_is_not_asked_again_and_all_get_its_answer() {
+    let mut world = World::new();
+    let other = MacAddr([0x52, 0x54, 0, 0, 0, 2]);
+    world.ask(&query(7, "example.com"));
+    let mut capitals = query(8, "example.com");
+    capitals[13..20].make_ascii_uppercase();
+    world.ask(&capitals);
+    world.ask_as(other, &query(9, "example.com"));
+    assert_eq!(world.host.sockets.len(), 1, "asked once");
+    world.ask(&edns_query(10, "example.com", 1232));
+    assert_eq!(world.host.sockets.len(), 2, "another question");
+    world.answer(0, 0, &[RECORD]);
+    let replies = world.forwarder.take_replies();
+    let mut got: Vec<_> = replies
+        .iter()
+        .map(|reply| (reply.mac, reply.payload[1]))
+        .collect();
+    got.sort_unstable();
+    assert_eq!(got, [(MAC, 7), (MAC, 8), (other, 9)]);
+    let capitals = replies.iter().find(|reply| reply.payload[1] == 8).unwrap();
+    assert_eq!(&capitals.payload[13..20], b"EXAMPLE");
+    world.answer(1, 0, &[RECORD]);
+    assert_eq!(world.replies().len(), 1);
+    assert!(world.forwarder.per_station.is_empty());
+    // No answer is one for all, too.
+    world.ask(&query(11, "example.net"));
+    world.ask_as(other, &query(12, "example.net"));
+    for _ in 0..2 * ROUNDS {
+        world.pass(UDP_TIMEOUT);
+    }
+    assert_eq!(world.replies().len(), 2);
+    assert!(world.forwarder.per_station.is_empty());
+}
+
+#[test]
 fn guests_ask_over_tcp_too_and_get_answers_of_any_size() {
     let mut world = World::new();
-    let guest = SocketAddr::from(([10, 0, 2, 15], 4000));
+    let guest = MacAddr([2, 0, 0, 0, 0, 1]);
     assert!(world.forwarder.stream_open(world.now, STREAM, guest));
     let question = query(7, "example.com");
     let mut bytes = vec![0, u8::try_from(question.len()).unwrap()];
@@ -381,9 +416,9 @@ fn guests_ask_over_tcp_too_and_get_answers_of_any_size() {
 #[test]
 fn a_guest_that_opens_and_closes_connections_stays_within_its_quota() {
     let mut world = World::new();
-    let guest = SocketAddr::from(([10, 0, 2, 15], 4000));
+    let guest = MacAddr([2, 0, 0, 0, 0, 1]);
     for round in 0..100u32 {
-        let stream = StreamId(round);
+        let stream = StreamId(round.into());
         assert!(world.forwarder.stream_open(world.now, stream, guest));
         for number in 0..10 {
             let question = query(7, &format!("host{round}-{number}.example"));

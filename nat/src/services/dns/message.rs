@@ -88,6 +88,12 @@ pub(crate) enum Refusal {
 }
 
 impl Query {
+    /// Whether one answer will do for both, with each one's own id and spelling.
+    pub(crate) fn asks_the_same_as(&self, other: &Self) -> bool {
+        let wants = |query: &Self| (query.dnssec_ok, query.header.flags & flag::CD);
+        self.question == other.question && wants(self) == wants(other)
+    }
+
     pub(crate) fn parse(message: &[u8]) -> Result<Self, Refusal> {
         let header = Header::parse(message).ok_or(Refusal::Ignore)?;
         if header.is_response() {

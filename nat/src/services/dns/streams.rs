@@ -1,8 +1,8 @@
 //! Guests that ask over TCP (RFC 1035, 4.2.2; RFC 7766): any number of questions on one connection, answered as answers come.
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::MacAddr;
 use crate::services::StreamId;
 use crate::services::cursor::{Put, Reader};
 
@@ -18,11 +18,13 @@ const IDLE: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 struct Stream {
-    guest: IpAddr,
+    guest: MacAddr,
     incoming: Vec<u8>,
     outgoing: VecDeque<u8>,
     waiting: usize,
     last_used: Duration,
+    /// the guest asks no more: end when all is answered
+    finished: bool,
     /// no more answers will come: end when all is read
     ending: bool,
     announced: bool,
@@ -37,20 +39,18 @@ pub(crate) struct Streams {
 
 impl Streams {
     /// False: there are enough of them.
-    pub(crate) fn open(&mut self, now: Duration, id: StreamId, guest: SocketAddr) -> bool {
-        let of_guest = self
-            .streams
-            .values()
-            .filter(|stream| stream.guest == guest.ip());
+    pub(crate) fn open(&mut self, now: Duration, id: StreamId, guest: MacAddr) -> bool {
+        let of_guest = self.streams.values().filter(|stream| stream.guest == guest);
         if self.streams.len() >= MAX_STREAMS || of_guest.count() >= PER_GUEST {
             return false;
         }
         let stream = Stream {
-            guest: guest.ip(),
+            guest,
             incoming: Vec::new(),
             outgoing: VecDeque::new(),
             waiting: 0,
             last_used: now,
+            finished: false,
             ending: false,
             announced: false,
         };
@@ -58,7 +58,7 @@ impl Streams {
         true
     }
 
-    pub(crate) fn guest(&self, id: StreamId) -> Option<IpAddr> {
+    pub(crate) fn guest(&self, id: StreamId) -> Option<MacAddr> {
         self.streams.get(&id).map(|stream| stream.guest)
     }
 
@@ -107,7 +107,16 @@ impl Streams {
             }
             None => stream.ending = true,
         }
+        stream.ending |= stream.finished && stream.waiting == 0;
         self.announce(id);
+    }
+
+    /// The guest asks no more.
+    pub(crate) fn finish(&mut self, id: StreamId) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.finished = true;
+            stream.ending |= stream.waiting == 0;
+        }
     }
 
     /// Moves answers into `into`. None: the stream is at its end.

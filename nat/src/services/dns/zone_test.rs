@@ -55,7 +55,7 @@ fn guests_are_found_by_name_with_and_without_the_domain() {
     assert_eq!(ask("web.internal", kind::AAAA), Some((0, vec![v6.clone()])));
     assert_eq!(
         ask("web", kind::ANY),
-        Some((0, vec![vec![10, 0, 2, 15], v6]))
+        Some((0, vec![v6, vec![10, 0, 2, 15]]))
     );
     assert_eq!(
         ask("web", 15),

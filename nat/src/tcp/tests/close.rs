@@ -181,6 +181,32 @@ fn a_reset_of_the_world_is_a_reset_to_the_guest() {
 }
 
 #[test]
+fn a_reset_that_finds_no_room_in_the_network_waits_for_it() {
+    let mut lab = Lab::new();
+    let ours = lab.establish(&syn(0));
+    lab.wire.room = 0;
+    lab.socket(0).broken = Some(HostError::Reset);
+    lab.event(
+        0,
+        Readiness {
+            error: true,
+            ..Default::default()
+        },
+    );
+    lab.pass(Duration::from_mins(10));
+    assert_eq!(lab.host().open_count(), 0);
+    lab.wire.room = 1;
+    lab.poll();
+    lab.expect(&Tcp {
+        flags: "RA",
+        ack: Some(1),
+        ..rst(ours)
+    });
+    assert_eq!(state(&lab), None);
+    lab.expect_nothing();
+}
+
+#[test]
 fn a_write_to_a_world_that_is_gone_is_a_reset_to_the_guest() {
     for len in [10, 20_000] {
         let mut lab = Lab::new();

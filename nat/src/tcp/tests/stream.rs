@@ -101,6 +101,28 @@ fn a_world_that_does_not_read_closes_the_window_and_opens_it_again() {
 }
 
 #[test]
+fn what_came_early_survives_a_world_that_takes_a_part_of_what_fills_the_gap() {
+    let mut lab = Lab::new();
+    let ours = lab.establish(&syn(0));
+    let bytes = pattern(120_000);
+    lab.tcp(&data(40_001, ours, &bytes[40_000..60_000]));
+    lab.socket(0).room = 45_000;
+    lab.tcp(&data(1, ours, &bytes[..50_000]));
+    // Its ring has to grow for this.
+    lab.tcp(&data(60_001, ours, &bytes[60_000..]));
+    lab.socket(0).room = usize::MAX;
+    lab.event(
+        0,
+        crate::Readiness {
+            writable: true,
+            ..Default::default()
+        },
+    );
+    assert_eq!(lab.socket(0).outbox.len(), bytes.len());
+    assert!(lab.socket(0).outbox == bytes);
+}
+
+#[test]
 fn a_guest_that_does_not_read_stops_the_socket_from_being_read() {
     let mut lab = Lab::new();
     let ours = lab.establish(&syn(0));

@@ -5,6 +5,7 @@ use super::super::{
     value::{self, Wrong},
 };
 use super::{NatConfig, is_host};
+use nat::services::hostname;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
@@ -47,7 +48,7 @@ fn read_one(
     taken: &mut Taken,
 ) -> Option<HostConfig> {
     let offset = host.span.start;
-    if let Err(wrong) = name::check(&host.name) {
+    if let Err(wrong) = check_name(host, section, taken) {
         section.diagnostics.add(offset, host.path.clone(), wrong);
     }
     let mut section = Section::new(&host.path, offset, host.table, KEYS, section.diagnostics);
@@ -81,6 +82,30 @@ fn read_one(
         address,
         address6,
     })
+}
+
+/// The name must be one that DNS has: the gateway would pass over others without a word.
+fn check_name(
+    host: &Named<'_, '_>,
+    section: &Section<'_, '_, '_>,
+    taken: &mut Taken,
+) -> Result<(), Wrong> {
+    name::check(&host.name)?;
+    let known = hostname(&host.name).ok_or_else(|| {
+        Wrong::new(
+            format!("{:?} is not a host name", host.name),
+            "write letters, digits and '-', with a letter or a digit at both ends",
+        )
+    })?;
+    let place = format!("line {}", section.diagnostics.line(host.span.start));
+    if let Some(owner) = taken.0.get(&known) {
+        return Err(Wrong::new(
+            format!("{known} is taken already by {owner}: upper and lower case are the same"),
+            "choose another name for one of them",
+        ));
+    }
+    taken.0.insert(known, place);
+    Ok(())
 }
 
 impl Taken {

@@ -4,6 +4,7 @@ use super::super::{
     value::{self, Reading, Wrong},
 };
 use super::{NatConfig, UdpFiltering, default_range, host_number, hosts, is_host};
+use crate::channel::MAX_MESSAGE;
 use nat::{Prefix, forward::Forward};
 use std::{
     collections::BTreeMap,
@@ -62,6 +63,8 @@ const MOST_NEW_FLOWS: u32 = 1_000_000;
 const BUFFERS: (usize, usize) = (128 << 10, 1 << 30);
 /// RFC 1035, 2.3.4.
 const LONGEST_NAME: usize = 253;
+/// Bytes of the settings as JSON: what is beside them in the message is far shorter than the rest.
+const LARGEST: usize = MAX_MESSAGE - (4 << 10);
 /// The field `file` of a DHCP message (RFC 2131, 2), without its final NUL.
 const LONGEST_BOOT_FILE: usize = 127;
 
@@ -83,7 +86,33 @@ pub(in super::super) fn read(section: &mut Section<'_, '_, '_>) -> NatConfig {
         config.forwards = forwards.into_iter().flatten().collect();
         check_forwards(section, &config.forwards);
     }
+    check_size(section, &config);
     config
+}
+
+/// All but forwards goes to the network's process in one message.
+fn check_size(section: &mut Section<'_, '_, '_>, config: &NatConfig) {
+    let sent = NatConfig {
+        forwards: Vec::new(),
+        ..config.clone()
+    };
+    let sent = serde_json::to_value(sent).unwrap_or_default();
+    let size = |value: &serde_json::Value| value.to_string().len();
+    let bytes = size(&sent);
+    if bytes <= LARGEST {
+        return;
+    }
+    // Its fields have the names of the keys.
+    let fields = sent.as_object().into_iter().flatten();
+    let largest = fields.max_by_key(|(_, value)| size(value));
+    let (key, most) = largest.map_or(("mode", 0), |(key, value)| (key, size(value)));
+    let wrong = Wrong::new(
+        format!(
+            "the settings of the network take {bytes} bytes on their way to its process, {most} of them this key, and {LARGEST} is the most"
+        ),
+        "write fewer or shorter entries (prefixes can be joined), or spread the guests over several networks",
+    );
+    section.problem(key, wrong);
 }
 
 /// No port of the host can lead to two guests.

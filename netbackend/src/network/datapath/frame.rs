@@ -5,7 +5,7 @@ use crate::{
     offload::{self, Segmentation, Validated},
 };
 use std::ops::Range;
-use virtqueue::{Burst, NetHeader, Segments};
+use virtqueue::{Burst, LocalReceiver, NetHeader, Segments};
 
 /// Bytes of each frame that are copied once and steer everything.
 pub(super) const HEAD: usize = offload::HEAD_LEN;
@@ -13,6 +13,8 @@ pub(super) const HEAD: usize = offload::HEAD_LEN;
 pub(super) const MIN_FRAME: u32 = 14;
 /// Largest frame: a GSO frame with 64 KiB of IPv6 payload, its header, two VLAN tags and Ethernet.
 pub(super) const MAX_FRAME: u32 = 65_535 + 40 + 8 + 14;
+// The gateway of a NAT network takes all that is carried.
+const _: () = assert!(MAX_FRAME as usize <= LocalReceiver::LONGEST_FRAME);
 
 /// A frame as taken from its source. What steers its way is in `validated` and among the [`Heads`]; the rest is only ever
 /// copied. Small, because it is moved about.

@@ -35,6 +35,7 @@ mod packet_socket;
 mod poller;
 mod ports;
 mod receiver;
+mod rescue;
 mod retag;
 mod ring;
 mod tap_io;

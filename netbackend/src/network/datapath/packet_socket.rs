@@ -49,7 +49,7 @@ pub(super) fn is_socket(file: &File) -> bool {
 /// Whether a socket that has reported an error works on: its interface was taken down, and may be taken up again.
 pub(super) fn recovers(file: &File) -> bool {
     let error = getsockopt(&file.as_fd(), sockopt::SocketError);
-    matches!(error, Ok(0 | libc::ENETDOWN))
+    matches!(error, Ok(0 | libc::ENETDOWN | libc::EINVAL))
 }
 
 /// The ancillary data of a burst.

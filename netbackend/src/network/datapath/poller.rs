@@ -5,7 +5,7 @@ use std::{io, os::fd::AsFd};
 use switch::PortId;
 
 /// Events taken with one wait.
-const EVENTS: usize = 64;
+const EVENTS: usize = 256;
 /// Event data of the inbox; sources take 32 bits.
 const INBOX: u64 = u64::MAX;
 

@@ -5,7 +5,7 @@ use super::{
     conduct::Conduct,
     frame::{flow_hash, source_mac},
     limits::Limits,
-    tap_port::TapPort,
+    tap_port::{TapPort, TapQueue},
     vhost_port::VhostPort,
 };
 use std::sync::Arc;
@@ -70,6 +70,14 @@ impl Port {
         if !self.knows_mac {
             self.knows_mac = true;
             self.shared.set_first_mac(source_mac(head));
+        }
+    }
+
+    /// Queue `queue`, if the port is a tap's.
+    pub(super) fn tap_queue(&mut self, queue: u16) -> Option<&mut TapQueue> {
+        match &mut self.carrier {
+            Carrier::Vhost(_) => None,
+            Carrier::Tap(port) => port.queue(queue),
         }
     }
 

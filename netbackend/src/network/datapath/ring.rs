@@ -4,8 +4,10 @@ use super::super::{
     counters::PortShared,
     queue_stats::QueueStats,
 };
-use super::conduct::Conduct;
+use super::{conduct::Conduct, rescue};
+use nix::errno::Errno;
 use std::{fs::File, io, sync::Arc};
+use tracing::warn;
 use virtqueue::{Burst, DeviceQueue, MemoryMap, QueueConfig, QueueFault, RingPosition};
 
 /// A ring that the datapath owns.
@@ -126,7 +128,7 @@ impl Ring {
 
     fn notify_driver(&mut self) {
         if let Some(call) = &self.call
-            && !notify(call)
+            && !notify(call, &self.stats)
         {
             self.call = None;
         }
@@ -181,7 +183,7 @@ impl Ring {
         self.stats.set_carrying(false);
         shared.latch_fault(fault.to_string());
         if let Some(err) = &self.err {
-            notify(err);
+            notify(err, &self.stats);
         }
     }
 }
@@ -200,14 +202,20 @@ fn resumed(memory: &MemoryMap, config: QueueConfig) -> Result<QueueConfig, Queue
     Ok(QueueConfig { position, ..config })
 }
 
-/// Adds one to an eventfd; false: it is unusable. A full one is as good as told.
-fn notify(fd: &File) -> bool {
-    match nix::unistd::write(fd, &1u64.to_ne_bytes()) {
+/// Adds one to an eventfd; false: it is unusable. A full one is as good as told. One that had to be interrupted was the last that is
+/// used of its port, whatever fds come after it: the next would hold us up as well.
+fn notify(fd: &File, stats: &QueueStats) -> bool {
+    if stats.holds_up() {
+        return false;
+    }
+    match rescue::during(|| nix::unistd::write(fd, &1u64.to_ne_bytes())) {
         Ok(_) => true,
-        Err(error) => matches!(
-            io::Error::from(error).kind(),
-            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-        ),
+        Err(Errno::EINTR) => {
+            stats.set_holding_up();
+            warn!("an eventfd of a front-end held the datapath up: it gets no more calls");
+            false
+        }
+        Err(error) => io::Error::from(error).kind() == io::ErrorKind::WouldBlock,
     }
 }
 

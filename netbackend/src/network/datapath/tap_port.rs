@@ -23,6 +23,11 @@ pub(super) struct TapQueue {
     pub(super) served: bool,
     /// Its device is gone.
     latched: bool,
+    /// epoll has told of packets since they were read last, or there were more than one reads at once. Until then it is not asked for
+    /// any: of many taps one call of epoll knows which have some.
+    ready: bool,
+    /// The last burst had all that was expected.
+    filled: bool,
     /// Packets that the next burst is likely to have.
     expected: usize,
     /// Packets that it may have: fewer of large ones.
@@ -38,6 +43,8 @@ impl TapQueue {
             file,
             served,
             latched: false,
+            ready: true,
+            filled: false,
             expected: 1,
             most: BURST,
             conduct: Conduct::default(),
@@ -54,6 +61,21 @@ impl TapQueue {
         self.medium == Medium::Socket && packet_socket::recovers(&self.file)
     }
 
+    /// epoll tells of packets.
+    pub(super) fn announce(&mut self) {
+        self.ready = true;
+    }
+
+    /// Whether nothing is read before epoll tells of packets.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.ready
+    }
+
+    /// Whether its device is gone.
+    pub(super) fn is_latched(&self) -> bool {
+        self.latched
+    }
+
     /// Reads a burst of `most` frames at most. Returns how many packets there were, malformed ones included.
     pub(super) fn read_burst(
         &mut self,
@@ -61,7 +83,14 @@ impl TapQueue {
         frames: &mut Frames,
         shared: &PortShared,
     ) -> usize {
-        let most = most.min(self.most);
+        if !std::mem::take(&mut self.ready) || self.latched {
+            self.filled = false;
+            return 0;
+        }
+        if std::mem::take(&mut self.filled) {
+            // There was more than expected.
+            self.expected = (self.expected * 2).min(BURST);
+        }
         let Frames {
             tap_buffers,
             tap_io,
@@ -70,42 +99,34 @@ impl TapQueue {
             malformed,
             ..
         } = frames;
-        let (mut packets, mut bytes, mut place) = (0, 0, 0);
-        let mut room = self.expected;
-        while place < most && !self.latched {
-            let places = place..(place + room).min(most);
-            let results = tap_io.read((&self.file, self.medium), tap_buffers.buffers(places));
-            let mut is_dry = results.is_empty();
-            for (index, result) in results.into_iter().enumerate() {
-                match result {
-                    Ok(len) => {
-                        packets += 1;
-                        bytes += len;
-                        let packet = tap_buffers.buffer(place).and_then(|buffer| {
-                            let len = tap_io.finish(self.medium, index, buffer, len)?;
-                            buffer.get(..len)
-                        });
-                        match packet.and_then(|packet| parse(packet, place, heads)) {
-                            Some(frame) => list.push(frame),
-                            None => *malformed += 1,
-                        }
-                    }
-                    Err(error) => {
-                        is_dry = true;
-                        if error.kind() != io::ErrorKind::WouldBlock {
-                            self.latch(&error, shared);
-                        }
+        let all = most.min(self.most);
+        let room = self.expected.min(all);
+        let results = tap_io.read((&self.file, self.medium), tap_buffers.buffers(0..room));
+        let (mut packets, mut bytes) = (0, 0);
+        for (place, result) in results.into_iter().enumerate() {
+            match result {
+                Ok(len) => {
+                    packets += 1;
+                    bytes += len;
+                    let packet = tap_buffers.buffer(place).and_then(|buffer| {
+                        let len = tap_io.finish(self.medium, place, buffer, len)?;
+                        buffer.get(..len)
+                    });
+                    match packet.and_then(|packet| parse(packet, place, heads)) {
+                        Some(frame) => list.push(frame),
+                        None => *malformed += 1,
                     }
                 }
-                place += 1;
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => self.latch(&error, shared),
             }
-            if is_dry {
-                break;
-            }
-            room *= 2;
         }
-        // One more than the last burst had, so that the end of a like one is seen by the same call.
-        self.expected = (packets + 1).min(BURST);
+        self.filled = packets == room;
+        // Behind as much as one takes at a time there is more, nearly always.
+        self.ready = self.filled && room == all;
+        if !self.filled {
+            self.expected = packets.max(self.expected / 2).max(1);
+        }
         if let Some(fitting) = (BURST_BYTES * packets).checked_div(bytes) {
             self.most = fitting.clamp(1, BURST);
         }
@@ -146,3 +167,7 @@ fn parse(packet: &[u8], place: usize, heads: &mut Heads) -> Option<Frame> {
     let frame = Frame::new(&header, head, len, place)?;
     Some(frame.with_data_valid(header.data_valid))
 }
+
+#[cfg(test)]
+#[path = "tap_port_test.rs"]
+mod tests;

@@ -9,6 +9,7 @@ use super::{
     load::{Load, Meter},
     poller::Poller,
     ports::{Carrier, Ports},
+    rescue::Rescue,
     retag::Retagged,
 };
 use std::{
@@ -18,6 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 use switch::{Egress, Switch};
+use tracing::warn;
 
 /// Rounds with work between two looks at epoll for sources that woke up.
 const ROUNDS_PER_LOOK: u32 = 16;
@@ -60,14 +62,20 @@ pub(super) struct Worker {
     pub(super) active: Vec<Source>,
     /// Sources being polled that flood.
     pub(super) behind: Behind,
+    /// A tap among those that are polled waits until epoll tells of its frames.
+    tap_waits: bool,
     /// Idle sources that nobody kicks.
     unkicked: Vec<Source>,
+    /// When they were looked at last.
+    unkicked_looked: Duration,
     pub(super) frames: Frames,
     pub(super) deliveries: Vec<Delivery>,
     pub(super) scratch: Scratch,
     retagged: Retagged,
     /// Truncated mappings that were dealt with.
     truncations: u64,
+    /// The thread beside this one, once it runs.
+    rescue: Option<Rescue>,
 }
 
 impl Drop for Worker {
@@ -102,17 +110,25 @@ impl Worker {
             ports: Ports::default(),
             active: Vec::new(),
             behind: Behind::default(),
+            tap_waits: false,
             unkicked: Vec::new(),
+            unkicked_looked: Duration::ZERO,
             frames: Frames::new(),
             deliveries: Vec::with_capacity(BURST),
             scratch: Scratch::new(),
             retagged: Retagged::new(),
             truncations: virtqueue::truncations(),
+            rescue: None,
         })
     }
 
     /// Runs until [`super::super::command::Command::Stop`].
     pub(super) fn run(mut self) {
+        self.rescue = Rescue::start()
+            .inspect_err(
+                |error| warn!(%error, "nobody watches the datapath: a front-end could hold it up"),
+            )
+            .ok();
         let mut rounds = 0u32;
         let mut worked = false;
         let mut last_work = Duration::ZERO;
@@ -127,6 +143,9 @@ impl Worker {
             if self.meter.begin_round(now, worked) {
                 self.look_at_load(now);
             }
+            if !self.unkicked.is_empty() {
+                self.look_at_unkicked(now);
+            }
             worked = self.round(now);
             if worked {
                 last_work = now;
@@ -137,7 +156,8 @@ impl Worker {
                 continue;
             }
             let idle = !worked && now.saturating_sub(last_work) >= SPIN;
-            if idle || (worked && rounds.is_multiple_of(ROUNDS_PER_LOOK)) {
+            let looks = idle || (worked && rounds.is_multiple_of(ROUNDS_PER_LOOK));
+            if std::mem::take(&mut self.tap_waits) || looks {
                 self.poller.wait(Some(0));
                 self.wake_kicked();
             }
@@ -212,7 +232,10 @@ impl Worker {
         let Some((most, behind)) = conduct.map(|conduct| (conduct.burst(), conduct.behind)) else {
             return false;
         };
-        if ingress::take(port, source.queue, most, &mut self.frames) == 0 {
+        let work = ingress::take(port, source.queue, most, &mut self.frames);
+        let tap = port.tap_queue(source.queue);
+        self.tap_waits |= tap.is_some_and(|tap| tap.is_waiting());
+        if work == 0 {
             return false;
         }
         self.scratch.blames_sender = behind;
@@ -358,15 +381,27 @@ impl Worker {
 
     /// Sleeps until a kick, a frame on a tap, or a command.
     fn sleep(&mut self) {
-        if self.unkicked.is_empty() {
-            self.poller.wait(None);
-        } else {
-            self.poller.wait(Some(UNKICKED_INTERVAL_MS));
-            while let Some(source) = self.unkicked.pop() {
-                self.activate(source);
-            }
+        if let Some(rescue) = &self.rescue {
+            rescue.sleeps();
+        }
+        let limit = (!self.unkicked.is_empty()).then_some(UNKICKED_INTERVAL_MS);
+        self.poller.wait(limit);
+        if let Some(rescue) = &self.rescue {
+            rescue.wakes();
         }
         self.wake_kicked();
+    }
+
+    /// Nobody tells of frames of those without a kick fd: they are polled now and then, also while others are busy.
+    fn look_at_unkicked(&mut self, now: Duration) {
+        let interval = Duration::from_millis(UNKICKED_INTERVAL_MS.into());
+        if now.saturating_sub(self.unkicked_looked) < interval {
+            return;
+        }
+        self.unkicked_looked = now;
+        while let Some(source) = self.unkicked.pop() {
+            self.activate(source);
+        }
     }
 
     fn wake_kicked(&mut self) {
@@ -378,16 +413,38 @@ impl Worker {
             if event.broken {
                 self.break_source(event.source);
             } else {
-                if let Some(stats) = self
-                    .ports
-                    .get(event.source.port)
-                    .and_then(|port| port.shared.transmit_stats(event.source.queue))
-                {
-                    stats.kicked();
-                }
-                self.activate(event.source);
+                self.wake(event.source);
             }
         }
+    }
+
+    /// A source was kicked, or has frames.
+    fn wake(&mut self, source: Source) {
+        let Some(port) = self.ports.get_mut(source.port) else {
+            return;
+        };
+        let is_tap = match port.tap_queue(source.queue) {
+            Some(tap) if tap.is_latched() => {
+                // epoll would tell of its frames for ever.
+                self.break_source(source);
+                return;
+            }
+            Some(tap) => {
+                tap.announce();
+                true
+            }
+            None => false,
+        };
+        let is_active = port
+            .conduct(source.queue)
+            .is_some_and(|conduct| conduct.active);
+        // A tap that is polled is only asked about.
+        if !(is_tap && is_active)
+            && let Some(stats) = port.shared.transmit_stats(source.queue)
+        {
+            stats.kicked();
+        }
+        self.activate(source);
     }
 
     /// Closes ports whose guest memory was truncated: their rings are latched, the others go on.
@@ -418,7 +475,9 @@ impl Worker {
             }
             Carrier::Tap(tap) => {
                 if let Some(queue) = tap.queue(source.queue) {
-                    if queue.recovers() {
+                    if !queue.is_latched() && queue.recovers() {
+                        // There may be frames behind the error.
+                        self.wake(source);
                         return;
                     }
                     self.poller.forget(&queue.file);

@@ -20,7 +20,10 @@ impl GatewayThread {
                 drop(reply.send(added.map_err(|why| why.to_string())));
             }
             Request::RemoveForward { forward, reply } => {
-                let _ = reply.send(self.gateway.forward_remove(&forward));
+                let removed = self.gateway.forward_remove(&forward);
+                // One that was given up half-way has left its sockets only.
+                self.gateway.host_mut().take_back();
+                let _ = reply.send(removed);
             }
             Request::Flows { reply } => {
                 let flows = self.gateway.flows(now).map(|flow| told(&flow));

@@ -16,6 +16,7 @@ impl Watch {
     /// Watches a socket for everything, by edges.
     pub(super) fn add(&self, socket: impl AsFd, token: u64) -> io::Result<()> {
         let flags = EpollFlags::EPOLLIN
+            | EpollFlags::EPOLLPRI
             | EpollFlags::EPOLLOUT
             | EpollFlags::EPOLLRDHUP
             | EpollFlags::EPOLLET;
@@ -88,6 +89,7 @@ impl Events {
                 writable: has(EpollFlags::EPOLLOUT),
                 peer_closed: has(EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLHUP),
                 error: has(EpollFlags::EPOLLERR),
+                urgent: has(EpollFlags::EPOLLPRI),
             };
             return Some((Token::from_bits(event.data()), readiness));
         }

@@ -2,6 +2,9 @@
 use nat::{Checksum, FrameMeta, Gso, GsoKind, Output};
 use virtqueue::{GsoType, LocalSender, NetHeader};
 
+/// Bytes of a frame at most: an IP packet of 65 535 and its Ethernet header.
+const LONGEST: usize = 65_535 + 14;
+
 /// Where the gateway puts its frames: the transmit ring.
 #[derive(Debug)]
 pub(super) struct Port<'a> {
@@ -24,6 +27,16 @@ impl Output for Port<'_> {
         let sent = self.sender.send(&header(meta), len, fill);
         self.full |= !sent;
         sent
+    }
+
+    fn room(&mut self) -> usize {
+        let room = self.sender.room_for(LONGEST);
+        self.full |= room == 0;
+        room
+    }
+
+    fn room_for(&mut self, len: usize) -> usize {
+        self.sender.room_for(len)
     }
 }
 

@@ -16,8 +16,8 @@ use std::{
 use switch::{MacAddr, PortConfig, PortId, Role};
 use virtqueue::{LocalReceiver, LocalRing, LocalSender, QueueFault};
 
-/// Buffers of 2 KiB for frames from the network: room for two thousand short frames, or for sixty of the longest.
-const RECEIVE_SIZE: u16 = 2048;
+/// Buffers of 4 KiB for frames from the network: room for a thousand short frames, or for sixty of the longest.
+const RECEIVE_SIZE: u16 = 1024;
 /// Payload that finds room there, if each buffer holds a segment of an Ethernet MTU, and some hold acknowledgements.
 pub(super) const RECEIVE_ROOM: usize = RECEIVE_SIZE as usize * 1400;
 /// Frames to the network that may be on their way.

@@ -5,7 +5,14 @@ use super::{
     introduce, mac,
 };
 use control::PortState;
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use nix::{
+    fcntl::{FcntlArg, OFlag, fcntl},
+    sys::eventfd::{self, EfdFlags},
+};
+use std::{
+    os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd},
+    time::{Duration, Instant},
+};
 use vhost::{VhostBackend, vhost_user::VhostUserFrontend};
 use virtqueue::{DriverBuffer, NetHeader};
 use vmm_sys_util::eventfd::EventFd;
@@ -18,6 +25,16 @@ use vmm_sys_util::eventfd::EventFd;
 fn disguised(fd: OwnedFd) -> EventFd {
     // SAFETY: the fd is owned and its ownership passes on.
     unsafe { EventFd::from_raw_fd(fd.into_raw_fd()) }
+}
+
+/// Frames of `a` reach `b`.
+#[track_caller]
+fn exchange(a: &mut Guest, b: &mut Guest) {
+    for seed in 0..50 {
+        let sent = frame(mac(1), mac(0), 100, seed);
+        a.send(&sent);
+        assert_eq!(b.receive().frame, sent);
+    }
 }
 
 /// Two other guests can still talk.
@@ -189,16 +206,45 @@ fn call_fd_that_is_full_or_closed_does_not_block() {
     drop(read);
     assert!(write.as_raw_fd() >= 0);
     a.frontend.set_vring_call(1, &disguised(write)).unwrap();
-    for seed in 0..50 {
-        let sent = frame(mac(1), mac(0), 100, seed);
-        a.guest.send(&sent);
-        assert_eq!(b.guest.receive().frame, sent);
-    }
+    exchange(&mut a.guest, &mut b.guest);
 }
 
 #[test]
-fn ring_without_kick_fd_is_polled() {
+fn call_fd_that_is_made_to_block_later_holds_nobody_up() {
     let net = Net::new();
+    let spec = GuestSpec {
+        features: ALL & !(EVENT_IDX | IN_ORDER),
+        ..GuestSpec::default()
+    };
+    let mut a = net.guest("a", spec);
+    let mut b = net.guest("b", spec);
+    introduce(&mut [&mut a.guest, &mut b.guest]);
+    let full = eventfd::EventFd::from_flags(EfdFlags::empty()).unwrap();
+    let call = disguised(full.as_fd().try_clone_to_owned().unwrap());
+    b.frontend.set_vring_call(0, &call).unwrap();
+    b.frontend.get_features().unwrap();
+    // The flag is that of the open file, which both ends have.
+    let flags = OFlag::from_bits_retain(fcntl(&full, FcntlArg::F_GETFL).unwrap());
+    assert!(flags.contains(OFlag::O_NONBLOCK));
+    // It has been called once already.
+    full.read().unwrap();
+    full.write(u64::MAX - 1).unwrap();
+    fcntl(&full, FcntlArg::F_SETFL(flags & !OFlag::O_NONBLOCK)).unwrap();
+    exchange(&mut a.guest, &mut b.guest);
+    // A ring that starts calls, by the fd that it was given.
+    let begun = Instant::now();
+    for _ in 0..10 {
+        b.frontend
+            .set_vring_kick(0, &b.guest.rings[0].kick)
+            .unwrap();
+        b.frontend.get_features().unwrap();
+    }
+    assert!(begun.elapsed() < Duration::from_secs(3), "once was enough");
+    others_go_on(&net);
+}
+
+/// A guest on port `a` whose VMM gives no kick fd.
+fn without_kick_fd(net: &Net) -> super::guest::Connected {
     let path = net.port("a", 1);
     let guest = Guest::new(GuestSpec::default());
     let stream = super::guest::connect_stream(&path);
@@ -221,13 +267,46 @@ fn ring_without_kick_fd_is_polled() {
         frontend.set_vring_enable(index, true).unwrap();
     }
     frontend.get_features().unwrap();
-    let mut a = super::guest::Connected { guest, frontend };
+    super::guest::Connected { guest, frontend }
+}
+
+#[test]
+fn ring_without_kick_fd_is_polled() {
+    let net = Net::new();
+    let mut a = without_kick_fd(&net);
     let mut b = net.guest("b", GuestSpec::default());
     introduce(&mut [&mut a.guest, &mut b.guest]);
-    for seed in 0..20 {
+    exchange(&mut a.guest, &mut b.guest);
+}
+
+#[test]
+fn ring_without_kick_fd_is_polled_while_others_are_busy() {
+    // So long that two who talk keep the worker awake, and one who is silent meanwhile is no longer looked at.
+    let poll_idle = Duration::from_millis(100);
+    let net = Net::with_workers("test", poll_idle, 1);
+    let mut a = without_kick_fd(&net);
+    let mut b = net.guest("b", GuestSpec::default());
+    let mut c = net.guest("c", GuestSpec::default());
+    let mut d = net.guest("d", GuestSpec::default());
+    let guests = [&mut a, &mut b, &mut c, &mut d].map(|connected| &mut connected.guest);
+    let [a, b, c, d] = guests;
+    introduce(&mut [a, b, c, d]);
+    let mut talk = || {
+        let sent = frame(mac(3), mac(2), 100, 0);
+        c.send(&sent);
+        assert_eq!(d.receive().frame, sent);
+    };
+    for seed in 0..3 {
+        let silent = Instant::now();
+        while silent.elapsed() < 3 * poll_idle {
+            talk();
+        }
         let sent = frame(mac(1), mac(0), 100, seed);
-        a.guest.send(&sent);
-        assert_eq!(b.guest.receive().frame, sent);
+        a.send(&sent);
+        wait_for("a frame that nobody tells of", || {
+            talk();
+            b.poll(0).is_some_and(|got| got.frame == sent)
+        });
     }
 }
 

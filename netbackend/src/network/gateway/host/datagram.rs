@@ -22,6 +22,9 @@ const LONGEST: usize = 65536;
 /// Bytes asked for a socket's queues: a burst of datagrams must find room while we are busy elsewhere. The kernel may give less.
 const QUEUE: usize = 1 << 20;
 
+/// Errors of datagrams that were sent, between those that come: each is told once, instead of a datagram.
+const MAX_ERRORS: usize = 16;
+
 /// Opens a UDP socket; its address and port are chosen with the first datagram.
 pub(super) fn open(family: Family) -> io::Result<OwnedFd> {
     let kind = Type::DGRAM.nonblocking().cloexec();
@@ -92,16 +95,17 @@ impl Reception {
         limit: usize,
         sink: &mut dyn FnMut(Incoming<'_>),
     ) -> Result<usize, HostError> {
-        for count in 0..limit {
+        let (mut count, mut errors) = (0, 0);
+        while count < limit {
             match self.one(entry, sink) {
-                Ok(()) => {}
-                Err(HostError::WouldBlock) => return Ok(count),
+                Ok(()) => count += 1,
+                Err(HostError::WouldBlock) => break,
                 // An error of a datagram that was sent: the error queue tells of it, and the next call what came.
-                Err(_) if count > 0 => return Ok(count),
+                Err(_) if errors < MAX_ERRORS => errors += 1,
                 Err(failed) => return Err(failed),
             }
         }
-        Ok(limit)
+        Ok(count)
     }
 
     fn one(&mut self, entry: &Entry, sink: &mut dyn FnMut(Incoming<'_>)) -> Result<(), HostError> {
