@@ -52,6 +52,12 @@ pub(crate) struct Throughput {
     /// Hold frames back when so many are on their way in one direction; 0: only a full ring holds them back.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) window: u16,
+    /// Leave the CPU to others while there is nothing to do: for a back-end on the same one.
+    #[arg(long = "yield")]
+    pub(crate) yields: bool,
+    /// Number of the first pair, which its addresses are made from: of two generators on one network each has its own.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = value_parser!(u8).range(..64))]
+    pub(crate) first_pair: u8,
     /// Seconds that are measured for each size.
     #[arg(long, default_value = "2", value_parser = seconds)]
     pub(crate) seconds: Duration,

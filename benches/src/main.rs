@@ -39,6 +39,8 @@ fn measure_throughput(args: &Throughput) -> anyhow::Result<()> {
             time: args.seconds,
             verify: args.verify,
             window: args.window,
+            yields: args.yields,
+            first_pair: args.first_pair,
         };
         let measured = throughput(&mut ends, &load)?;
         Ok(Report { frame, measured }.line(args.format))

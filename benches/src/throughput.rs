@@ -40,6 +40,10 @@ pub struct Load {
     pub verify: bool,
     /// Hold back frames when so many are on their way in one direction; 0: as many as the ring takes.
     pub window: u16,
+    /// Leave the CPU to others while there is nothing to do.
+    pub yields: bool,
+    /// Number of the first pair, by which its addresses are told from those of other generators' pairs.
+    pub first_pair: u8,
 }
 
 impl Load {
@@ -55,15 +59,21 @@ impl Load {
             time: Duration::from_secs(2),
             verify: false,
             window: 0,
+            yields: false,
+            first_pair: 0,
         }
+    }
+
+    fn stations_behind(&self, end: u8) -> Stations {
+        Stations::behind(end.saturating_add(2 * self.first_pair), self.stations)
     }
 
     /// The two directions of pair number `pair`.
     fn lanes(&self, pair: u8) -> anyhow::Result<[Lane; 2]> {
         let (first, second) = (2 * pair, 2 * pair + 1);
         let there = Parties {
-            source: Stations::behind(first, self.stations),
-            target: Stations::behind(second, self.stations),
+            source: self.stations_behind(first),
+            target: self.stations_behind(second),
             flows: self.flows,
         };
         let lane = |from: u8, to: u8, parties| {
@@ -121,6 +131,7 @@ pub fn throughput(ends: &mut [FrontEnd], load: &Load) -> anyhow::Result<Measured
         ends,
         lanes,
         window,
+        yields: load.yields,
     };
     traffic.run(load.warm_up)?;
     let before = traffic.totals();
@@ -179,6 +190,7 @@ struct Traffic<'a> {
     ends: &'a mut [FrontEnd],
     lanes: Vec<Lane>,
     window: u64,
+    yields: bool,
 }
 
 impl Traffic<'_> {
@@ -215,10 +227,17 @@ impl Traffic<'_> {
             } else {
                 idle += turn;
                 ensure!(idle < STUCK, "the back-end has done nothing for {STUCK:?}");
+                self.pause();
             }
             if now - start >= time {
                 return Ok((now - start, busy));
             }
+        }
+    }
+
+    fn pause(&self) {
+        if self.yields {
+            thread::yield_now();
         }
     }
 
@@ -233,6 +252,7 @@ impl Traffic<'_> {
                 }
             }
             ensure!(last.elapsed() < STUCK, "the back-end keeps frames");
+            self.pause();
         }
         Ok(())
     }

@@ -8,6 +8,8 @@
 # It prints `LAB-STEP …` to say what it does and `RESULT …` for what it found; its exit code is the verdict.
 set -u
 started=""
+# How many times as long as usual everything may take: `lab run --patience`.
+patience=${patience:-1}
 
 step() { echo "LAB-STEP $*"; }
 result() { echo "RESULT $*"; }
@@ -24,7 +26,7 @@ fail() {
 
 # await SECONDS COMMAND…: polls until COMMAND succeeds.
 await() {
-    left=$1
+    left=$(($1 * patience))
     shift
     until "$@"; do
         left=$((left - 1))
@@ -81,7 +83,7 @@ start_guest() {
     name=$1 cmdline=$2
     shift 2
     start "$name" vmm run --name "$name" --kernel "$LAB/guest/vmlinuz" --initrd "$LAB/guest/initrd.img" \
-        --cmdline "console=ttyS0 quiet panic=-1 mitigations=off $cmdline" "$@"
+        --cmdline "console=ttyS0 quiet panic=-1 mitigations=off patience=$patience $cmdline" "$@"
 }
 
 # start_qemu NAME "CMDLINE" COMMAND… -- ARGS…: the same in QEMU, started by COMMAND… (none, or one that enters a namespace).
@@ -96,7 +98,7 @@ start_qemu() {
     shift
     start "$name" $enter qemu-system-x86_64 -L /usr/share/qemu -cpu host -display none -vga none -no-reboot -serial stdio \
         -kernel "$LAB/guest/vmlinuz" -initrd "$LAB/guest/initrd.img" \
-        -append "console=ttyS0 quiet panic=-1 mitigations=off $cmdline" "$@"
+        -append "console=ttyS0 quiet panic=-1 mitigations=off patience=$patience $cmdline" "$@"
 }
 
 alive() { kill -0 "$1" 2>/dev/null; }
@@ -107,13 +109,13 @@ results() { head -n "$(wc -l <"$LAB_LOGS/$1.log")" "$LAB_LOGS/$1.log" | tr -d '\
 # await_result NAME PID SECONDS PATTERN: until the guest says PATTERN, showing what it says; fails at once when it
 # dies first.
 await_result() {
-    left=$3
+    left=$(($3 * patience))
     [ "${shown_of:-}" = "$1" ] || shown=0
     shown_of=$1
     until show_results "$1" && grep -q "RESULT $4" "$LAB_LOGS/$1.log"; do
         left=$((left - 1))
         alive "$2" || grep -q "RESULT $4" "$LAB_LOGS/$1.log" || fail "$1 ended before '$4'" "$LAB_LOGS/$1.log"
-        [ $left -gt 0 ] || fail "$1: no '$4' within $3 s" "$LAB_LOGS/$1.log" "$LAB_LOGS/netbackend.log"
+        [ $left -gt 0 ] || fail "$1: no '$4' within $(($3 * patience)) s" "$LAB_LOGS/$1.log" "$LAB_LOGS/netbackend.log"
         sleep 1
     done
 }

@@ -68,6 +68,7 @@ measure() {
     else
         rate=$(awk '/receiver/ { for (i = 1; i <= NF; i++) if ($i == "Kbits/sec") r = $(i - 1) } END { printf "%d", r }' "$LAB_LOGS/iperf3.log")
     fi
+    [ "$workload" = udp ] || result "note $workload $system segments-sent-again=$(awk '/sender$/ { print $(NF - 1) }' "$LAB_LOGS/iperf3.log")"
     result figure "$workload" "$system" "$rate" "$e" "$(awk -v b=$b 'BEGIN { printf "%.3f", b / 1e6 }')"
 }
 

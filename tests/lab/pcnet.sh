@@ -3,7 +3,7 @@
 # timeout: 900
 # kernel: generic
 #
-# The full sizes of a long run: --set file_mib=100 --set cycles=50 --set iperf_s=10
+# The full sizes of a long run: --set file_mib=100 --set cycles=50 --set iperf_s=10 --patience 6
 . "$LAB/lib.sh"
 file_mib=${file_mib:-2} iperf_s=${iperf_s:-1} cycles=${cycles:-3}
 

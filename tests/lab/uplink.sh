@@ -1,5 +1,5 @@
 #!/bin/sh
-# title: one vmm guest on NICs of the host, in each mode, with macvtaps, and without a daemon: ping, iperf3, files to and from an outside namespace
+# title: one vmm guest on NICs of the host, in each mode, with macvtaps, by packet sockets, and without a daemon: ping, iperf3, files to and from an outside namespace
 # timeout: 600
 . "$LAB/lib.sh"
 # In each direction: about 100 MB for each mode.
@@ -10,16 +10,19 @@ ip netns add outside || fail "no namespace"
 ln -s "$LAB/jobs" /jobs
 config=/run/netbackend.toml nets="" peers="" self="" addrs="" n=0
 : >$config
-for network in bridge private vepa passthrough macvtap tagged direct; do
+for network in bridge private vepa passthrough macvtap tagged packet direct; do
     n=$((n + 1))
     ip link add "nic$n" type veth peer name "out$n" netns outside
     ip link set "nic$n" up
     ip -n outside link set "out$n" up
-    mode=$network attach=switch more="" far="out$n"
+    mode=$network kind=nic more="attach = \"switch\"" far="out$n"
     case $network in
-    macvtap) mode=bridge attach=macvtap ;;
+    macvtap) mode=bridge more="attach = \"macvtap\"" ;;
+    packet) mode=bridge kind=packet more="" ;;
     tagged)
-        mode=bridge attach=macvtap more="vlan = 7" far="out$n.7"
+        mode=bridge far="out$n.7"
+        more="attach = \"macvtap\"
+vlan = 7"
         ip -n outside link add link "out$n" name "$far" up type vlan id 7
         ;;
     esac
@@ -27,15 +30,14 @@ for network in bridge private vepa passthrough macvtap tagged direct; do
     addrs="$addrs addr$((n - 1))=10.1.$n.2/24"
     peers="$peers,10.1.$n.1/1500" self="$self,10.1.$n.2"
     if [ $network = direct ]; then
-        nets="$nets --net macvtap=nic$n,mode=bridge"
+        nets="$nets --net macvtap=nic$n,mode=bridge,trust=on"
         continue
     fi
     cat >>$config <<TOML
 [networks.$network]
 mode = "$mode"
 [networks.$network.uplink]
-nic = "nic$n"
-attach = "$attach"
+$kind = "nic$n"
 $more
 TOML
     nets="$nets --net network=$network,mac=52:54:00:01:00:0$n"

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+/// Lines of output that tell why a program has ended.
+const LAST_WORDS: usize = 5;
+
 /// Ended when dropped; its output is in a file, and shown when the test fails.
 #[derive(Debug)]
 pub struct Process {
@@ -55,6 +58,21 @@ impl Process {
     /// Its exit status, if it has ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
+    }
+
+    /// Fails with its last words if it has ended.
+    #[track_caller]
+    pub fn must_run(&mut self) {
+        if let Some(status) = self.ended() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let last = lines.len().saturating_sub(LAST_WORDS);
+            let words = lines.get(last..).unwrap_or_default().join("\n");
+            panic!(
+                "{} has ended ({status}), and said last:\n{words}",
+                self.name
+            );
+        }
     }
 
     /// Waits for its end.

@@ -65,6 +65,10 @@ impl Machine {
     }
 }
 
+/// Of the guest's kernel. An emulated CPU on a busy machine loses a tick now and then; one that has its timer set for each tick
+/// anew stands still from then on, one whose timer ticks by itself (`highres=off nohz=off`) does not.
+const PARAMETERS: &str = "console=ttyS0 quiet panic=-1 mitigations=off highres=off nohz=off";
+
 /// A guest with the lab's initramfs.
 #[derive(Debug)]
 pub struct QemuGuest {
@@ -83,7 +87,7 @@ impl QemuGuest {
     #[track_caller]
     pub fn start(name: &str, directory: &Path, machine: &Machine) -> Self {
         let kernel = kernels::kernel(Ui::new(), Flavour::Cloud).expect("a stock kernel");
-        let initrd = guest::build(&kernel).expect("the guest's initramfs");
+        let initrd = guest::build(&kernel, Flavour::Cloud).expect("the guest's initramfs");
         let mut command = Command::new("qemu-system-x86_64");
         command
             .args(["-nodefaults", "-display", "none", "-monitor", "none"])
@@ -97,10 +101,7 @@ impl QemuGuest {
         command.arg("-kernel").arg(&kernel.image);
         command.arg("-initrd").arg(initrd);
         let job = &machine.job;
-        command.args([
-            "-append",
-            &format!("console=ttyS0 quiet panic=-1 mitigations=off {job}"),
-        ]);
+        command.args(["-append", &format!("{PARAMETERS} {job}")]);
         command.args(&machine.more);
         Self {
             process: Process::start(name, directory, &mut command),

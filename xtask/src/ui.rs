@@ -26,9 +26,19 @@ impl Ui {
 
     /// Runs one external step and shows its title, what it is doing, and the time it took.
     pub fn step<T>(self, title: &str, work: impl FnOnce(&Step) -> Result<T>) -> Result<T> {
+        self.judged(title, work, |_| true)
+    }
+
+    /// The same for a step whose outcome may be a failure although it came to its end.
+    pub fn judged<T>(
+        self,
+        title: &str,
+        work: impl FnOnce(&Step) -> Result<T>,
+        is_good: impl FnOnce(&T) -> bool,
+    ) -> Result<T> {
         let step = Step::start(title, self.terminal);
         let result = work(&step);
-        step.finish(result.is_ok());
+        step.finish(result.as_ref().is_ok_and(is_good));
         result
     }
 

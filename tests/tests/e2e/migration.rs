@@ -234,9 +234,12 @@ fn qemu_guest_migrates_between_daemons_under_ping_and_download() {
         done["downtime"]
     ));
     wait_until("the guest at its new place", PATIENCE, || {
+        old.process.must_run();
+        new.process.must_run();
         let state = target.execute("query-status", &json!({}));
         (state["status"] == "running").then_some(())
     });
+    old.process.must_run();
     source.execute("quit", &json!({}));
     old.process.wait(PATIENCE);
     let travelled = wait_until("the download", PATIENCE, || {

@@ -81,7 +81,7 @@ fn measure(programs: &Programs, ports: u32, seconds: u64) -> Result<Cost> {
 fn measure_in(directory: &Path, programs: &Programs, ports: u32, seconds: u64) -> Result<Cost> {
     let names: Vec<String> = (0..ports).map(|port| format!("p{port}")).collect();
     let setup = Setup {
-        settings: "",
+        settings: String::new(),
         ports: names.clone(),
     };
     let daemon = Daemon::start(&programs.netbackend, directory, &setup, None)?;

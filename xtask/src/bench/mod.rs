@@ -28,6 +28,7 @@ mod statistics;
 mod table;
 mod testpmd;
 mod uplink;
+mod workers;
 mod workload;
 
 pub use generators::{GeneratorOptions, generators};
@@ -39,6 +40,7 @@ pub use nics::{NicOptions, nics};
 pub use peers::{PeerOptions, peers};
 pub use scale::{ScaleOptions, scale};
 pub use uplink::{UplinkOptions, uplink};
+pub use workers::{WorkersOptions, workers};
 
 use crate::commands::build::cargo;
 use crate::exec;

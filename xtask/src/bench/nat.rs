@@ -155,6 +155,7 @@ fn tcp(world: &World, seconds: u32, figures: &mut Figures) -> Result<()> {
         Way::Nat(1500),
         Way::Slirp(1500),
         Way::Veth,
+        Way::Relay,
         Way::Nat(65520),
         Way::Slirp(65520),
     ];

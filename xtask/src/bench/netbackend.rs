@@ -11,7 +11,7 @@ use std::process::Command;
 #[derive(Debug, Clone)]
 pub(super) struct Setup {
     /// Lines of the network's section.
-    pub(super) settings: &'static str,
+    pub(super) settings: String,
     /// Names of its ports.
     pub(super) ports: Vec<String>,
 }
@@ -20,7 +20,7 @@ impl Default for Setup {
     /// Two ports and no settings.
     fn default() -> Self {
         Self {
-            settings: "",
+            settings: String::new(),
             ports: PORTS.map(str::to_owned).to_vec(),
         }
     }
@@ -66,12 +66,17 @@ impl Daemon {
             process: Process::start("netbackend", directory, &mut command)?,
             runtime,
         };
-        let control = daemon.runtime.join("control.sock");
+        let control = daemon.control();
         daemon.process.wait_until("answer", || {
             let mut status = Command::new(program);
             exec::run(status.args(["status", "--control-socket"]).arg(&control)).is_ok()
         })?;
         Ok(daemon)
+    }
+
+    /// The socket of the control API.
+    pub(super) fn control(&self) -> PathBuf {
+        self.runtime.join("control.sock")
     }
 
     /// The socket of a port.

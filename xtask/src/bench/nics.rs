@@ -66,12 +66,15 @@ pub fn nics(ui: Ui, options: &NicOptions) -> Result<()> {
         ]
         .map(|(key, value)| (key.to_owned(), value))
         .to_vec();
-        let verdict = lab::run(ui, &scenario, &lab)?;
-        if verdict.passed() {
-            rows.extend(table_rows(model, &samples(&verdict.results)?)?);
-        } else {
-            // What was measured of the others is not lost with it.
-            failed.push(format!("{model} (see {})", repo::display(&verdict.console)));
+        // What was measured of the others is not lost with one that fails, nor with a lab host that dies.
+        match lab::run(ui, &scenario, &lab) {
+            Ok(verdict) if verdict.passed() => {
+                rows.extend(table_rows(model, &samples(&verdict.results)?)?);
+            }
+            Ok(verdict) => {
+                failed.push(format!("{model} (see {})", repo::display(&verdict.console)));
+            }
+            Err(error) => failed.push(format!("{model} ({error:#})")),
         }
     }
     let body = write_up(options, &rows);

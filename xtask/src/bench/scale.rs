@@ -6,7 +6,7 @@ use super::idle::attach_silent;
 use super::machine_report as report;
 use super::netbackend::Setup;
 use super::results;
-use super::statistics::{Summary, summarize};
+use super::statistics::{show, summarize};
 use super::table::markdown;
 use crate::repo;
 use crate::ui::Ui;
@@ -91,7 +91,7 @@ pub fn scale(ui: Ui, options: &ScaleOptions) -> Result<()> {
 fn measure(bench: &Bench, case: Case, seconds: f64) -> Result<Sample> {
     let silent: Vec<String> = (0..case.silent).map(|port| format!("s{port}")).collect();
     let setup = Setup {
-        settings: SETTINGS,
+        settings: SETTINGS.to_owned(),
         // The active ones come last: behind all that a scan would pass.
         ports: silent
             .iter()
@@ -133,13 +133,13 @@ fn write_up(options: &ScaleOptions, samples: &[(Case, Sample)]) -> String {
     let [first, ..] = CASES;
     let unit = summary(&first, |sample| sample.mpps).map_or(f64::NAN, |one| one.median);
     let row = |case: &Case| {
-        let Summary { median, min, max } = summary(case, |sample| sample.mpps)?;
+        let mpps = summary(case, |sample| sample.mpps)?;
         let busy = summary(case, |sample| sample.busy)?.median * 100.0;
-        let ratio = median / unit;
+        let ratio = mpps.median / unit;
         let verdict = if ratio >= case.at_least { "yes" } else { "no" };
         Some(vec![
             case.name.to_owned(),
-            format!("{median:.2} ({min:.2}–{max:.2})"),
+            show(mpps, 2),
             format!("{busy:.0} %"),
             format!("{ratio:.2}"),
             format!("{:.2}", case.at_least),

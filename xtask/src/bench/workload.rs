@@ -115,6 +115,14 @@ pub(super) const LARGE: Table = Table {
             peers: &[Peer::Netbackend, Peer::Testpmd, Peer::Macswap],
             gso: false,
         },
+        // As guests with Linux receive them: into what has been read a moment ago, not into 16 MiB of buffers in turn.
+        Workload {
+            name: "64 KiB GSO, mergeable",
+            id: "gso-mergeable",
+            arguments: &["--size=gso", "--mergeable"],
+            peers: &[Peer::Netbackend, Peer::Testpmd, Peer::Ovs],
+            gso: true,
+        },
         Workload {
             name: "64 KiB GSO",
             id: "gso",
@@ -126,6 +134,12 @@ pub(super) const LARGE: Table = Table {
     targets: &[
         target("1518-both", Peer::Testpmd, 1.4),
         target("9000", Peer::Testpmd, 1.6),
+        Target {
+            workload: "gso-mergeable",
+            peer: Peer::Testpmd,
+            beside: Some("1518"),
+            at_least: 2.0,
+        },
         Target {
             workload: "gso",
             peer: Peer::Testpmd,

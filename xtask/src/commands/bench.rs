@@ -2,8 +2,8 @@
 use super::build::cargo;
 use crate::bench::{
     GeneratorOptions, IdleOptions, InstructionOptions, LatencyOptions, NatOptions, NicOptions,
-    PeerOptions, ScaleOptions, UplinkOptions, generators, idle, instructions, latency, nat, nics,
-    peers, scale, uplink,
+    PeerOptions, ScaleOptions, UplinkOptions, WorkersOptions, generators, idle, instructions,
+    latency, nat, nics, peers, scale, uplink, workers,
 };
 use crate::exec;
 use crate::setup;
@@ -27,6 +27,8 @@ enum What {
     Latency(LatencyOptions),
     /// Whether a frame costs the same among 1000 ports or 10 000 addresses; needs root and two CPUs
     Scale(ScaleOptions),
+    /// Whether two workers carry twice as much as one; needs root and two CPUs
+    Workers(WorkersOptions),
     /// Our traffic generator beside DPDK's; needs root and two CPUs
     Generators(GeneratorOptions),
     /// CPU time and memory of the daemon with silent guests
@@ -56,10 +58,11 @@ struct Line {
     args: Args,
 }
 
-const ALL: [&str; 10] = [
+const ALL: [&str; 11] = [
     "peers",
     "latency",
     "scale",
+    "workers",
     "generators",
     "idle",
     "uplink",
@@ -87,6 +90,7 @@ fn measure(ui: Ui, what: &What) -> Result<()> {
             latency(ui, options)?;
         }
         What::Scale(options) => scale(ui, options)?,
+        What::Workers(options) => workers(ui, options)?,
         What::Generators(options) => {
             setup::install_tools(ui)?;
             generators(ui, options)?;

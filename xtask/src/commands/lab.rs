@@ -28,6 +28,9 @@ enum Action {
         /// A variable for the scenario's script; repeatable
         #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_setting)]
         settings: Vec<(String, String)>,
+        /// How many times as long as usual everything may take: for long runs, and on a busy machine
+        #[arg(long, value_name = "TIMES", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+        patience: u32,
         /// Show everything the host prints
         #[arg(long)]
         verbose: bool,
@@ -79,12 +82,15 @@ pub fn run(ui: Ui, args: &Args) -> Result<ExitCode> {
             scenario,
             host,
             settings,
+            patience,
             verbose,
         } => {
-            let scenario = Scenario::load(scenario)?;
+            let mut scenario = Scenario::load(scenario)?;
+            scenario.timeout *= *patience;
             let mut options = prepare(ui, host)?;
             options.verbose = *verbose;
             options.settings.clone_from(settings);
+            options.patience = *patience;
             return run_scenario(ui, &scenario, &options);
         }
         Action::Shell(host) => lab::shell(ui, &prepare(ui, host)?)?,

@@ -2,7 +2,7 @@
 use super::{Tree, modules};
 use crate::exec::find_program;
 use crate::repo;
-use crate::setup::kernels::Kernel;
+use crate::setup::kernels::{Flavour, Kernel};
 use anyhow::{Context, Result};
 use std::path::PathBuf;
 
@@ -22,9 +22,11 @@ const MODULES: &[&str] = &[
     "8021q",
 ];
 const PROGRAMS: &[&str] = &["iperf3", "openssl", "ethtool"];
+/// What looks at legacy NICs beside these.
+const GENERIC_PROGRAMS: &[&str] = &["tcpdump"];
 
-/// The guest's initramfs for `kernel`, from the cache if nothing in it changed.
-pub fn build(kernel: &Kernel) -> Result<PathBuf> {
+/// The guest's initramfs for `kernel` of `flavour`, from the cache if nothing in it changed.
+pub fn build(kernel: &Kernel, flavour: Flavour) -> Result<PathBuf> {
     let mut tree = Tree::new();
     if let Some(busybox) = &kernel.busybox {
         add_directories(&mut tree);
@@ -32,7 +34,11 @@ pub fn build(kernel: &Kernel) -> Result<PathBuf> {
         tree.symlink("bin/sh", "/usr/bin/busybox");
     } else {
         add_system(&mut tree)?;
-        for program in PROGRAMS {
+        let more = match flavour {
+            Flavour::Generic => GENERIC_PROGRAMS,
+            Flavour::Cloud | Flavour::Generic32 => &[],
+        };
+        for program in PROGRAMS.iter().chain(more) {
             add_program(&mut tree, program)?;
         }
     }

@@ -41,6 +41,7 @@ pub(super) fn run(
         .env("LAB", &lab)
         .env("LAB_LOGS", &directory.logs)
         .env("PATH", path)
+        .env("patience", options.patience.to_string())
         .envs(options.settings.iter().map(|(key, value)| (key, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

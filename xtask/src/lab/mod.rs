@@ -37,6 +37,8 @@ pub struct Options {
     pub programs: Vec<PathBuf>,
     /// Variables that the scenario's script finds set: words without spaces.
     pub settings: Vec<(String, String)>,
+    /// How many times as long as usual everything may take.
+    pub patience: u32,
     /// CPU model that QEMU emulates for the nested host.
     pub cpu_model: String,
     /// Use the nested host even where this machine could run guests itself.
@@ -55,6 +57,7 @@ impl Options {
             memory_mib: 3072,
             programs,
             settings: Vec::new(),
+            patience: 1,
             cpu_model: nested::CPU_MODEL.to_owned(),
             force_nested: false,
             one_cpu: false,
@@ -167,7 +170,7 @@ fn run_once(
     };
     let title = format!("scenario {} {place}: {}", scenario.name, scenario.title);
     let mut results = Vec::new();
-    let code = ui.step(&title, |step| {
+    let work = |step: &Step| {
         let mut sink = |line: &str| show(step, line, options.verbose, &mut results);
         if direct {
             direct::run(scenario, options, files, &directory, &mut sink)
@@ -175,7 +178,8 @@ fn run_once(
             nested::run(scenario, options, files, &directory, &mut sink)
         }
         .with_context(|| format!("its console: {}", repo::display(&directory.console)))
-    })?;
+    };
+    let code = ui.judged(&title, work, |code| *code == 0)?;
     Ok(Verdict {
         code,
         results,
@@ -215,7 +219,7 @@ fn prepare(
         Flavour::Cloud => kernel.clone(),
         Flavour::Generic | Flavour::Generic32 => kernels::kernel(ui, guests)?,
     };
-    let guest_initrd = guest::build(&guest_kernel)?;
+    let guest_initrd = guest::build(&guest_kernel, guests)?;
     let host_initrd = if direct {
         None
     } else {

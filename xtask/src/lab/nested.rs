@@ -33,7 +33,7 @@ const LOG_DISK_BYTES: u64 = 64 << 20;
 pub(super) enum EmulatorFault {
     HostPanic(String),
     TripleFault,
-    Stall,
+    Stall(Duration),
 }
 
 impl std::fmt::Display for EmulatorFault {
@@ -41,7 +41,7 @@ impl std::fmt::Display for EmulatorFault {
         match self {
             Self::HostPanic(line) => write!(f, "the lab host's kernel panicked: {line}"),
             Self::TripleFault => f.write_str("a guest ended in a triple fault"),
-            Self::Stall => write!(f, "the lab host was silent for {} s", STALL.as_secs()),
+            Self::Stall(time) => write!(f, "the lab host was silent for {} s", time.as_secs()),
         }
     }
 }
@@ -72,6 +72,9 @@ pub(super) fn run(
         scenario.name,
         scenario.timeout.as_secs()
     );
+    if options.patience > 1 {
+        write!(parameters, " patience={}", options.patience)?;
+    }
     // The kernel hands words that it does not know to init, as environment.
     for (key, value) in &options.settings {
         write!(parameters, " {key}={value}")?;
@@ -93,12 +96,13 @@ pub(super) fn run(
     let lines = read_lines(stdout);
     let mut console = File::create(&directory.console)?;
     let deadline = Instant::now() + BOOT_TIME + scenario.timeout;
+    let stall = STALL * options.patience;
     let mut last_words = Vec::new();
     let mut verdict = None;
     let mut triple_fault = false;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        match lines.recv_timeout(left.min(STALL)) {
+        match lines.recv_timeout(left.min(stall)) {
             Ok(line) => {
                 writeln!(console, "{line}")?;
                 if let Some(code) = line.strip_prefix("LAB-VERDICT ") {
@@ -110,8 +114,8 @@ pub(super) fn run(
                 sink(&line);
                 last_words.push(line);
             }
-            Err(RecvTimeoutError::Timeout) if left > STALL => {
-                return Err(EmulatorFault::Stall.into());
+            Err(RecvTimeoutError::Timeout) if left > stall => {
+                return Err(EmulatorFault::Stall(stall).into());
             }
             Err(RecvTimeoutError::Timeout) => bail!(
                 "no verdict within {} s; the last it said:\n{}",

@@ -1,6 +1,7 @@
 //! `sock-load`: many connections over sockets, and what they cost, through whatever lies between two hosts.
 
 mod client;
+mod relay;
 mod server;
 
 use std::{
@@ -31,6 +32,13 @@ enum Command {
     Serve {
         /// Address to listen at.
         address: IpAddr,
+    },
+    /// Passes on what comes to another server, and what that answers; no more.
+    Relay {
+        /// Where to listen.
+        listen: SocketAddr,
+        /// Whom to connect to.
+        server: SocketAddr,
     },
     /// Connects, asks, is answered, closes; over and over. Prints how often, in how many seconds, the median and the 99th percentile
     /// in microseconds, and how often it failed.
@@ -90,6 +98,7 @@ fn main() -> anyhow::Result<()> {
     let lasting = |server| SocketAddr::new(server, PORT + 1);
     match Cli::parse().command {
         Command::Serve { address } => server::serve(once(address), lasting(address)),
+        Command::Relay { listen, server } => relay::relay(listen, server),
         Command::Connect(args) => {
             client::connect(once(args.server), args.concurrency.get(), args.seconds)
         }

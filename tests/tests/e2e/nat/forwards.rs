@@ -106,6 +106,37 @@ fn nat_forwards_lead_to_guests_and_change_while_the_daemon_runs() {
     );
 }
 
+/// An answer to a client that is gone comes back as an error of the socket that all clients of the forward share.
+#[test]
+fn nat_forward_goes_on_after_clients_that_are_gone() {
+    if !needs_root("nat_forward_goes_on_after_clients_that_are_gone") {
+        return;
+    }
+    let world = World::leased("forwards = [\"udp:5353=:53\"]");
+    let bind = |namespace: &Namespace, port: u16| {
+        let socket = namespace.enter(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)));
+        let socket = socket.unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket
+    };
+    let inside = bind(&world.guest, 53);
+    let mut bytes = [0; 64];
+    for number in 0..3u8 {
+        let outside = bind(&world.server, 0);
+        outside.send_to(&[number], (HOST4, 5353)).unwrap();
+        let (length, from) = inside.recv_from(&mut bytes).unwrap();
+        assert_eq!(bytes[..length], [number]);
+        inside.send_to(&[number; 2], from).unwrap();
+        let (length, _) = outside.recv_from(&mut bytes).unwrap();
+        assert_eq!(bytes[..length], [number; 2]);
+        drop(outside);
+        // Each of them is refused.
+        for _ in 0..3 {
+            inside.send_to(b"late", from).unwrap();
+        }
+    }
+}
+
 #[test]
 fn nat_forward_waits_for_its_guest() {
     if !needs_root("nat_forward_waits_for_its_guest") {

@@ -1,8 +1,10 @@
 //! TCP through the gateway: every byte, every end, many at once.
 use super::world::{SERVER4, SERVER6, World, accept, read_all};
+use nix::sys::socket::{self, MsgFlags, setsockopt, sockopt};
 use sha2::{Digest, Sha256};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown, TcpStream};
+use std::os::fd::AsRawFd;
 use std::thread;
 use tests::{Impairment, needs_root, say};
 
@@ -153,6 +155,44 @@ fn nat_half_closed_connections_go_on() {
     drop(server);
     let error = (&guest).read(&mut first).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+/// TCP's urgent pointer (RFC 6093) marks a byte of the stream; it does not take it out of the stream.
+#[test]
+fn nat_urgent_data_keeps_its_place() {
+    if !needs_root("nat_urgent_data_keeps_its_place") {
+        return;
+    }
+    let world = World::leased("");
+    let (listener, to) = world.listen(SERVER4);
+    let guest = world.connect(to).unwrap();
+    let (server, _) = accept(&listener);
+    for stream in [&guest, &server] {
+        setsockopt(stream, sockopt::OobInline, &true).unwrap();
+    }
+    for (from, at) in [(&server, &guest), (&guest, &server)] {
+        let send = |bytes: &[u8], flags| {
+            assert_eq!(
+                socket::send(from.as_raw_fd(), bytes, flags),
+                Ok(bytes.len())
+            );
+        };
+        // The urgent byte alone, too: then nothing else tells the gateway that something has come.
+        for (bytes, flags) in [
+            (&b"before"[..], MsgFlags::empty()),
+            (b"!", MsgFlags::MSG_OOB),
+            (b"after", MsgFlags::empty()),
+            (b"?", MsgFlags::MSG_OOB),
+        ] {
+            send(bytes, flags);
+            let mut came = vec![0; bytes.len()];
+            let mut reader = at;
+            reader.read_exact(&mut came).unwrap();
+            assert_eq!(came, bytes);
+        }
+    }
+    drop(server);
+    assert_eq!(read_all(&guest), b"");
 }
 
 #[test]

@@ -151,18 +151,19 @@ impl World {
         fs::read_to_string(told).unwrap()
     }
 
-    /// Waits for an IPv6 address that the guest made itself after a router advertisement.
+    /// Waits for an IPv6 address that the guest made itself after a router advertisement, and for
+    /// its link-local one: an advertisement that nobody asked for may come before that is its own
+    /// (RFC 4862, 5.4), and DHCPv6 goes from there.
     #[track_caller]
     pub(crate) fn wait_ipv6(&self) {
-        wait_until("an IPv6 address and a route", PATIENCE, || {
-            let addresses = self
-                .guest
-                .run("ip -6 addr show dev eth0 scope global -tentative");
+        wait_until("IPv6 addresses and a route", PATIENCE, || {
+            let addresses = self.guest.run("ip -6 addr show dev eth0 -tentative");
             let routes = self.guest.run("ip -6 route show default");
             let has = |output: &std::process::Output, text: &str| {
                 String::from_utf8_lossy(&output.stdout).contains(text)
             };
-            (has(&addresses, "fd00::") && has(&routes, "via fe80:")).then_some(())
+            let addressed = has(&addresses, "inet6 fd00::") && has(&addresses, "inet6 fe80::");
+            (addressed && has(&routes, "via fe80:")).then_some(())
         });
     }
 

@@ -164,6 +164,33 @@ fn a_nic_that_is_pulled_out_under_load_works_again_when_it_is_back() {
 }
 
 #[test]
+fn a_nic_that_comes_back_unfit_is_taken_once_it_fits() {
+    if !needs_root("a_nic_that_comes_back_unfit_is_taken_once_it_fits") {
+        return;
+    }
+    let wire = Wire::new();
+    let guest = Guest::new(2);
+    let daemon = Daemon::start(&(wire.section("n", "") + &guest.section("n")));
+    guest.configure();
+    guest.wait_reaches(OUTSIDE);
+    wire.pull_out();
+    wire.plug_in_with_mtu(1400);
+    let uplink = || {
+        let ports = daemon.network("n").ports;
+        ports.into_iter().find(|port| port.uplink)
+    };
+    wait_until("the fault that the MTU is", PATIENCE, || {
+        let fault = uplink()?.fault?;
+        fault.contains("mtu 1500 is larger").then_some(())
+    });
+    wire.host.run(&format!("ip link set {NIC} mtu 1500"));
+    daemon.wait_running("n", "uplink");
+    assert_eq!(uplink().and_then(|uplink| uplink.fault), None);
+    guest.wait_reaches(OUTSIDE);
+    assert_eq!(daemon.network("n").restarts, 0, "{}", daemon.log());
+}
+
+#[test]
 fn a_namespace_that_is_deleted_is_let_go_of() {
     if !needs_root("a_namespace_that_is_deleted_is_let_go_of") {
         return;

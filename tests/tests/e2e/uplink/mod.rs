@@ -36,9 +36,13 @@ impl Wire {
 
     /// Makes the NIC.
     fn plug_in(&self) {
+        self.plug_in_with_mtu(1500);
+    }
+
+    fn plug_in_with_mtu(&self, mtu: u16) {
         let outside = self.outside.name();
         self.host.script(&format!(
-            "ip link add {NIC} type veth peer name eth0 address 52:54:00:07:00:01 netns {outside}
+            "ip link add {NIC} mtu {mtu} type veth peer name eth0 address 52:54:00:07:00:01 netns {outside}
              ip link set {NIC} up"
         ));
         self.outside.configure("eth0", &format!("{OUTSIDE}/24"));

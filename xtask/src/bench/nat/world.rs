@@ -14,6 +14,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub(super) const SERVER: &str = "192.0.2.2";
+/// Where the host passes on what comes.
+const RELAY: &str = "198.51.100.1";
+/// Where iperf3 listens.
+const IPERF: u16 = 5201;
 /// Where guests of both gateways are by default.
 const GATEWAY: &str = "10.0.2.2";
 
@@ -26,6 +30,9 @@ pub(super) enum Way {
     Slirp(u32),
     /// The kernel alone: the program is on the host.
     Veth,
+    /// A veth pair to the host, and a program there that passes on what connections bring: as many copies and sockets as a
+    /// gateway in user space needs, and neither a tap nor a TCP of its own.
+    Relay,
 }
 
 impl Way {
@@ -37,12 +44,23 @@ impl Way {
     ];
 }
 
+impl Way {
+    /// Where the server seems to be.
+    pub(super) fn server(self) -> &'static str {
+        match self {
+            Self::Relay => RELAY,
+            _ => SERVER,
+        }
+    }
+}
+
 impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nat(mtu) => write!(f, "nat-{mtu}"),
             Self::Slirp(mtu) => write!(f, "slirp-{mtu}"),
             Self::Veth => f.write_str("veth"),
+            Self::Relay => f.write_str("relay"),
         }
     }
 }
@@ -53,6 +71,7 @@ pub(super) struct World {
     _servers: [Process; 2],
     _slirps: Vec<Process>,
     pub(super) daemon: Process,
+    _relay: Process,
     guests: Vec<(Way, Namespace)>,
     pub(super) host: Namespace,
     _server: Namespace,
@@ -86,6 +105,7 @@ impl World {
         });
         let slirps = slirps.collect::<Result<Vec<_>>>()?;
         let sockets = programs.sockets.clone();
+        let (behind_relay, relay) = start_relay(&sockets, directory, &host)?;
         let mut serve = server.command(&format!("{} serve {SERVER}", sockets.display()));
         let mut iperf = server.command("iperf3 -s");
         let servers = [
@@ -96,6 +116,7 @@ impl World {
             _servers: servers,
             _slirps: slirps,
             daemon,
+            _relay: relay,
             guests,
             host,
             _server: server,
@@ -103,6 +124,7 @@ impl World {
             sockets,
         };
         world.join_guests()?;
+        world.guests.push((Way::Relay, behind_relay));
         Ok(world)
     }
 
@@ -193,6 +215,25 @@ pub(super) fn daemon(
     );
     daemon.wait_until("answer", || exec::run(&mut host.command(&status)).is_ok())?;
     Ok(daemon)
+}
+
+/// A guest on a veth pair, and the program at its other end.
+fn start_relay(program: &Path, directory: &Path, host: &Namespace) -> Result<(Namespace, Process)> {
+    let guest = Namespace::new("relay")?;
+    let name = guest.name();
+    host.run(&format!(
+        "ip link add behind type veth peer name eth0 netns {name}"
+    ))?;
+    host.run(&format!("ip addr add {RELAY}/24 dev behind"))?;
+    host.run("ip link set behind up")?;
+    guest.run("ip addr add 198.51.100.2/24 dev eth0")?;
+    guest.run("ip link set eth0 up")?;
+    let directory = directory.join("relay");
+    fs::create_dir_all(&directory)?;
+    let program = program.display();
+    let line = format!("{program} relay {RELAY}:{IPERF} {SERVER}:{IPERF}");
+    let relay = Process::start("sock-load", &directory, &mut host.command(&line))?;
+    Ok((guest, relay))
 }
 
 fn start_slirp(directory: &Path, host: &Namespace, guest: &Namespace, mtu: u32) -> Result<Process> {

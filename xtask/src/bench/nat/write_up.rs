@@ -17,8 +17,9 @@ pub(super) fn write_up(options: &NatOptions, measured: &Measured) -> String {
             "## Through the gateway of a NAT network\n\n\
              * When: {}. Command: `cargo xtask bench nat`, {} rounds in turns, {} s each, first round dropped.\n\
              * Where: {}.\n\
-             * What: guest and server are namespaces; between them the gateway, and a veth pair of MTU 1500. Guests use GSO as Linux does. \
-             `veth` is a program of the host itself, without any gateway. Versions: netbackend {}, slirp4netns {slirp}.",
+             * What: guest and server are namespaces; between them the gateway, and a veth pair of MTU 1500. Guests use GSO as Linux does. Programs have 2 MiB for datagrams, so that what is lost is lost between them. \
+             `veth` is a program of the host itself, without any gateway; `relay` a program between two sockets that reads and writes and does no more (`sock-load relay`), behind a veth pair of its own: what any gateway in user space \
+             costs at least where programs share the CPUs. Versions: netbackend {}, slirp4netns {slirp}.",
             report::date(),
             options.rounds,
             options.seconds,
@@ -85,14 +86,16 @@ fn table(figures: &Figures) -> String {
         "netbackend",
         "slirp4netns",
         "veth",
+        "relay",
         "to slirp4netns",
         "to veth",
+        "to relay",
     ];
     let rows = rows()
         .into_iter()
         .filter_map(|(name, figure, ways, digits)| {
-            let [nat, slirp, veth] =
-                [ways[0], ways[1], Way::Veth].map(|way| summary(figures, figure, way));
+            let [nat, slirp, veth, relay] =
+                [ways[0], ways[1], Way::Veth, Way::Relay].map(|way| summary(figures, figure, way));
             let ours = nat?;
             let cell = |summary: Option<Summary>| {
                 summary.map_or_else(|| "–".to_owned(), |summary| show(summary, digits))
@@ -108,8 +111,10 @@ fn table(figures: &Figures) -> String {
                 cell(Some(ours)),
                 cell(slirp),
                 cell(veth),
+                cell(relay),
                 ratio(slirp),
                 ratio(veth),
+                ratio(relay),
             ])
         });
     let rows: Vec<_> = rows.collect();
