@@ -1,0 +1,83 @@
+//! `cargo xtask test`: everything CI runs.
+mod again;
+
+use super::build::{self, cargo};
+use super::fuzz;
+use crate::bench::check_instructions;
+use crate::exec;
+use crate::machine;
+use crate::setup::{self, emulator, kernels};
+use crate::ui::Ui;
+use anyhow::Result;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+/// How long each fuzz target runs.
+const FUZZ_SECONDS: u64 = 20;
+
+/// Arguments of `test`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Leave out the end-to-end tests (package `tests`) and fuzzing
+    #[arg(long)]
+    quick: bool,
+    /// Passed on to `cargo test` (a filter, `-- --nocapture`, …); without, what fails is run once more, alone
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    cargo: Vec<String>,
+}
+
+/// Sets up, builds, and runs the tests; the exit code is cargo's.
+pub fn run(ui: Ui, args: &Args) -> Result<ExitCode> {
+    let started = Instant::now();
+    setup::install_tools(ui)?;
+    kernels::kernel(ui, kernels::Flavour::Cloud)?;
+    if !machine::has_virtualization() {
+        emulator::emulator(ui)?;
+    }
+    let programs = build::workspace(ui)?;
+    let mut test = cargo();
+    test.args(["test", "--workspace", "--no-fail-fast"]);
+    if args.quick {
+        test.args(["--exclude", "tests"]);
+    }
+    test.args(&args.cargo);
+    ui.heading("cargo test --workspace");
+    let variables = ["NETBACKEND_BIN", "VMM_BIN", "STOCK_BACKEND_BIN"];
+    let environment = |test: &mut Command| {
+        test.envs(variables.iter().zip(&programs));
+    };
+    let mut outcome = again::Outcome::default();
+    // Whoever asks for certain tests wants those, and to see them fail.
+    if args.cargo.is_empty() {
+        outcome = again::run(ui, test, environment)?;
+    } else {
+        environment(&mut test);
+        outcome.passed = exec::run_visible(&mut test)?;
+    }
+    let mut passed = outcome.passed;
+    if args.cargo.is_empty() {
+        ui.heading("cargo test --workspace --lib network::tests: the data plane with two workers");
+        let mut test = cargo();
+        // Of the whole workspace: of one package alone, dependencies would have other features and be built again.
+        test.args(["test", "--workspace", "--lib", "network::tests"]);
+        test.env("NETBACKEND_TEST_WORKERS", "2");
+        passed &= exec::run_visible(&mut test)?;
+    }
+    if !args.quick && args.cargo.is_empty() {
+        passed &= check_instructions(ui)?;
+        passed &= fuzz::run_all(ui, FUZZ_SECONDS)?;
+    }
+    for test in &outcome.flaky {
+        ui.note(&format!("FLAKY {test}: failed beside others, passed alone"));
+    }
+    let word = if passed { "passed" } else { "FAILED" };
+    ui.note(&format!(
+        "tests {word} after {:.0} s",
+        started.elapsed().as_secs_f64()
+    ));
+    Ok(if passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
