@@ -1,5 +1,6 @@
 //! Running external programs with errors a person can act on.
 use anyhow::{Context, Result, bail};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -59,6 +60,23 @@ pub fn stdout(command: &mut Command) -> Result<String> {
 pub fn run_visible(command: &mut Command) -> Result<bool> {
     let status = command.status().with_context(|| spawn_error(command))?;
     Ok(status.success())
+}
+
+/// As [`run_visible`], and shows `watch` each line of standard output.
+pub fn run_watched(command: &mut Command, mut watch: impl FnMut(&str)) -> Result<bool> {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| spawn_error(command))?;
+    let lines = child.stdout.take().map(BufReader::new);
+    let mut terminal = std::io::stdout().lock();
+    for line in lines.into_iter().flat_map(|lines| lines.split(b'\n')) {
+        let line = line.context("cannot read what the tests print")?;
+        terminal.write_all(&line)?;
+        terminal.write_all(b"\n")?;
+        watch(&String::from_utf8_lossy(&line));
+    }
+    Ok(child.wait()?.success())
 }
 
 /// The last lines of `text`.

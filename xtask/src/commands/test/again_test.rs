@@ -1,10 +1,10 @@
 //! The lists of failures in what the standard test harness prints.
 use super::Failures;
 
-fn read(output: &str) -> Vec<String> {
+fn read(output: &str) -> Failures {
     let mut failures = Failures::default();
     output.lines().for_each(|line| failures.line(line));
-    failures.names
+    failures
 }
 
 #[test]
@@ -45,12 +45,20 @@ failures:
 
 test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s
 ";
-    assert_eq!(read(output), ["a::b", "d", "src/lib.rs - e (line 3)"]);
+    let failures = read(output);
+    assert_eq!(failures.names, ["a::b", "d", "src/lib.rs - e (line 3)"]);
+    assert!(failures.are_all());
 }
 
 #[test]
-fn a_harness_that_does_not_come_to_its_verdict_names_nothing() {
-    assert!(read("failures:\n    a\n").is_empty());
-    assert!(read("test result: ok. 3 passed; 0 failed").is_empty());
-    assert!(read("failures:\n    a\nSIGABRT\ntest result: FAILED. 0 passed").is_empty());
+fn a_harness_that_does_not_come_to_its_verdict_is_a_failure_without_a_name() {
+    const FAILED: &str = "running 1 test\n\nfailures:\n    a\n\ntest result: FAILED. 0 passed\n";
+    const ABORTED: &str = "running 2 tests\n\nfailures:\n    b\n\nSIGABRT\n";
+    for output in [FAILED.to_owned() + ABORTED, ABORTED.to_owned() + FAILED] {
+        let failures = read(&output);
+        assert_eq!(failures.names, ["a"]);
+        assert!(!failures.are_all());
+    }
+    assert!(read(FAILED).are_all());
+    assert!(!read("running 3 tests\ntest result: ok. 3 passed; 0 failed").are_all());
 }

@@ -8,8 +8,10 @@ use crate::exec;
 use crate::machine;
 use crate::setup::{self, emulator, kernels};
 use crate::ui::Ui;
+use again::Outcome;
 use anyhow::Result;
-use std::process::{Command, ExitCode};
+use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Instant;
 
 /// How long each fuzz target runs.
@@ -21,7 +23,7 @@ pub struct Args {
     /// Leave out the end-to-end tests (package `tests`) and fuzzing
     #[arg(long)]
     quick: bool,
-    /// Passed on to `cargo test` (a filter, `-- --nocapture`, …); without, what fails is run once more, alone
+    /// Passed on to `cargo test` (a filter, `-- --nocapture`, …); without, end-to-end tests that fail run once more, alone
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     cargo: Vec<String>,
 }
@@ -35,33 +37,11 @@ pub fn run(ui: Ui, args: &Args) -> Result<ExitCode> {
         emulator::emulator(ui)?;
     }
     let programs = build::workspace(ui)?;
-    let mut test = cargo();
-    test.args(["test", "--workspace", "--no-fail-fast"]);
-    if args.quick {
-        test.args(["--exclude", "tests"]);
-    }
-    test.args(&args.cargo);
-    ui.heading("cargo test --workspace");
-    let variables = ["NETBACKEND_BIN", "VMM_BIN", "STOCK_BACKEND_BIN"];
-    let environment = |test: &mut Command| {
-        test.envs(variables.iter().zip(&programs));
-    };
-    let mut outcome = again::Outcome::default();
-    // Whoever asks for certain tests wants those, and to see them fail.
-    if args.cargo.is_empty() {
-        outcome = again::run(ui, test, environment)?;
-    } else {
-        environment(&mut test);
-        outcome.passed = exec::run_visible(&mut test)?;
-    }
+    let outcome = workspace(ui, args, &programs)?;
     let mut passed = outcome.passed;
+    // Whoever asks for certain tests wants those.
     if args.cargo.is_empty() {
-        ui.heading("cargo test --workspace --lib network::tests: the data plane with two workers");
-        let mut test = cargo();
-        // Of the whole workspace: of one package alone, dependencies would have other features and be built again.
-        test.args(["test", "--workspace", "--lib", "network::tests"]);
-        test.env("NETBACKEND_TEST_WORKERS", "2");
-        passed &= exec::run_visible(&mut test)?;
+        passed &= two_workers(ui)?;
     }
     if !args.quick && args.cargo.is_empty() {
         passed &= check_instructions(ui)?;
@@ -80,4 +60,33 @@ pub fn run(ui: Ui, args: &Args) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// All tests of the workspace, or those that are asked for.
+fn workspace(ui: Ui, args: &Args, programs: &[PathBuf]) -> Result<Outcome> {
+    let mut test = cargo();
+    test.args(["test", "--workspace", "--no-fail-fast"]);
+    if args.quick {
+        test.args(["--exclude", "tests"]);
+    }
+    test.args(&args.cargo);
+    let variables = ["NETBACKEND_BIN", "VMM_BIN", "STOCK_BACKEND_BIN"];
+    let environment: Vec<_> = variables.into_iter().zip(programs).collect();
+    ui.heading("cargo test --workspace");
+    if args.cargo.is_empty() {
+        return again::run(ui, test, |test| _ = test.envs(environment.iter().copied()));
+    }
+    // Whoever asks for certain tests wants to see them fail.
+    let passed = exec::run_visible(test.envs(environment))?;
+    Ok(Outcome::of(passed))
+}
+
+/// The data plane once more, with more than one worker.
+fn two_workers(ui: Ui) -> Result<bool> {
+    ui.heading("cargo test --workspace --lib network::tests: the data plane with two workers");
+    let mut test = cargo();
+    // Of the whole workspace: of one package alone, dependencies would have other features and be built again.
+    test.args(["test", "--workspace", "--lib", "network::tests"]);
+    test.env("NETBACKEND_TEST_WORKERS", "2");
+    exec::run_visible(&mut test)
 }
