@@ -41,12 +41,25 @@ impl Device {
         if self.timer.expire(now) {
             self.raise(spec::ISR_TIMEOUT);
         }
+        self.remind(now);
         self.update_pin();
-        let deadlines = [self.timer.deadline(), self.held.deadline()];
+        let deadlines = [
+            self.timer.deadline(),
+            self.held.deadline(),
+            self.reminder.deadline(),
+        ];
         Burst {
             busy,
             restart: self.stale,
             deadline: deadlines.into_iter().flatten().min(),
+        }
+    }
+
+    fn remind(&mut self, now: Instant) {
+        let left = self.receiving() && !self.state.plus_receives() && !self.ring_is_empty();
+        let capr = self.doorbells.capr.load(Ordering::SeqCst);
+        if self.reminder.look(now, capr, left) {
+            self.raise(spec::ISR_ROK);
         }
     }
 

@@ -2,6 +2,7 @@
 use super::{
     doorbells::Doorbells,
     receive::Held,
+    reminder::Reminder,
     ring::Transmitter,
     spec::{self, Chip},
     state::{Saved, State},
@@ -29,6 +30,7 @@ pub struct Device {
     pub(super) timer: Timer,
     pub(super) transmitter: Transmitter,
     pub(super) held: Held,
+    pub(super) reminder: Reminder,
     /// The frame that comes in.
     pub(super) frame: Vec<u8>,
     /// One that goes out as a copy.
@@ -50,6 +52,7 @@ impl Device {
             timer: Timer::new(now),
             transmitter: Transmitter::default(),
             held: Held::default(),
+            reminder: Reminder::default(),
             frame: Vec::new(),
             scratch: Vec::new(),
             bus_master: false,

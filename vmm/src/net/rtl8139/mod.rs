@@ -13,6 +13,7 @@ mod device;
 mod doorbells;
 mod offload;
 mod receive;
+mod reminder;
 mod ring;
 #[expect(missing_docs, reason = "the names are the data sheet's")]
 pub mod spec;

@@ -1,6 +1,7 @@
 //! Four transmit buffers and a ring of bytes.
 use super::*;
 use crate::net::nic::fcs;
+use std::time::Duration;
 
 #[test]
 fn four_buffers_leave_in_turn_and_are_the_drivers_at_once() {
@@ -165,6 +166,34 @@ fn a_frame_without_room_waits_until_the_driver_has_read() {
     bench.settle();
     assert_eq!(bench.read16(spec::CBR), 6 * 1508 % 0x2000);
     assert_eq!(doorbells.ring(capr, 2 * 1508 - 16), Some(false));
+}
+
+/// Linux' 8139too, at the end of its budget of 64 frames: all acknowledged, some left, interrupts wanted.
+#[test]
+fn a_driver_that_has_acknowledged_frames_and_left_them_is_reminded() {
+    let mut bench = Bench::c();
+    bench.write32(spec::RCR, spec::RCR_APM);
+    // The ring is full, and another frame waits: no further one can raise ROK.
+    for _ in 0..6 {
+        bench.wire.bring(frame(1500));
+    }
+    bench.settle();
+    bench.write16(spec::CAPR, 1508 - 16);
+    bench.settle();
+    bench.write16(spec::ISR, spec::ISR_ROK | spec::ISR_RXOVW);
+    bench.settle();
+    assert_eq!(bench.read16(spec::ISR), 0);
+    bench.now += Duration::from_millis(1);
+    bench.settle();
+    assert_eq!(bench.read16(spec::ISR), spec::ISR_ROK);
+    // It reads on: once there is nothing left, there is nothing to say.
+    bench.write16(spec::CAPR, (6 * 1508 % 0x2000 - 16) as u16);
+    bench.write16(spec::ISR, spec::ISR_ROK);
+    bench.settle();
+    bench.now += Duration::from_secs(1);
+    let burst = bench.device.burst(&mut bench.wire, bench.now);
+    assert_eq!(burst.deadline, None);
+    assert_eq!(bench.read16(spec::ISR), 0);
 }
 
 #[test]
