@@ -47,6 +47,44 @@ impl TokenBucket {
     /// Takes `tokens`; false: there is no credit, and nothing was taken. A `now` before the last one counts as the last.
     #[inline]
     pub fn take(&mut self, now: Duration, tokens: u64) -> bool {
+        self.take_above(now, tokens, 0)
+    }
+
+    /// The same for those who come second: what there is must be more than `reserve` tokens.
+    #[inline]
+    pub fn take_above(&mut self, now: Duration, tokens: u64, reserve: u64) -> bool {
+        self.fill(now);
+        if self.credit <= i128::from(reserve) * SCALE {
+            return false;
+        }
+        self.credit -= i128::from(tokens) * SCALE;
+        true
+    }
+
+    /// Takes `tokens` for something that has passed already, whether there is credit or not; false: there is none left. What is
+    /// owed is never more than the bucket holds, or an outburst would count for ever.
+    #[inline]
+    pub fn charge(&mut self, now: Duration, tokens: u64) -> bool {
+        self.fill(now);
+        let most = i128::from(self.rate.burst) * SCALE;
+        self.credit = (self.credit - i128::from(tokens) * SCALE).max(-most);
+        self.credit > 0
+    }
+
+    /// Whether it holds so many tokens.
+    #[inline]
+    pub fn holds(&mut self, now: Duration, tokens: u64) -> bool {
+        self.fill(now);
+        self.credit >= i128::from(tokens) * SCALE
+    }
+
+    /// Tokens that it holds when it is full.
+    pub fn burst(&self) -> u64 {
+        self.rate.burst
+    }
+
+    #[inline]
+    fn fill(&mut self, now: Duration) {
         if let Some(passed) = now.checked_sub(self.filled) {
             self.filled = now;
             let nanos = i128::try_from(passed.as_nanos()).unwrap_or(i128::MAX);
@@ -54,11 +92,6 @@ impl TokenBucket {
             let full = i128::from(self.rate.burst) * SCALE;
             self.credit = self.credit.saturating_add(gained).min(full);
         }
-        if self.credit <= 0 {
-            return false;
-        }
-        self.credit -= i128::from(tokens) * SCALE;
-        true
     }
 }
 

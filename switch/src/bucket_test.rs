@@ -98,3 +98,29 @@ proptest! {
         prop_assert!(sum <= allowed + u128::from(burst) + 70_000);
     }
 }
+
+#[test]
+fn what_has_passed_already_is_owed_but_no_more_than_a_burst() {
+    let rate = Rate {
+        per_second: 1000,
+        burst: 100,
+    };
+    let mut bucket = TokenBucket::new(rate, Duration::ZERO);
+    assert!(bucket.charge(Duration::ZERO, 99));
+    assert!(!bucket.charge(Duration::ZERO, 1_000_000));
+    assert!(!bucket.take(Duration::from_millis(99), 1));
+    assert!(!bucket.holds(Duration::from_millis(149), 50));
+    assert!(bucket.holds(Duration::from_millis(150), 50));
+}
+
+#[test]
+fn who_comes_second_leaves_a_reserve() {
+    let rate = Rate {
+        per_second: 1,
+        burst: 100,
+    };
+    let mut bucket = TokenBucket::new(rate, Duration::ZERO);
+    while bucket.take_above(Duration::ZERO, 10, 50) {}
+    assert!(bucket.holds(Duration::ZERO, 50));
+    assert!(bucket.take(Duration::ZERO, 50));
+}

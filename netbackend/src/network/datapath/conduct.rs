@@ -1,19 +1,26 @@
 //! What keeps a flood from slowing the others down.
 //!
 //! A frame to many receivers costs its sender nothing and the worker a copy for each; so does, in another way, an address that moves
-//! with every frame. A source that causes more of that than [`FREE`] is put *behind*: while others have work, all sources that
-//! are behind share one part in [`PARTS`] of their worker's time. While the others have none, they get what is left.
+//! with every frame. A source that causes more of that than [`FREE`] is put *behind*, and stays there until it has caused little for
+//! long enough: neither a harmless frame in between nor a pause buys it another storm. While others have work, on whatever
+//! worker, all sources that are behind share one part in [`PARTS`] of their worker's time. While the others have none, they get what
+//! is left.
 use super::{BURST, Source};
 use std::time::Duration;
 use switch::{Rate, TokenBucket};
 
-/// What a source may cause beyond one copy of each frame: enough for the ARP and discovery of a guest among a thousand.
+/// What a source may cause beyond two copies of each frame, in the mean of a burst: enough for the ARP and discovery of a guest among a thousand.
 const FREE: Rate = Rate {
     per_second: 20_000,
     burst: 4_000,
 };
+/// Who holds so much of [`FREE`] again is not behind any more.
+const FORGIVEN: u64 = FREE.burst / 2;
 /// One part of a worker's time is for those who are behind.
 const PARTS: u32 = 20;
+/// So long the others have had no work when those who are behind get the rest: less would let a storm fill the rings of receivers
+/// between two bursts of somebody who is not even busy.
+pub(super) const CALM: Duration = Duration::from_millis(1);
 
 /// How a source is polled, and how it behaves.
 #[derive(Debug)]
@@ -27,7 +34,7 @@ pub(super) struct Conduct {
     /// Bursts since its worker last looked how its load is spread.
     pub(super) bursts: u32,
     free: TokenBucket,
-    /// Copies of each frame in its last burst.
+    /// The most copies of each frame in a burst since it is behind.
     fan_out: usize,
 }
 
@@ -55,16 +62,21 @@ impl Conduct {
         }
     }
 
-    /// Notes what a burst of `frames` frames has caused: copies and moved addresses.
+    /// Notes what a burst of `frames` frames has cost beyond what it may: copies and moved addresses.
     #[inline]
-    pub(super) fn note(&mut self, now: Duration, frames: usize, caused: usize) {
-        let Some(extra) = caused.checked_sub(frames).filter(|extra| *extra > 0) else {
-            self.behind = false;
+    pub(super) fn note(&mut self, now: Duration, frames: usize, extra: usize) {
+        if extra == 0 && !self.behind {
             return;
-        };
-        self.fan_out = caused / frames.max(1);
-        let extra = u64::try_from(extra).unwrap_or(u64::MAX);
-        self.behind = !self.free.take(now, extra);
+        }
+        if extra > 0 {
+            self.fan_out = self.fan_out.max(1 + extra / frames.max(1));
+            let extra = u64::try_from(extra).unwrap_or(u64::MAX);
+            self.behind |= !self.free.charge(now, extra);
+        }
+        if !self.behind || self.free.holds(now, FORGIVEN) {
+            self.behind = false;
+            self.fan_out = 1;
+        }
     }
 }
 
@@ -77,10 +89,11 @@ pub(super) struct Behind {
 }
 
 impl Behind {
-    /// The source to be polled now, if any is; `idle`: nobody else has work.
+    /// The source to be polled now, if any is. The others, of all workers, had work at `others` last.
     #[inline]
-    pub(super) fn turn(&mut self, now: Duration, idle: bool) -> Option<Source> {
-        if self.sources.is_empty() || !idle && now < self.due {
+    pub(super) fn turn(&mut self, now: Duration, others: Duration) -> Option<Source> {
+        let calm = now.saturating_sub(others) >= CALM;
+        if self.sources.is_empty() || !calm && now < self.due {
             return None;
         }
         self.next = (self.next + 1) % self.sources.len();

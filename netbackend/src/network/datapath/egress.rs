@@ -111,9 +111,13 @@ pub(super) fn deliver(
         return;
     };
     let lengths = group.iter().map(|it| frames.len_of(it.frame));
-    let admitted = port.limits.admit_to_guest(now, lengths);
+    let admitted = port
+        .limits
+        .admit_to_guest(now, scratch.blames_sender, lengths);
     let refused = admitted.refused(group.len());
-    if refused > 0
+    if scratch.blames_sender {
+        scratch.blamed += refused as u64;
+    } else if refused > 0
         && let Some(stats) = port.shared.receive_stats(first.queue)
     {
         stats.dropped(QueueDrop::RateLimit, refused as u64);

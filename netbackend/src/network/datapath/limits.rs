@@ -75,20 +75,23 @@ impl Limits {
             .is_none_or(|bucket| bucket.take(now, len.into()))
     }
 
-    /// Which frames to the guest, of these lengths, are within its limit.
+    /// Which frames to the guest, of these lengths, are within its limit. A storm (`behind`) gets what is above half of a burst:
+    /// the rest is for those who behave.
     #[inline]
     pub(super) fn admit_to_guest(
         &self,
         now: Duration,
+        behind: bool,
         lengths: impl Iterator<Item = u32>,
     ) -> Admitted {
         let Some(bucket) = &self.to_guest else {
             return Admitted::ALL;
         };
         let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        let reserve = if behind { bucket.burst() / 2 } else { 0 };
         let mut admitted = Admitted(u32::MAX);
         for (index, len) in lengths.enumerate().take(BURST) {
-            if !bucket.take(now, len.into()) {
+            if !bucket.take_above(now, len.into(), reserve) {
                 admitted.0 &= !(1 << index);
             }
         }

@@ -6,6 +6,8 @@ use std::{
 
 /// Time over which a share is taken.
 pub(super) const WINDOW: Duration = Duration::from_millis(200);
+/// Time between two notes to the other workers; far less than they wait for calm.
+const FAIR_NOTES: Duration = Duration::from_micros(100);
 /// The whole of a share.
 const WHOLE: u64 = 1000;
 
@@ -16,9 +18,17 @@ pub(super) struct Load {
     share: AtomicU64,
     /// When that window ended, in nanoseconds of the datapath's time.
     ended: AtomicU64,
+    /// When it last carried frames of those who behave, in nanoseconds of the datapath's time.
+    fair: AtomicU64,
 }
 
 impl Load {
+    /// When any of these last carried frames of those who behave; see [`Meter::note_fair`].
+    pub(super) fn last_fair(loads: &[Self]) -> Duration {
+        let last = loads.iter().map(|load| load.fair.load(Relaxed)).max();
+        Duration::from_nanos(last.unwrap_or_default())
+    }
+
     /// Thousandths of its time that it carries frames: of the last window, or none if that is long ago, because it sleeps.
     pub(super) fn share(&self, now: Duration) -> u16 {
         let ended = Duration::from_nanos(self.ended.load(Relaxed));
@@ -36,6 +46,7 @@ pub(super) struct Meter {
     round: Duration,
     window: Duration,
     busy: Duration,
+    fair: Duration,
 }
 
 impl Meter {
@@ -49,17 +60,29 @@ impl Meter {
         now.saturating_sub(self.window) >= WINDOW
     }
 
+    /// Frames of those who behave were carried: tells the others now and then, whose line of the cache this is as well.
+    #[inline]
+    pub(super) fn note_fair(&mut self, now: Duration, load: &Load) {
+        if now.saturating_sub(self.fair) >= FAIR_NOTES {
+            self.fair = now;
+            load.fair.store(nanos(now), Relaxed);
+        }
+    }
+
     /// Begins a new window, and publishes the share of the last one.
     pub(super) fn end_window(&mut self, now: Duration, load: &Load) {
         let lasted = now.saturating_sub(self.window).as_nanos().max(1);
         let share = self.busy.as_nanos() * u128::from(WHOLE) / lasted;
         let share = u64::try_from(share).unwrap_or(WHOLE).min(WHOLE);
         load.share.store(share, Relaxed);
-        let ended = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
-        load.ended.store(ended, Relaxed);
+        load.ended.store(nanos(now), Relaxed);
         self.window = now;
         self.busy = Duration::ZERO;
     }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -195,7 +195,13 @@ impl Worker {
             }
             index += 1;
         }
-        if let Some(source) = self.behind.turn(now, !worked) {
+        if worked && let Some(load) = self.loads.get(self.index) {
+            self.meter.note_fair(now, load);
+        }
+        if self.behind.sources.is_empty() {
+            return worked;
+        }
+        if let Some(source) = self.behind.turn(now, Load::last_fair(&self.loads)) {
             worked |= self.poll_behind(source, now);
         }
         worked
@@ -239,12 +245,12 @@ impl Worker {
             return false;
         }
         self.scratch.blames_sender = behind;
-        let caused = self.forward(source, now);
+        let extra = self.forward(source, now);
         if let Some(port) = self.ports.get_mut(source.port) {
             if let Some(conduct) = port.conduct(source.queue) {
                 conduct.last_work = now;
                 conduct.bursts = conduct.bursts.saturating_add(1);
-                conduct.note(now, self.frames.list.len(), caused);
+                conduct.note(now, self.frames.list.len(), extra);
             }
             let blamed = std::mem::take(&mut self.scratch.blamed);
             if blamed > 0
@@ -257,8 +263,8 @@ impl Worker {
         true
     }
 
-    /// Asks the switch about every frame, then serves one egress queue after the other. Returns what that has caused: copies, and
-    /// addresses that moved.
+    /// Asks the switch about every frame, then serves one egress queue after the other. Returns what the burst has cost beyond what
+    /// a burst of as many frames may: in copies, and addresses that moved.
     pub(super) fn forward(&mut self, source: Source, now: Duration) -> usize {
         let Self {
             switch,
@@ -271,7 +277,7 @@ impl Worker {
         } = self;
         deliveries.clear();
         let moves = switch.counters().fdb_moves;
-        let mut caused = frames.list.len();
+        let mut copies = 0usize;
         let limited = ports
             .get(source.port)
             .is_some_and(|port| port.limits.limits_guest());
@@ -300,7 +306,7 @@ impl Worker {
                 }
                 Egress::Flood(flood) => {
                     for id in switch.targets(flood) {
-                        caused += 1;
+                        copies += 1;
                         egress::plan(ports, deliveries, id, (index, head));
                     }
                 }
@@ -314,8 +320,10 @@ impl Worker {
         }
         let moved = switch.counters().fdb_moves - moves;
         let moved = usize::try_from(moved).unwrap_or(usize::MAX);
-        // Whose address another pretends to have moves it back with every burst, and is not to blame.
-        caused.saturating_add(moved.saturating_sub(frames.list.len() / 4))
+        // Whose address another pretends to have moves it back with every burst, and is not to blame. Nor is an uplink that brings a
+        // broadcast for all with its unicast: it costs no more than another uplink would.
+        let frames = frames.list.len();
+        copies.saturating_sub(2 * frames) + moved.saturating_sub(frames / 4)
     }
 
     /// Whether a source without work leaves the active list; it is then left to epoll.
@@ -343,7 +351,6 @@ impl Worker {
         }
         if let Some(conduct) = port.conduct(source.queue) {
             conduct.active = false;
-            conduct.behind = false;
         }
         true
     }
@@ -359,7 +366,13 @@ impl Worker {
         }
         conduct.active = true;
         conduct.last_work = now;
-        self.active.push(source);
+        // A pause is no way out of being behind.
+        let list = if conduct.behind {
+            &mut self.behind.sources
+        } else {
+            &mut self.active
+        };
+        list.push(source);
         if let Some(port) = self.ports.get_mut(source.port)
             && let Carrier::Vhost(vhost) = &mut port.carrier
             && let Some(ring) = vhost.transmit(source.queue)
@@ -375,7 +388,6 @@ impl Worker {
         self.unkicked.retain(|other| *other != source);
         if let Some(conduct) = self.ports.conduct(source) {
             conduct.active = false;
-            conduct.behind = false;
         }
     }
 
