@@ -19,6 +19,7 @@ mod netlink;
 mod netns;
 pub mod network;
 pub mod offload;
+mod privilege;
 mod process;
 mod protocol;
 mod supervisor;

@@ -2,6 +2,7 @@
 use crate::{
     netlink::Netlink,
     netns::{self, NetnsError},
+    privilege::{Device, Privileges},
     sys,
 };
 use nix::{errno::Errno, libc};
@@ -43,9 +44,12 @@ pub(crate) enum TapError {
     )]
     NoTun(io::Error),
     #[error(
-        "making tap {0} is not permitted (netbackend needs CAP_NET_ADMIN: run it as root, or `setcap cap_net_admin+ep` on its binary)"
+        "making tap {interface} is not permitted (netbackend needs CAP_NET_ADMIN: {privileges})"
     )]
-    NotPermitted(String),
+    NotPermitted {
+        interface: String,
+        privileges: Privileges,
+    },
     #[error("tap {0} is in use by another process (stop that one, or choose another interface)")]
     InUse(String),
     #[error(
@@ -83,7 +87,10 @@ fn open_queue(spec: &TapSpec) -> Result<OwnedFd, TapError> {
     }
     let interface = &spec.interface;
     set_up_queue(&file, interface, flags).map_err(|(operation, errno)| match errno {
-        Errno::EPERM => TapError::NotPermitted(interface.clone()),
+        Errno::EPERM => TapError::NotPermitted {
+            interface: interface.clone(),
+            privileges: Privileges::new(Device::Tap, spec.netns.as_deref()),
+        },
         Errno::EBUSY => TapError::InUse(interface.clone()),
         Errno::EINVAL | Errno::EEXIST => TapError::WrongKind(interface.clone()),
         errno => spec.error(operation, errno.into()),

@@ -89,7 +89,7 @@ fn missing_capability_is_named() {
         open(&spec("nbt3", None)).unwrap_err()
     });
     let error = error.join().unwrap();
-    assert!(matches!(error, TapError::NotPermitted(_)), "{error}");
+    assert!(matches!(error, TapError::NotPermitted { .. }), "{error}");
     assert!(error.to_string().contains("CAP_NET_ADMIN"), "{error}");
     assert!(fs::exists("/dev/net/tun").unwrap());
 }

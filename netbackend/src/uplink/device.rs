@@ -1,10 +1,11 @@
 //! The character device of a macvtap.
 use super::error::UplinkError;
-use crate::{netns, tap};
+use crate::{netns, privilege::Privileges, tap};
+use caps::{CapSet, Capability};
 use nix::{
     errno::Errno,
     libc,
-    sys::stat::{Mode, SFlag, makedev, mknod, stat},
+    sys::stat::{Mode, SFlag, major, makedev, mknod, stat},
 };
 use std::{
     fs::{self, File, OpenOptions},
@@ -35,7 +36,7 @@ pub(super) fn open_queues(
             Some(libc::EPERM) => UplinkError::NotPermitted {
                 operation: "mount /sys of another network namespace",
                 capability: "CAP_SYS_ADMIN",
-                set: "cap_sys_admin",
+                privileges: Privileges::default(),
             },
             _ => error("mount /sys for its device", name, source),
         })?;
@@ -43,7 +44,7 @@ pub(super) fn open_queues(
     let number = device_number(name, index);
     let number = number.map_err(|source| error("look up the device number", name, source))?;
     let (path, _node) = device_node(name, index, number)?;
-    let queues = (0..count).map(|_| open_queue(name, &path));
+    let queues = (0..count).map(|_| open_queue(name, &path, number));
     queues.collect()
 }
 
@@ -78,29 +79,56 @@ fn device_node(
         }
         made => made,
     };
+    let operation = "make the device node of a macvtap";
     made.map_err(|errno| match errno {
-        Errno::EPERM | Errno::EACCES => UplinkError::NotPermitted {
-            operation: "make the device node of a macvtap",
-            capability: "CAP_MKNOD",
-            set: "cap_mknod",
-        },
+        Errno::EPERM => lacks(operation, Capability::CAP_MKNOD, number),
+        // Of /dev, which is root's.
+        Errno::EACCES => lacks(operation, Capability::CAP_DAC_OVERRIDE, number),
         errno => error("make the device node", name, errno.into()),
     })?;
     let node = Node(path.clone());
     Ok((path, Some(node)))
 }
 
-fn open_queue(name: &str, path: &Path) -> Result<OwnedFd, UplinkError> {
+fn open_queue(name: &str, path: &Path, number: libc::dev_t) -> Result<OwnedFd, UplinkError> {
+    let operation = "open the device node of a macvtap";
     let file: File = OpenOptions::new()
         .read(true)
         .write(true)
         .custom_flags(libc::O_NONBLOCK)
         .open(path)
-        .map_err(UplinkError::io("open the device", name))?;
+        .map_err(|source| match source.raw_os_error() {
+            // The kernel makes /dev/tapN for root alone, and is not waited for until a rule of udev gives it to others.
+            Some(libc::EACCES | libc::EPERM) => {
+                lacks(operation, Capability::CAP_DAC_OVERRIDE, number)
+            }
+            _ => error("open the device", name, source),
+        })?;
     let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | libc::IFF_MULTI_QUEUE;
     tap::set_up_queue(&file, name, flags)
         .map_err(|(operation, errno)| error(operation, name, errno.into()))?;
     Ok(file.into())
+}
+
+/// What is in the way: a capability, unless we have it.
+fn lacks(operation: &'static str, capability: Capability, number: libc::dev_t) -> UplinkError {
+    let name = match capability {
+        Capability::CAP_MKNOD => "CAP_MKNOD",
+        _ => "CAP_DAC_OVERRIDE",
+    };
+    // Cannot fail for one's own thread.
+    if caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false) {
+        return UplinkError::DeviceForbidden {
+            operation,
+            capability: name,
+            major: major(number),
+        };
+    }
+    UplinkError::NotPermitted {
+        operation,
+        capability: name,
+        privileges: Privileges::default(),
+    }
 }
 
 fn error(operation: &'static str, interface: &str, source: io::Error) -> UplinkError {
@@ -108,5 +136,41 @@ fn error(operation: &'static str, interface: &str, source: io::Error) -> UplinkE
         operation,
         interface: interface.to_owned(),
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{os::unix::fs::PermissionsExt, thread};
+
+    #[test]
+    fn what_is_missing_to_open_a_node_is_told() {
+        let node = tempfile::NamedTempFile::new().unwrap();
+        fs::set_permissions(node.path(), fs::Permissions::from_mode(0)).unwrap();
+        // In a thread: capabilities belong to threads.
+        let refused = thread::spawn(move || {
+            caps::clear(None, CapSet::Effective).unwrap();
+            open_queue("nb0", node.path(), makedev(511, 0)).unwrap_err()
+        });
+        let text = refused.join().unwrap().to_string();
+        assert!(text.contains("needs CAP_DAC_OVERRIDE"), "{text}");
+        assert!(
+            text.contains("`setcap cap_net_admin,cap_mknod,cap_dac_override+ep`"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn capability_that_is_there_is_not_asked_for() {
+        let capability = Capability::CAP_MKNOD;
+        if !caps::has_cap(None, CapSet::Effective, capability).unwrap() {
+            return;
+        }
+        let text = lacks("make a node", capability, makedev(511, 7)).to_string();
+        assert!(
+            text.contains("'c 511:* rwm'") && !text.contains("setcap"),
+            "{text}"
+        );
     }
 }

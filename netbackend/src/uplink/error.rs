@@ -1,5 +1,8 @@
 //! Why there is no way out.
-use crate::netns::NetnsError;
+use crate::{
+    netns::NetnsError,
+    privilege::{Device, Privileges},
+};
 use std::io;
 use switch::MacAddr;
 
@@ -34,13 +37,20 @@ pub(crate) enum UplinkError {
     NotABridge(String),
     #[error("the kernel has no {0} devices (load the module with `modprobe {0}`)")]
     NoModule(&'static str),
-    #[error(
-        "to {operation} is not permitted (netbackend needs {capability}: run it as root, or `setcap {set}+ep` on its binary)"
-    )]
+    #[error("to {operation} is not permitted (netbackend needs {capability}: {privileges})")]
     NotPermitted {
         operation: &'static str,
         capability: &'static str,
-        set: &'static str,
+        /// All that its uplink takes.
+        privileges: Privileges,
+    },
+    #[error(
+        "to {operation} is forbidden, though netbackend has {capability}: its container or unit does not let it use devices (allow `--device-cgroup-rule 'c {major}:* rwm'`, or DeviceAllow=char-macvtap rwm; a user namespace, or a /dev mounted with nodev, never will)"
+    )]
+    DeviceForbidden {
+        operation: &'static str,
+        capability: &'static str,
+        major: u64,
     },
     #[error("{operation} of {interface}: {source}")]
     Io {
@@ -54,10 +64,10 @@ impl UplinkError {
     /// An error of a request to the kernel about `interface`.
     pub(super) fn io(operation: &'static str, interface: &str) -> impl FnOnce(io::Error) -> Self {
         move |source| match source.raw_os_error() {
-            Some(libc::EPERM | libc::EACCES) => Self::NotPermitted {
+            Some(libc::EPERM) => Self::NotPermitted {
                 operation,
                 capability: "CAP_NET_ADMIN",
-                set: "cap_net_admin",
+                privileges: Privileges::default(),
             },
             _ => Self::Io {
                 operation,
@@ -68,14 +78,18 @@ impl UplinkError {
     }
 
     /// The same for what takes CAP_NET_RAW.
-    pub(super) fn for_want_of_raw(self) -> Self {
-        match self {
-            Self::NotPermitted { operation, .. } => Self::NotPermitted {
-                operation,
-                capability: "CAP_NET_RAW and CAP_NET_ADMIN",
-                set: "cap_net_raw,cap_net_admin",
-            },
-            other => other,
+    pub(super) fn for_want_of_raw(mut self) -> Self {
+        if let Self::NotPermitted { capability, .. } = &mut self {
+            *capability = "CAP_NET_RAW and CAP_NET_ADMIN";
         }
+        self
+    }
+
+    /// The same, with all that such a device takes as the remedy.
+    pub(super) fn making(mut self, device: Device, netns: Option<&str>) -> Self {
+        if let Self::NotPermitted { privileges, .. } = &mut self {
+            *privileges = Privileges::new(device, netns);
+        }
+        self
     }
 }

@@ -19,7 +19,7 @@ pub(crate) use monitor::{Monitor, Sight};
 pub(crate) use nic::Nic;
 pub(crate) use packet::PacketSpec;
 
-use crate::{netlink::Netlink, netns, tap, tap::TapSpec};
+use crate::{netlink::Netlink, netns, privilege::Device, tap, tap::TapSpec};
 use nic::Use;
 use rtnetlink::LinkUnspec;
 use std::os::fd::OwnedFd;
@@ -52,7 +52,8 @@ impl Uplink {
         let (nic, queues) = netns::within(netns, || {
             let mut netlink = open_netlink(&spec.nic.name)?;
             macvtap::open(spec, &mut netlink, &mut made)
-        })?;
+        })
+        .map_err(|wrong: UplinkError| wrong.making(Device::Macvtap, netns))?;
         Ok(Self {
             queues,
             needs: Some((spec.nic.clone(), nic.index)),
@@ -66,7 +67,8 @@ impl Uplink {
         let netns = spec.nic.netns.as_deref();
         let (nic, queues) = netns::within(netns, || {
             packet::open(spec, &mut open_netlink(&spec.nic.name)?)
-        })?;
+        })
+        .map_err(|wrong: UplinkError| wrong.making(Device::PacketSocket, netns))?;
         Ok(Self {
             queues,
             needs: Some((spec.nic.clone(), nic.index)),
@@ -93,7 +95,8 @@ impl Uplink {
         // What is wrong with the bridge is told before anything is made.
         netns::within(netns, || find_bridge(&bridge, spec.tap.mtu))?;
         let queues = tap::open(&spec.tap)?;
-        let index = netns::within(netns, || enslave(&bridge, &spec.tap))?;
+        let index = netns::within(netns, || enslave(&bridge, &spec.tap))
+            .map_err(|wrong| wrong.making(Device::Tap, netns))?;
         Ok(Self {
             queues,
             needs: Some((bridge, index)),
