@@ -9,9 +9,10 @@ use crate::known;
 use crate::mac::Key;
 use crate::ports::Ports;
 use crate::repeat::Repeat;
+use crate::vlan::Membership;
 use crate::{
     Counters, DropReason, Egress, FdbEntry, Flood, MacAddr, Mode, PortConfig, PortError, PortId,
-    PortPolicy, Retag, Role, SwitchConfig, TokenBucket,
+    PortPolicy, PortVlans, Retag, Role, SwitchConfig, TokenBucket,
 };
 
 type Decision = Result<Egress, DropReason>;
@@ -182,6 +183,14 @@ impl Switch {
     #[inline]
     pub fn heeds_vlans(&self) -> bool {
         self.ports.heeds_vlans()
+    }
+
+    /// The VLANs that a port was told; `None`: none, or there is no such port.
+    pub fn vlans(&self, id: PortId) -> Option<&PortVlans> {
+        match &self.ports.get(id)?.membership {
+            Membership::Told(vlans) => Some(vlans),
+            Membership::Default(_) => None,
+        }
     }
 
     /// What a frame with this start needs done to its tag, that came in by one port and was forwarded to the other.

@@ -53,6 +53,11 @@ impl VlanSet {
         self.0.iter().all(|word| *word == 0)
     }
 
+    /// All of them, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = VlanId> + '_ {
+        (1..=LAST).filter(|vid| self.has(*vid)).map(VlanId)
+    }
+
     fn has(&self, vid: u16) -> bool {
         let word = self.0.get(usize::from(vid / 64));
         word.is_some_and(|word| word >> (vid % 64) & 1 == 1)

@@ -278,5 +278,6 @@ fn numbers_of_vlans() {
     let set: VlanSet = [1, 64, 4094].map(vlan).into_iter().collect();
     let members: Vec<_> = (1..=LAST).filter(|id| set.contains(vlan(*id))).collect();
     assert_eq!(members, [1, 64, 4094]);
+    assert_eq!(set.iter().map(VlanId::get).collect::<Vec<_>>(), members);
     assert!(!set.is_empty() && VlanSet::default().is_empty());
 }

@@ -18,7 +18,7 @@ use super::{
 };
 use control::PortPolicy;
 use std::{fs::File, io, ops::ControlFlow, sync::Arc};
-use switch::{MacAddr, PortConfig, PortId, PortVlans, Rate, VlanId};
+use switch::{PortConfig, PortId, PortVlans, Rate, VlanId};
 use virtqueue::{MemoryMap, QueueConfig};
 
 type Outcome = Result<Answer, CommandError>;
@@ -141,17 +141,6 @@ impl Worker {
         self.deliveries
             .reserve(most.saturating_sub(self.deliveries.len()));
         added
-    }
-
-    /// Sends a RARP request from a port, as a guest would that asks for its own address (RFC 903).
-    fn announce(&mut self, port: PortId, mac: MacAddr) {
-        if self.frames.set_only(&rarp_request(mac)) {
-            let now = self.clock.elapsed();
-            let _ = self.forward(Source { port, queue: 0 }, now);
-        }
-        self.frames.clear();
-        // The memory of who received it must not outlive this command.
-        self.scratch.burst.release();
     }
 
     fn add_tap(
@@ -410,18 +399,4 @@ fn vlans(policy: &PortPolicy) -> Option<PortVlans> {
         untagged: policy.vlan.and_then(VlanId::new),
         tagged: tagged.filter_map(VlanId::new).collect(),
     })
-}
-
-/// A RARP request for the address of `mac`, padded to the least length of a frame.
-fn rarp_request(mac: MacAddr) -> [u8; 60] {
-    const BROADCAST: [u8; 6] = [0xff; 6];
-    // EtherType; Ethernet and IPv4 with their lengths; operation 3, request reverse.
-    const FIXED: [u8; 10] = [0x80, 0x35, 0, 1, 8, 0, 6, 4, 0, 3];
-    const UNKNOWN: [u8; 4] = [0; 4];
-    let mut frame = [0; 60];
-    let parts = [&BROADCAST[..], &mac.0, &FIXED, &mac.0, &UNKNOWN, &mac.0];
-    for (place, byte) in frame.iter_mut().zip(parts.concat()) {
-        *place = byte;
-    }
-    frame
 }

@@ -18,6 +18,7 @@
 //! time, and the limit of what a guest is sent. One worker by itself takes no lock. `balance` moves sources from a busy worker to
 //! one that is not.
 #![deny(clippy::indexing_slicing)]
+mod announce;
 mod balance;
 mod cell;
 mod commands;

@@ -2,10 +2,12 @@
 use super::{
     BROADCAST, Net, frame,
     guest::{Connected, Guest, GuestSpec, wait_for},
-    introduce, mac,
+    introduce, mac, port_spec,
     raw::{self, NET_SET_MTU, Raw, SEND_RARP},
 };
-use control::PortState;
+use crate::network::{PortSpec, PortTransport};
+use control::{PortPolicy, PortState};
+use std::{os::unix::net::UnixListener, path::PathBuf};
 use vhost::vhost_user::VhostUserFrontend;
 
 fn address(mac: [u8; 6]) -> [u8; 8] {
@@ -33,6 +35,60 @@ fn send_rarp_tells_the_others_where_a_guest_is_now() {
     let sent = frame(mac(0), mac(2), 100, 1);
     peer.guest.send(&sent);
     assert_eq!(new.guest.receive().frame, sent, "its frames follow it");
+}
+
+impl Net {
+    /// A port with these VLANs, tagged.
+    fn trunk(&self, name: &str, trunk: &[[u16; 2]]) -> PathBuf {
+        let path = self.socket(name);
+        let spec = PortSpec {
+            policy: PortPolicy {
+                trunk: trunk.to_vec(),
+                ..PortPolicy::default()
+            },
+            ..port_spec(name, 1)
+        };
+        let transport = PortTransport::VhostUser(UnixListener::bind(&path).unwrap());
+        self.network.add_port(spec, transport).unwrap();
+        path
+    }
+}
+
+/// The frame with a tag of this VLAN.
+fn tagged(mut frame: Vec<u8>, vlan: u16) -> Vec<u8> {
+    let [high, low] = vlan.to_be_bytes();
+    frame.splice(12..12, [0x81, 0, high, low]);
+    frame
+}
+
+#[test]
+fn send_rarp_of_a_trunk_is_heard_in_all_its_vlans() {
+    let net = Net::new();
+    let (mut new, mut stream) = raw::attach(&net.trunk("new", &[[20, 20], [30, 30]]));
+    let mut peer = Guest::new(GuestSpec::default()).connect(&net.trunk("peer", &[[10, 40]]));
+    assert_eq!(stream.tell(SEND_RARP, &address(mac(0)), &[]), Some(0));
+    for vlan in [20, 30] {
+        let announced = peer.guest.receive().frame;
+        assert_eq!(announced.len(), 64);
+        assert_eq!(announced[6..12], mac(0));
+        assert_eq!(announced[12..18], [0x81, 0, 0, vlan, 0x80, 0x35]);
+        let sent = tagged(frame(mac(0), mac(1), 100, vlan), vlan.into());
+        peer.guest.send(&sent);
+        assert_eq!(new.guest.receive().frame, sent, "its frames follow it");
+    }
+    assert_eq!(net.drops("new", "vlan"), 0);
+}
+
+#[test]
+fn send_rarp_of_a_large_trunk_begins_where_the_address_was_met() {
+    let net = Net::new();
+    let (mut new, mut stream) = raw::attach(&net.trunk("new", &[[1, 4094]]));
+    let mut peer = Guest::new(GuestSpec::default()).connect(&net.trunk("peer", &[[4000, 4000]]));
+    let met = tagged(frame(mac(1), mac(0), 100, 1), 4000);
+    new.guest.send(&met);
+    assert_eq!(peer.guest.receive().frame, met);
+    assert_eq!(stream.tell(SEND_RARP, &address(mac(0)), &[]), Some(0));
+    assert_eq!(peer.guest.receive().frame[16..18], [0x80, 0x35]);
 }
 
 #[test]

@@ -62,7 +62,12 @@ pub(super) fn vring(index: u32, num: u32) -> Vec<u8> {
 
 /// A guest on a new port, and its connection for messages by the byte.
 pub(super) fn attached(net: &Net, name: &str) -> (Connected, Raw) {
-    let raw = Raw::connect(&net.port(name, 1));
+    attach(&net.port(name, 1))
+}
+
+/// The same on a port that is there.
+pub(super) fn attach(path: &Path) -> (Connected, Raw) {
+    let raw = Raw::connect(path);
     let frontend = Frontend::from_stream(raw.0.try_clone().unwrap(), 2);
     (Guest::new(GuestSpec::default()).attach(frontend), raw)
 }
