@@ -97,6 +97,9 @@ impl Wire {
             }
             _ => return Ok(None),
         };
+        if matches!(spec, Spec::Macvtap(_)) {
+            uplink::claim(runtime_dir)?;
+        }
         let mut wire = Self { spec, open: None };
         wire.reopen()?;
         config.mac = wire.host().or(config.mac);

@@ -3,7 +3,7 @@ use crate::{
     netns::NetnsError,
     privilege::{Device, Privileges},
 };
-use std::io;
+use std::{io, path::PathBuf};
 use switch::MacAddr;
 
 /// Each with its remedy.
@@ -33,6 +33,15 @@ pub(crate) enum UplinkError {
         "address {mac} is in use on interface {nic} (give the port another mac, or remove what has it)"
     )]
     AddressInUse { nic: String, mac: MacAddr },
+    #[error(
+        "another netbackend makes interfaces here whose runtime directory is {} as well, in another container (choose another directory with --runtime-dir)",
+        .0.display()
+    )]
+    Claimed(PathBuf),
+    #[error(
+        "interface {0} exists already: made by another netbackend whose runtime directory has the same path, or left behind in a container that is gone (choose another --runtime-dir, or remove it with `ip link del {0}`)"
+    )]
+    NameTaken(String),
     #[error("interface {0} is no bridge (make one with `ip link add {0} type bridge`)")]
     NotABridge(String),
     #[error("the kernel has no {0} devices (load the module with `modprobe {0}`)")]

@@ -33,7 +33,7 @@ impl MacvtapMode {
 }
 
 /// A macvtap to make.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MacvtapSpec {
     pub(crate) nic: Nic,
     /// The macvtap is on top of an interface for this VLAN, made by us.
@@ -56,13 +56,7 @@ pub(super) fn open(
     made: &mut Made,
 ) -> Result<(Link, Vec<OwnedFd>), UplinkError> {
     let name = spec.identity.interface();
-    // Of a daemon that was killed before it could mark it: nobody else makes such names.
-    if let Ok(Some(unmarked)) = netlink.link(&name)
-        && unmarked.alias.is_empty()
-    {
-        let removed = netlink.delete(unmarked.index);
-        removed.map_err(UplinkError::io("remove the interface", &name))?;
-    }
+    remove_unmarked(netlink, &name)?;
     let exclusive = spec.mode == MacvtapMode::Passthru && spec.vlan.is_none();
     let how = if exclusive {
         Use::Exclusive
@@ -78,6 +72,17 @@ pub(super) fn open(
     let foreign = spec.nic.netns.is_some();
     let queues = open_queues(&name, index, spec.queues, foreign)?;
     Ok((nic, queues))
+}
+
+/// Removes what a daemon has made that was killed before it could mark it: nobody else makes such names.
+fn remove_unmarked(netlink: &mut Netlink, name: &str) -> Result<(), UplinkError> {
+    match netlink.link(name) {
+        Ok(Some(found)) if found.alias.is_empty() => {
+            let removed = netlink.delete(found.index);
+            removed.map_err(UplinkError::io("remove the interface", name))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn make(
@@ -113,7 +118,11 @@ fn make_vlan(
 ) -> Result<u32, UplinkError> {
     let name = identity.interface();
     let failed = || UplinkError::io("make a VLAN interface", &spec.nic.name);
+    remove_unmarked(netlink, &name)?;
     if let Some(link) = netlink.link(&name).map_err(failed())? {
+        if link.lower != Some(nic.index) || link.alias != identity.alias() {
+            return Err(UplinkError::NameTaken(name));
+        }
         // Of another port of this network.
         made.note(&name);
         return Ok(link.index);
@@ -165,6 +174,7 @@ fn refusal(spec: &MacvtapSpec, source: io::Error) -> UplinkError {
                 mac,
             }
         }
+        (Some(libc::EEXIST), _) => UplinkError::NameTaken(spec.identity.interface()),
         // A bridge, Open vSwitch, a bond or a team takes its frames.
         (Some(libc::EBUSY), _) => nic.busy("another network device"),
         // `macvlan_common_newlink`: beside a passthru device there is no other, nor it beside others.

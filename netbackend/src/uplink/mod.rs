@@ -2,6 +2,7 @@
 //!
 //! The supervisor makes what is needed, and hands queues to the worker that read and write like those of a tap. What was made
 //! bears an alias with the runtime directory, so that the next start finds what a killed daemon has left behind, and nothing else.
+mod claim;
 mod device;
 mod error;
 mod identity;
@@ -11,6 +12,7 @@ mod monitor;
 mod nic;
 mod packet;
 
+pub(crate) use claim::claim;
 pub(crate) use error::UplinkError;
 pub(crate) use identity::Identity;
 pub(crate) use leftovers::{remove as remove_leftovers, remove_by_alias};
@@ -38,7 +40,7 @@ pub(crate) struct Uplink {
 }
 
 /// A tap that is a port of a bridge.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BridgedTap {
     pub(crate) tap: TapSpec,
     pub(crate) bridge: Option<String>,

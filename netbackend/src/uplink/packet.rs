@@ -22,7 +22,7 @@ const FANOUT_HASH: libc::c_int = 0;
 const FANOUT_UNIQUE_ID: libc::c_int = 0x2000;
 
 /// Packet sockets to open.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PacketSpec {
     pub(crate) nic: Nic,
     pub(crate) mtu: u16,
