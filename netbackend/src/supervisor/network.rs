@@ -229,7 +229,7 @@ impl NetworkTask {
         }
     }
 
-    fn publish(&self, state: NetworkState) {
+    pub(super) fn publish(&self, state: NetworkState) {
         let status = NetworkStatus {
             state,
             worker_pid: match &self.worker {
@@ -299,7 +299,7 @@ impl NetworkTask {
     }
 
     /// Takes up the parked requests; those that must still wait are parked again.
-    fn unpark(&mut self) {
+    pub(super) fn unpark(&mut self) {
         for command in std::mem::take(&mut self.parked) {
             self.command(command);
         }
@@ -407,70 +407,11 @@ impl NetworkTask {
         }
     }
 
-    /// Replaces the worker by one with other settings; its front-ends reconnect.
-    async fn reconfigure(&mut self, network: NetworkConfig) -> Vec<String> {
-        let name = &network.name;
-        info!(
-            network = name,
-            "settings changed, starting the worker again"
-        );
+    /// The worker ends, and the next one is due.
+    pub(super) async fn stop_worker(&mut self) {
         let due = Life::Due(time::Instant::now());
         if let Life::Running(worker) = std::mem::replace(&mut self.worker, due) {
-            // Its taps and listening sockets must be free before the next one has them.
             worker.stop().await;
-        }
-        let mut wrong = Vec::new();
-        if network.mtu != self.config.mtu {
-            self.ports.retain(|port, entry| {
-                let reopened = entry.port.reopen_tap(network.mtu);
-                if let Err(error) = &reopened {
-                    wrong.push(format!("open port {name}/{port} again: {error:#}"));
-                }
-                reopened.is_ok()
-            });
-        }
-        let forwards = network.nat.as_ref().map(|nat| nat.forwards.clone());
-        self.config = network;
-        wrong.extend(self.set_forwards(&forwards.unwrap_or_default()));
-        let outcomes = self.requests.worker_gone();
-        self.removing.clear();
-        for outcome in outcomes {
-            self.settle(outcome);
-        }
-        self.publish(NetworkState::Starting);
-        self.unpark();
-        wrong
-    }
-
-    fn remove_port(&mut self, port: String, reply: Option<oneshot::Sender<Result<(), ApiError>>>) {
-        // Closes our descriptors and unlinks the socket: nobody new can connect.
-        let Some(entry) = self.ports.remove(&port) else {
-            if let Some(reply) = reply {
-                drop(reply.send(Err(no_such_port(&self.config.name, &port))));
-            }
-            return;
-        };
-        info!(network = self.config.name, port, "port removed");
-        self.publish_ports();
-        if self.removing.contains(&port) || entry.port.is_unwired() {
-            // The worker has lost it with its NIC.
-            if let Some(reply) = reply {
-                drop(reply.send(Ok(())));
-            }
-            return;
-        }
-        if let Some(id) = self.post(ToWorker::RemovePort(port.clone()), &[]) {
-            self.removing.insert(port.clone());
-            self.requests
-                .insert(id, Waiting::RemovePort { port, reply });
-            return;
-        }
-        if let Some(reply) = reply {
-            drop(reply.send(Ok(())));
-        }
-        if let Life::Running(_) = self.worker {
-            // It hangs, and has a port that must be gone: a new one will not have it.
-            self.worker_died("it takes no requests");
         }
     }
 
@@ -491,7 +432,7 @@ impl NetworkTask {
         sent.ok()
     }
 
-    fn settle(&mut self, outcome: Outcome) {
+    pub(super) fn settle(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Nothing => {}
             Outcome::Removed { port } => {
@@ -512,14 +453,7 @@ impl NetworkTask {
         }
     }
 
-    /// Removes the port unless it is another one by now.
-    fn remove_exactly(&mut self, port: String, serial: u64) {
-        if self.has(&port, serial) {
-            self.remove_port(port, None);
-        }
-    }
-
-    fn has(&self, port: &str, serial: u64) -> bool {
+    pub(super) fn has(&self, port: &str, serial: u64) -> bool {
         let entry = self.ports.get(port);
         entry.is_some_and(|entry| entry.serial == serial)
     }
@@ -529,7 +463,7 @@ pub(super) fn borrowed(fds: &[OwnedFd]) -> Vec<BorrowedFd<'_>> {
     fds.iter().map(AsFd::as_fd).collect()
 }
 
-fn no_such_port(network: &str, port: &str) -> ApiError {
+pub(super) fn no_such_port(network: &str, port: &str) -> ApiError {
     ApiError {
         code: "no-such-port".into(),
         message: format!("network {network} has no port {port:?}"),

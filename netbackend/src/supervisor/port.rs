@@ -80,12 +80,12 @@ impl Port {
             queues.clear();
             *queues = open_tap(&self.config, mtu)?;
         }
-        if let Some(wire) = &mut self.wire {
-            wire.set_mtu(mtu);
-            wire.close();
-            wire.reopen()?;
-        }
         Ok(())
+    }
+
+    /// Takes over other settings of its network, as far as its interface goes ([`Wire::adapt`]); no worker may have it.
+    pub(super) fn adapt_wire(&mut self, network: &NetworkConfig, runtime_dir: &Path) -> bool {
+        Wire::adapt(&mut self.wire, network, &mut self.config, runtime_dir)
     }
 
     /// The port as a worker is told. `link`: that of guests follows an interface, which has a carrier or not.

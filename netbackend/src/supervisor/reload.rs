@@ -4,112 +4,14 @@ use super::{
     handle::NetworkHandle,
     port::Port,
     registry::{OpenNetwork, Registry},
+    reload_plan::{Change, Networks, Plan},
     request::{invalid, refusal},
     wire::take_mtu_of_nic,
 };
-use crate::config::{Base, Config, NatConfig, NetworkConfig, PortConfig, TransportConfig};
+use crate::config::{Base, Config, NetworkConfig, PortConfig};
 use control::{ApiError, ReloadReport};
 use std::{collections::BTreeMap, sync::Arc};
 use tracing::{info, warn};
-
-type Networks = BTreeMap<String, NetworkConfig>;
-
-/// What is to be done.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Plan {
-    removed: Vec<String>,
-    added: Vec<NetworkConfig>,
-    changed: Vec<Change>,
-    untouched: Vec<String>,
-}
-
-/// What is to be done to a network that stays.
-#[derive(Debug, PartialEq, Eq)]
-struct Change {
-    /// As it shall be.
-    network: NetworkConfig,
-    /// Not only its ports change.
-    settings: bool,
-    removed: Vec<String>,
-    /// Ports that are new or have other settings.
-    added: Vec<PortConfig>,
-    /// Forwards are others.
-    forwards: bool,
-}
-
-impl Plan {
-    fn new(old: &Networks, new: &[NetworkConfig]) -> Self {
-        let mut plan = Self::default();
-        for network in new {
-            match old.get(&network.name) {
-                None => plan.added.push(network.clone()),
-                Some(before) => match Change::new(before, network) {
-                    None => plan.untouched.push(network.name.clone()),
-                    Some(change) => plan.changed.push(change),
-                },
-            }
-        }
-        let stays = |name: &str| new.iter().any(|network| network.name == name);
-        let removed = old.keys().filter(|name| !stays(name));
-        plan.removed = removed.cloned().collect();
-        plan
-    }
-
-    /// What is in use until the old ports are gone.
-    fn leaving<'a>(&'a self, old: &'a Networks) -> Vec<&'a TransportConfig> {
-        let removed = self.removed.iter().filter_map(|name| old.get(name));
-        let removed = removed.flat_map(|network| &network.ports);
-        let changed = self.changed.iter().flat_map(|change| {
-            let before = old.get(&change.network.name);
-            let ports = before.into_iter().flat_map(|network| &network.ports);
-            ports.filter(|port| change.removed.contains(&port.name))
-        });
-        removed.chain(changed).map(|port| &port.transport).collect()
-    }
-}
-
-impl Change {
-    /// `None`: nothing changes.
-    fn new(old: &NetworkConfig, new: &NetworkConfig) -> Option<Self> {
-        // Each guest's macvtap is made for the one and in the other.
-        let rewired = old.attach != new.attach || new.attach.is_some() && old.mode != new.mode;
-        let same = |port: &PortConfig| !rewired && new.ports.contains(port);
-        let removed: Vec<_> = old.ports.iter().filter(|port| !same(port)).collect();
-        let removed = removed.into_iter().map(|port| port.name.clone()).collect();
-        let is_new = |port: &&PortConfig| rewired || !old.ports.contains(port);
-        let added = new.ports.iter().filter(is_new);
-        let forwards = |network: &NetworkConfig| {
-            let nat = network.nat.as_ref();
-            nat.map(|nat| nat.forwards.clone()).unwrap_or_default()
-        };
-        let without = |network: &NetworkConfig| {
-            let nat = network.nat.clone();
-            nat.map(|nat| NatConfig {
-                forwards: Vec::new(),
-                ..nat
-            })
-        };
-        let bare = |network: &NetworkConfig| NetworkConfig {
-            nat: without(network),
-            ports: Vec::new(),
-            // Each port has its own already.
-            socket_access: crate::config::SocketAccess::DEFAULT,
-            ..network.clone()
-        };
-        let change = Self {
-            settings: bare(old) != bare(new),
-            removed,
-            added: added.cloned().collect(),
-            forwards: forwards(old) != forwards(new),
-            network: new.clone(),
-        };
-        let nothing = !change.settings
-            && !change.forwards
-            && change.removed.is_empty()
-            && change.added.is_empty();
-        (!nothing).then_some(change)
-    }
-}
 
 /// New ports by network and name: open, or to be opened when what they need is free.
 type Opened = BTreeMap<(String, String), Port>;
@@ -225,7 +127,7 @@ impl Registry {
                     network.name, port.name
                 ));
             }
-            if leaving.contains(&&port.transport) || reuses_wire(network, port, old) {
+            if leaving.have(network, port) {
                 return Ok(());
             }
             if !old.contains_key(&network.name) {
@@ -455,18 +357,6 @@ fn keep_up(now: &mut NetworkConfig, before: Option<&NetworkConfig>, mut asked: N
     ports.extend(come.filter(|port| !has(Some(&asked), &port.name)).cloned());
     asked.ports = ports;
     *now = asked;
-}
-
-/// Whether the port makes an interface of the host of the same name as the port that it replaces.
-fn reuses_wire(network: &NetworkConfig, port: &PortConfig, old: &Networks) -> bool {
-    let is_wired = |network: &NetworkConfig, port: &PortConfig| {
-        network.attach.is_some() || matches!(port.transport, TransportConfig::Uplink(_))
-    };
-    let Some(before) = old.get(&network.name) else {
-        return false;
-    };
-    let replaced = before.ports.iter().find(|other| other.name == port.name);
-    is_wired(network, port) && replaced.is_some_and(|replaced| is_wired(before, replaced))
 }
 
 /// Whether a port is there that no configuration asks for.

@@ -6,7 +6,12 @@ use crate::{
 };
 use anyhow::Context;
 use control::{Mode, PortKind};
-use std::{io, os::fd::OwnedFd, path::Path, thread};
+use std::{
+    io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    thread,
+};
 use switch::{MacAddr, Role};
 
 /// Most queues of a guest's own macvtap: more than the host has CPUs are of no use.
@@ -16,25 +21,22 @@ const MOST_QUEUES: u16 = 8;
 #[derive(Debug)]
 pub(super) struct Wire {
     spec: Spec,
+    /// Whose names it has.
+    runtime_dir: PathBuf,
     /// None: it is gone.
     open: Option<Uplink>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 enum Spec {
     Macvtap(Box<MacvtapSpec>),
     Packet(Box<PacketSpec>),
     Tap(Box<BridgedTap>),
 }
 
-impl Wire {
-    /// Opens what the port needs of the host's interfaces; `None`: nothing. A guest that has a macvtap of its own gets an
-    /// address if it has none.
-    pub(super) fn open(
-        network: &NetworkConfig,
-        config: &mut PortConfig,
-        runtime_dir: &Path,
-    ) -> anyhow::Result<Option<Self>> {
+impl Spec {
+    /// What a port of this network is on; `None`: nothing.
+    fn of(network: &NetworkConfig, config: &mut PortConfig, runtime_dir: &Path) -> Option<Self> {
         let identity = Identity::new(runtime_dir, &network.name, &config.name);
         let vlan_of = |vlan: Option<u16>| {
             vlan.map(|vlan| {
@@ -95,21 +97,80 @@ impl Wire {
                     queues: config.queue_pairs.min(queues_of_host()),
                 }))
             }
-            _ => return Ok(None),
+            _ => return None,
         };
-        if matches!(spec, Spec::Macvtap(_)) {
-            uplink::claim(runtime_dir)?;
+        Some(spec)
+    }
+
+    /// The interface that must be there.
+    fn nic(&self) -> Option<Nic> {
+        match self {
+            Self::Macvtap(spec) => Some(spec.nic.clone()),
+            Self::Packet(spec) => Some(spec.nic.clone()),
+            Self::Tap(spec) => Some(Nic {
+                name: spec.bridge.clone()?,
+                netns: spec.tap.netns.clone(),
+            }),
         }
-        let mut wire = Self { spec, open: None };
+    }
+}
+
+impl Wire {
+    /// Opens what the port needs of the host's interfaces; `None`: nothing. A guest that has a macvtap of its own gets an
+    /// address if it has none.
+    pub(super) fn open(
+        network: &NetworkConfig,
+        config: &mut PortConfig,
+        runtime_dir: &Path,
+    ) -> anyhow::Result<Option<Self>> {
+        let Some(spec) = Spec::of(network, config, runtime_dir) else {
+            return Ok(None);
+        };
+        let mut wire = Self {
+            spec,
+            runtime_dir: runtime_dir.to_owned(),
+            open: None,
+        };
         wire.reopen()?;
         config.mac = wire.host().or(config.mac);
         Ok(Some(wire))
     }
 
+    /// Takes over other settings of the network: closes the interface if it is another one now. True: it is to be made.
+    pub(super) fn adapt(
+        wire: &mut Option<Self>,
+        network: &NetworkConfig,
+        config: &mut PortConfig,
+        runtime_dir: &Path,
+    ) -> bool {
+        let Some(spec) = Spec::of(network, config, runtime_dir) else {
+            *wire = None;
+            return false;
+        };
+        // One that waits for its NIC goes on waiting.
+        let is_due = wire.as_ref().is_none_or(|wire| {
+            wire.spec != spec && (wire.is_open() || wire.spec.nic() != spec.nic())
+        });
+        match wire {
+            Some(wire) if wire.spec == spec => {}
+            _ => {
+                *wire = Some(Self {
+                    spec,
+                    runtime_dir: runtime_dir.to_owned(),
+                    open: None,
+                });
+            }
+        }
+        is_due
+    }
+
     /// Makes it (again).
     pub(super) fn reopen(&mut self) -> anyhow::Result<()> {
         self.open = Some(match &self.spec {
-            Spec::Macvtap(spec) => Uplink::macvtap(spec)?,
+            Spec::Macvtap(spec) => {
+                uplink::claim(&self.runtime_dir)?;
+                Uplink::macvtap(spec)?
+            }
             Spec::Packet(spec) => Uplink::packet(spec)?,
             Spec::Tap(spec) => Uplink::tap(spec)?,
         });
@@ -132,14 +193,6 @@ impl Wire {
         self.open = None;
     }
 
-    pub(super) fn set_mtu(&mut self, mtu: u16) {
-        match &mut self.spec {
-            Spec::Macvtap(spec) => spec.mtu = mtu,
-            Spec::Packet(spec) => spec.mtu = mtu,
-            Spec::Tap(spec) => spec.tap.mtu = mtu,
-        }
-    }
-
     pub(super) fn queue_count(&self) -> u16 {
         match &self.spec {
             Spec::Macvtap(spec) => spec.queues,
@@ -160,14 +213,7 @@ impl Wire {
 
     /// The interface that must be there.
     pub(super) fn nic(&self) -> Option<Nic> {
-        match &self.spec {
-            Spec::Macvtap(spec) => Some(spec.nic.clone()),
-            Spec::Packet(spec) => Some(spec.nic.clone()),
-            Spec::Tap(spec) => Some(Nic {
-                name: spec.bridge.clone()?,
-                netns: spec.tap.netns.clone(),
-            }),
-        }
+        self.spec.nic()
     }
 
     /// Whether it is on that very interface.

@@ -3,6 +3,7 @@ mod attach;
 mod bad_inputs;
 mod lifecycle;
 mod packet;
+mod reload;
 mod stations;
 
 use std::fmt::Write as _;

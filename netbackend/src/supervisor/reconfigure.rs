@@ -1,0 +1,64 @@
+//! Other settings for a network that runs.
+use super::network::NetworkTask;
+use crate::config::NetworkConfig;
+use control::NetworkState;
+use tracing::info;
+
+impl NetworkTask {
+    /// Replaces the worker by one with other settings; its front-ends reconnect. What could not be had is told.
+    pub(super) async fn reconfigure(&mut self, network: NetworkConfig) -> Vec<String> {
+        info!(
+            network = network.name,
+            "settings changed, starting the worker again"
+        );
+        // Its taps and listening sockets must be free before the next one has them.
+        self.stop_worker().await;
+        let mut wrong = self.adapt_wires(&network);
+        if network.mtu != self.config.mtu {
+            wrong.extend(self.reopen_taps(network.mtu));
+        }
+        let forwards = network.nat.as_ref().map(|nat| nat.forwards.clone());
+        self.config = network;
+        wrong.extend(self.set_forwards(&forwards.unwrap_or_default()));
+        let outcomes = self.requests.worker_gone();
+        self.removing.clear();
+        for outcome in outcomes {
+            self.settle(outcome);
+        }
+        self.publish(NetworkState::Starting);
+        self.unpark();
+        wrong
+    }
+
+    /// Makes the interfaces of ports anew that are others now. A port whose interface cannot be had stays, and waits for it: guests
+    /// on lease come back to it.
+    fn adapt_wires(&mut self, network: &NetworkConfig) -> Vec<String> {
+        // All that goes before all that comes: ports share a NIC.
+        let ports = self.ports.iter_mut();
+        let due = ports.filter_map(|(name, entry)| {
+            let port = &mut entry.port;
+            port.adapt_wire(network, &self.runtime_dir)
+                .then_some((name, port))
+        });
+        let due: Vec<_> = due.collect();
+        let wrong = due.into_iter().filter_map(|(name, port)| {
+            let why = port.rewire().err()?;
+            Some(format!("open port {}/{name} again: {why}", network.name))
+        });
+        wrong.collect()
+    }
+
+    /// Makes the taps of guests anew; one that cannot be had is gone.
+    fn reopen_taps(&mut self, mtu: u16) -> Vec<String> {
+        let mut wrong = Vec::new();
+        self.ports.retain(|port, entry| {
+            let reopened = entry.port.reopen_tap(mtu);
+            if let Err(error) = &reopened {
+                let network = &self.config.name;
+                wrong.push(format!("open port {network}/{port} again: {error:#}"));
+            }
+            reopened.is_ok()
+        });
+        wrong
+    }
+}

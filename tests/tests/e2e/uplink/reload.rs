@@ -1,0 +1,96 @@
+//! Other uplinks for networks that run.
+use super::{Guest, OUTSIDE, PATIENCE, Wire};
+use control::{PortRequest, PortState, ReloadReport};
+use std::fs;
+use tests::{Daemon, heavy, needs_root, wait_until};
+
+/// A port whose process is this one.
+fn leased() -> PortRequest {
+    PortRequest {
+        name: Some("vm".to_owned()),
+        lease: true,
+        ..PortRequest::default()
+    }
+}
+
+#[track_caller]
+fn reload(daemon: &Daemon, config: &str) -> ReloadReport {
+    fs::write(daemon.directory().join("netbackend.toml"), config).unwrap();
+    daemon.client().reload().unwrap()
+}
+
+#[test]
+fn a_nic_changes_hands_in_a_reload() {
+    if !needs_root("a_nic_changes_hands_in_a_reload") {
+        return;
+    }
+    let _turn = heavy();
+    let wire = Wire::new();
+    let guest = Guest::new(2);
+    let section = |network: &str, attach: &str| {
+        let uplink = wire.section(network, &format!("attach = \"{attach}\""));
+        uplink + &guest.section(network)
+    };
+    let daemon = Daemon::start(&section("n", "macvtap"));
+    daemon.client().add_port("n", &leased()).unwrap();
+    guest.configure();
+    guest.wait_reaches(OUTSIDE);
+    // The guest on lease has a macvtap on the NIC of which no configuration tells.
+    for (network, attach, macvtaps) in [
+        ("n", "switch", 1),
+        ("n", "macvtap", 2),
+        ("m", "switch", 1),
+        ("n", "macvtap", 1),
+        ("m", "macvtap", 1),
+    ] {
+        let report = reload(&daemon, &section(network, attach));
+        assert_eq!(report.failed, Vec::<String>::new());
+        guest.configure();
+        guest.wait_reaches(OUTSIDE);
+        let links = wire.more_links();
+        assert_eq!(links.len(), macvtaps, "{network} {attach}: {links:#?}");
+        let ports = daemon.network(network).ports;
+        assert!(ports.iter().all(|port| port.fault.is_none()), "{ports:#?}");
+    }
+}
+
+#[test]
+fn ports_wait_for_their_nic_through_a_reload() {
+    if !needs_root("ports_wait_for_their_nic_through_a_reload") {
+        return;
+    }
+    let _turn = heavy();
+    let wire = Wire::new();
+    let guest = Guest::new(2);
+    let section = |mtu: u16| {
+        let uplink = wire.section("n", "attach = \"macvtap\"");
+        format!("[networks.n]\nmtu = {mtu}\n{uplink}") + &guest.section("n")
+    };
+    let daemon = Daemon::start(&section(1400));
+    daemon.client().add_port("n", &leased()).unwrap();
+    guest.configure();
+    guest.wait_reaches(OUTSIDE);
+    wire.pull_out();
+    let all = |state: fn(PortState) -> bool| {
+        wait_until("the ports", PATIENCE, || {
+            let ports = daemon.network("n").ports;
+            let all = ports.iter().all(|port| state(port.state));
+            (ports.len() == 2 && all).then_some(())
+        });
+    };
+    all(|state| state == PortState::Faulty);
+    let report = reload(&daemon, &section(1300));
+    assert_eq!(report.failed, Vec::<String>::new());
+    all(|state| state == PortState::Faulty);
+    assert!(daemon.socket("n", "vm").exists());
+    wire.plug_in();
+    all(|state| state != PortState::Faulty);
+    guest.configure();
+    guest.wait_reaches(OUTSIDE);
+    let links = wire.more_links();
+    assert_eq!(links.len(), 2, "{links:#?}");
+    assert!(
+        links.iter().all(|link| link.contains("mtu 1300")),
+        "{links:#?}"
+    );
+}
