@@ -42,6 +42,8 @@ pub(crate) enum ToWorker {
     RemovePort(String),
     /// The interface that links of guests follow has a carrier, or none.
     SetLink(bool),
+    /// The host behind an uplink has another address.
+    SetUplinkAddress { port: String, mac: [u8; 6] },
     /// State and counters of all ports.
     Report,
     /// State and counters of one port, with its queues.

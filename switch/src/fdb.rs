@@ -185,6 +185,23 @@ impl Fdb {
         self.follow();
     }
 
+    /// Makes an address the port's fixed one, and the only one.
+    pub(crate) fn refix(&mut self, key: Key, port: PortId) {
+        self.pin(key, port, EntryKind::Fixed);
+        let mut book = self.shared.lock();
+        let is_old = |slot: &&Slot| {
+            slot.entry().is_some_and(|(found, value)| {
+                found != key && value.port() == port && value.kind() == EntryKind::Fixed
+            })
+        };
+        let mut removed = 0;
+        for slot in book.slots.slots().filter(is_old) {
+            slot.clear();
+            removed += 1;
+        }
+        book.used = book.used.saturating_sub(removed);
+    }
+
     /// The port that has the address fixed or static, if it is asked for in a VLAN: such addresses are entered once for all.
     #[inline]
     fn pinned_in_vlan(&self, key: Key) -> Option<PortId> {

@@ -107,6 +107,20 @@ impl Switch {
         Ok(())
     }
 
+    /// Replaces the fixed address of the uplink: that of the host, where it goes on using the NIC.
+    ///
+    /// # Errors
+    /// The port is not the uplink, or the address is another port's.
+    pub fn set_uplink_address(&mut self, id: PortId, mac: MacAddr) -> Result<(), PortError> {
+        if self.ports.uplink() != Some(id) {
+            return Err(PortError::NoSuchPort(id));
+        }
+        self.check_address(mac, id)?;
+        self.repeat = None;
+        self.fdb.refix(Key::new(mac), id);
+        Ok(())
+    }
+
     /// Joins two ports like the ends of a cable: whatever comes in by one leaves by the other, in every mode.
     ///
     /// # Errors

@@ -320,6 +320,44 @@ fn an_uplink_with_an_address_still_learns_and_takes_unknown_unicast() {
 }
 
 #[test]
+fn the_address_of_the_uplink_changes_for_all_switches() {
+    let mut switch = Switch::new(SwitchConfig::new(Mode::Bridge));
+    let mut other = switch.share();
+    let up = PortConfig {
+        role: Role::Uplink,
+        mac: Some(mac(2)),
+    };
+    for switch in [&mut switch, &mut other] {
+        switch.add_port(A, guest(Some(mac(1)))).unwrap();
+        switch.add_port(B, guest(None)).unwrap();
+        switch.add_port(C, guest(None)).unwrap();
+        switch.add_port(UP, up).unwrap();
+    }
+    // What a guest pretends, or has been.
+    assert_eq!(owner(&mut other, NOW, mac(3)), None);
+    let _ = other.forward(NOW, B, &frame(mac(3), mac(1)));
+    for switch in [&mut switch, &mut other] {
+        switch.set_uplink_address(UP, mac(3)).unwrap();
+    }
+    for switch in [&mut switch, &mut other] {
+        assert_eq!(owner(switch, NOW, mac(3)), Some(UP));
+        assert_eq!(
+            owner(switch, NOW, mac(2)),
+            None,
+            "not the uplink's any more"
+        );
+        let fixed = switch.fdb(NOW);
+        let fixed = fixed.filter(|entry| entry.kind == EntryKind::Fixed);
+        assert_eq!(fixed.count(), 2);
+    }
+    // Not over a guest's, and of the uplink only.
+    for (port, address) in [(UP, 1), (A, 5)] {
+        assert!(switch.set_uplink_address(port, mac(address)).is_err());
+    }
+    assert_eq!(owner(&mut switch, NOW, mac(3)), Some(UP));
+}
+
+#[test]
 fn a_gateway_pinned_to_the_uplink_cannot_be_shadowed() {
     let mut switch = Switch::new(SwitchConfig::new(Mode::Private));
     switch.add_port(A, guest(None)).unwrap();

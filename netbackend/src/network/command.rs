@@ -116,6 +116,8 @@ pub(super) enum Command {
     Join([PortId; 2]),
     /// Forget a port, its rings and what was learned on it.
     RemovePort(PortId),
+    /// The uplink's host has another address now.
+    SetUplinkAddress { port: PortId, mac: MacAddr },
     /// Tell everybody that a station is behind this port now.
     Announce { port: PortId, mac: MacAddr },
     /// Negotiated features of a port; running rings take them over.

@@ -52,7 +52,8 @@ pub(super) struct PortShared {
     pub(super) name: String,
     carrier: Carrier,
     role: Role,
-    fixed_mac: Option<MacAddr>,
+    /// In the low 48 bits; bit 63 says that there is one.
+    fixed_mac: AtomicU64,
     /// Counters by ring index: to the guest even, from the guest odd. A tap has its queues likewise.
     queues: Box<[Arc<QueueStats>]>,
     /// Written by the datapath and by the control thread.
@@ -63,7 +64,7 @@ pub(super) struct PortShared {
     features: AtomicU64,
     /// Queue pairs of a tap.
     queue_pairs: AtomicU16,
-    /// First source address seen, in the low 48 bits; bit 63 says that there is one.
+    /// First source address seen, likewise.
     first_mac: AtomicU64,
     fault: Mutex<Fault>,
 }
@@ -96,7 +97,7 @@ impl PortShared {
             name,
             carrier,
             role,
-            fixed_mac: mac,
+            fixed_mac: AtomicU64::new(mac.map_or(0, known)),
             queues: (0..queue_pairs.saturating_mul(2))
                 .map(|_| Arc::new(QueueStats::of(&holds_up)))
                 .collect(),
@@ -139,13 +140,14 @@ impl PortShared {
 
     /// Notes the first source address that the port sends from.
     pub(super) fn set_first_mac(&self, mac: [u8; 6]) {
-        let value = mac
-            .iter()
-            .fold(0, |bits, byte| bits << 8 | u64::from(*byte));
+        let value = known(MacAddr(mac));
         // Each worker that serves a queue of the port notes one.
-        let _ = self
-            .first_mac
-            .compare_exchange(0, MAC_KNOWN | value, Relaxed, Relaxed);
+        let _ = self.first_mac.compare_exchange(0, value, Relaxed, Relaxed);
+    }
+
+    /// The port's fixed address is another one.
+    pub(super) fn set_fixed_mac(&self, mac: MacAddr) {
+        self.fixed_mac.store(known(mac), Relaxed);
     }
 
     /// Latches a fault: counted, logged, its text shown until the port is set up again.
@@ -279,13 +281,19 @@ impl PortShared {
     }
 
     fn mac(&self) -> Option<MacAddr> {
-        let first = self.first_mac.load(Relaxed);
-        self.fixed_mac.or_else(|| {
-            let bytes = first.to_be_bytes();
-            let mac = bytes.last_chunk().copied().map(MacAddr);
-            mac.filter(|_| first & MAC_KNOWN != 0)
-        })
+        let of = |word: &AtomicU64| {
+            let word = word.load(Relaxed);
+            let mac = word.to_be_bytes().last_chunk().copied().map(MacAddr);
+            mac.filter(|_| word & MAC_KNOWN != 0)
+        };
+        of(&self.fixed_mac).or_else(|| of(&self.first_mac))
     }
+}
+
+/// An address that is known, in one word.
+fn known(mac: MacAddr) -> u64 {
+    let octets = mac.0.iter();
+    octets.fold(0, |bits, octet| bits << 8 | u64::from(*octet)) | MAC_KNOWN
 }
 
 /// Receive rings are even, transmit rings odd (virtio 1.2, 5.1.2).

@@ -356,6 +356,21 @@ impl Network {
         Ok(true)
     }
 
+    /// The host behind an uplink has another address now.
+    ///
+    /// # Errors
+    /// There is no such uplink, or the address is another port's.
+    pub fn set_uplink_address(&self, name: &str, mac: MacAddr) -> anyhow::Result<()> {
+        let ports = self.lock_ports();
+        let entry = ports.get(name).filter(|entry| !entry.removing);
+        let entry = entry.with_context(|| format!("there is no port {name}"))?;
+        let port = entry.id;
+        let mailbox = self.crew.mailbox();
+        mailbox.call(Command::SetUplinkAddress { port, mac })?;
+        entry.shared.set_fixed_mac(mac);
+        Ok(())
+    }
+
     /// The interface that links of guests follow ([`Lower::link`]) has a carrier, or none.
     pub fn set_link(&self, is_up: bool) {
         for cable in self

@@ -442,6 +442,8 @@ impl NetworkTask {
             }
             Outcome::Fits { port } => self.fits(&port),
             Outcome::Unfit { port, why } => self.unfit(&port, why),
+            // It comes back when the address is free.
+            Outcome::AddressRefused { port, why } => self.unwire(&port, why),
             Outcome::ForwardRefused(forward) => self.forward_refused(&forward),
             Outcome::Abandoned { port, serial } => self.remove_exactly(port, serial),
             Outcome::Refused { port, serial } => {

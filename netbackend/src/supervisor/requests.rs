@@ -37,6 +37,10 @@ pub(super) enum Waiting {
     Rewire {
         port: String,
     },
+    /// A port whose host has another address.
+    SetUplinkAddress {
+        port: String,
+    },
     AddForward {
         forward: Forward,
         status: ForwardStatus,
@@ -65,7 +69,7 @@ impl Waiting {
             Self::AddForward { reply, .. } => drop(reply.send(Err(why))),
             Self::Flows { reply, .. } => drop(reply.send(Err(why))),
             Self::Leases { reply, .. } => drop(reply.send(Err(why))),
-            Self::Rewire { .. } => {}
+            Self::Rewire { .. } | Self::SetUplinkAddress { .. } => {}
         }
     }
 }
@@ -125,6 +129,11 @@ pub(super) enum Outcome {
     },
     /// The worker does not take the port back, and why.
     Unfit {
+        port: String,
+        why: String,
+    },
+    /// The worker's port keeps the address that its host has no more, and why.
+    AddressRefused {
         port: String,
         why: String,
     },
@@ -207,6 +216,9 @@ impl Requests {
             (Some(Waiting::Rewire { port }), FromWorker::Error(why)) => {
                 Outcome::Unfit { port, why }
             }
+            (Some(Waiting::SetUplinkAddress { port }), FromWorker::Error(why)) => {
+                Outcome::AddressRefused { port, why }
+            }
             (
                 Some(Waiting::AddForward {
                     forward,
@@ -263,7 +275,7 @@ impl Requests {
                 Waiting::ShowPort { detail, reply } => drop(reply.send(Ok(*detail))),
                 Waiting::RemovePort { reply, .. } => finish_removal(reply, Ok(())),
                 // The next worker is given it as well.
-                Waiting::Rewire { .. } => {}
+                Waiting::Rewire { .. } | Waiting::SetUplinkAddress { .. } => {}
                 // The next worker gets it.
                 Waiting::AddForward { status, reply, .. } => drop(reply.send(Ok(status))),
                 waiting @ (Waiting::Flows { .. } | Waiting::Leases { .. }) => {

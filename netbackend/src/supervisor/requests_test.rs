@@ -148,6 +148,23 @@ fn answer_of_the_wrong_kind_is_told_by_a_dropped_reply() {
 }
 
 #[test]
+fn address_that_a_worker_refuses_is_told() {
+    let mut requests = Requests::default();
+    let port = || "up".to_owned();
+    let refused = Outcome::AddressRefused {
+        port: port(),
+        why: "taken".into(),
+    };
+    for (answer, outcome) in [
+        (FromWorker::Done, Outcome::Nothing),
+        (FromWorker::Error("taken".into()), refused),
+    ] {
+        requests.insert(1, Waiting::SetUplinkAddress { port: port() });
+        assert_eq!(requests.answer(1, answer), outcome);
+    }
+}
+
+#[test]
 fn port_on_an_interface_fits_when_its_worker_says_so() {
     let mut requests = Requests::default();
     let port = || "a".to_owned();

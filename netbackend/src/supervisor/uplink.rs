@@ -10,6 +10,7 @@ use crate::{
     uplink::{Nic, Sight},
 };
 use control::Mode;
+use switch::MacAddr;
 use tracing::{info, warn};
 
 impl Port {
@@ -69,6 +70,14 @@ impl NetworkTask {
         for port in lost {
             self.unwire(&port, gone(&nic.name));
         }
+        if let Sight::Present {
+            index,
+            mac: Some(mac),
+            ..
+        } = sight
+        {
+            self.follow_host(nic, index, mac);
+        }
         self.rewire();
         let carries = matches!(sight, Sight::Present { carries: true, .. });
         self.nics.carries = carries;
@@ -89,6 +98,29 @@ impl NetworkTask {
         self.publish_ports();
     }
 
+    /// The host has another address at a NIC: guests must neither get frames for it nor pretend to have it.
+    fn follow_host(&mut self, nic: &Nic, index: u32, mac: MacAddr) {
+        let mut told = Vec::new();
+        for (name, entry) in &mut self.ports {
+            let wire = entry.port.wire.as_mut();
+            if wire.is_some_and(|wire| wire.follow_host(nic, index, mac)) {
+                entry.port.config.mac = Some(mac);
+                told.extend(entry.is_given.then(|| name.clone()));
+            }
+        }
+        for port in told {
+            let set = ToWorker::SetUplinkAddress {
+                port: port.clone(),
+                mac: mac.0,
+            };
+            // One that is not told now starts anew, and is told then.
+            if let Some(id) = self.post(set, &[]) {
+                let waiting = Waiting::SetUplinkAddress { port };
+                self.requests.insert(id, waiting);
+            }
+        }
+    }
+
     /// What the links of guests follow; `None`: nothing. The guests of a bridge reach each other without a NIC, unless the kernel
     /// is that bridge: macvtaps have their NIC's carrier.
     pub(super) fn link(&self) -> Option<bool> {
@@ -98,7 +130,7 @@ impl NetworkTask {
     }
 
     /// Takes a port from the worker: what it is on is gone.
-    fn unwire(&mut self, name: &str, why: String) {
+    pub(super) fn unwire(&mut self, name: &str, why: String) {
         let Some(entry) = self.ports.get_mut(name) else {
             return;
         };

@@ -183,6 +183,11 @@ impl Wire {
         self.open.as_ref().and_then(Uplink::host)
     }
 
+    /// The NIC has this address now; true: guests share it, and the host's address there was another one.
+    pub(super) fn follow_host(&mut self, nic: &Nic, index: u32, mac: MacAddr) -> bool {
+        self.is_on(nic, index) && self.open.as_mut().is_some_and(|open| open.follow_host(mac))
+    }
+
     /// Whether it is there.
     pub(super) fn is_open(&self) -> bool {
         self.open.is_some()

@@ -122,6 +122,15 @@ impl Uplink {
         self.host
     }
 
+    /// The host has another address there now; false: that is known, or of no interest.
+    pub(crate) fn follow_host(&mut self, mac: MacAddr) -> bool {
+        let changes = self.host.is_some_and(|known| known != mac);
+        if changes {
+            self.host = Some(mac);
+        }
+        changes
+    }
+
     /// The interface that it needs, and its index.
     pub(crate) fn needs(&self) -> Option<(&Nic, u32)> {
         self.needs.as_ref().map(|(nic, index)| (nic, *index))

@@ -1,4 +1,4 @@
-//! Following a NIC: whether it is there, and whether its cable is.
+//! Following a NIC: whether it is there, whether its cable is, and its address.
 use super::{error::UplinkError, nic::Nic, open_netlink};
 use crate::{
     netlink::Netlink,
@@ -14,6 +14,7 @@ use std::{
     os::fd::{AsRawFd, OwnedFd},
     time::Duration,
 };
+use switch::MacAddr;
 use tokio::{
     io::{Interest, unix::AsyncFd},
     time,
@@ -38,6 +39,7 @@ pub(crate) enum Sight {
         index: u32,
         /// It is up and has a carrier.
         carries: bool,
+        mac: Option<MacAddr>,
     },
 }
 
@@ -127,6 +129,7 @@ impl Monitor {
             Ok(Some(link)) => Some(Sight::Present {
                 index: link.index,
                 carries: link.is_up && link.has_carrier,
+                mac: link.mac,
             }),
             Ok(None) | Err(UplinkError::Namespace(NetnsError::Missing { .. })) => Some(Sight::Gone),
             Err(error) => {

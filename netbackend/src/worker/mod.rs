@@ -24,6 +24,7 @@ use std::{
     sync::Arc,
     thread,
 };
+use switch::MacAddr;
 use tracing::{debug, warn};
 
 /// Serves the supervisor behind standard input until it says stop or is gone.
@@ -95,6 +96,10 @@ fn serve(socket: &OwnedFd, network: Arc<Network>) -> anyhow::Result<()> {
             ToWorker::SetLink(is_up) => {
                 network.set_link(is_up);
                 reply(socket, id, FromWorker::Done)?;
+            }
+            ToWorker::SetUplinkAddress { port, mac } => {
+                let set = network.set_uplink_address(&port, MacAddr(mac));
+                reply(socket, id, outcome(set))?;
             }
             ToWorker::Report => report(socket, id, &network)?,
             ToWorker::ShowPort(port) => show_port(socket, id, &network, &port)?,

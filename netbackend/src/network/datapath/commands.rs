@@ -63,6 +63,10 @@ impl Worker {
                 Ok(Answer::Done)
             }
             Command::RemovePort(port) => self.remove_port(port),
+            Command::SetUplinkAddress { port, mac } => {
+                self.switch.set_uplink_address(port, mac)?;
+                Ok(Answer::Done)
+            }
             Command::Announce { port, mac } => {
                 self.announce(port, mac);
                 Ok(Answer::Done)

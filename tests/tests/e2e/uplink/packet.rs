@@ -77,6 +77,45 @@ fn guests_and_host_share_a_nic_and_keep_their_frames_apart() {
 }
 
 #[test]
+fn the_address_of_the_host_is_followed() {
+    const NEW: &str = "52:54:00:07:00:99";
+    if !needs_root("the_address_of_the_host_is_followed") {
+        return;
+    }
+    let _turn = heavy();
+    let wire = Wire::new();
+    wire.host.configure(NIC, &format!("{HOST}/24"));
+    let guest = Guest::new(2);
+    // Without an address of its own it hears what is for nobody known.
+    let mac = format!("mac = \"{}\"\n", guest.mac());
+    let config = section(&wire, "") + &guest.section("n").replace(&mac, "");
+    let daemon = Daemon::start(&config);
+    guest.configure();
+    guest.wait_reaches(OUTSIDE);
+    wire.host.run(&format!("ip link set {NIC} address {NEW}"));
+    wait_until("the new address", PATIENCE, || {
+        let ports = daemon.network("n").ports;
+        let uplink = ports.into_iter().find(|port| port.uplink)?;
+        (uplink.mac.as_deref() == Some(NEW)).then_some(())
+    });
+    let spy = PacketSocket::open(&guest.namespace, "eth0");
+    assert!(echoes(&wire.outside, HOST), "the host by its NIC");
+    let own = wire.outside.run("ip neigh show");
+    assert!(text(&own).contains(NEW), "{}", text(&own));
+    // A frame for the guest, behind all that were for the host.
+    guest.wait_reaches(OUTSIDE);
+    let mut seen = 0;
+    let quiet = Duration::from_millis(200);
+    while let Some(frame) = spy.receive(Instant::now() + quiet) {
+        let host = [0x52, 0x54, 0, 7, 0, 0x99];
+        assert_ne!(frame[..6], host, "the guest sees a frame for the host");
+        seen += 1;
+    }
+    assert!(seen > 0);
+    assert_eq!(daemon.network("n").restarts, 0);
+}
+
+#[test]
 fn tags_beside_a_frame_are_put_back() {
     if !needs_root("tags_beside_a_frame_are_put_back") {
         return;
