@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
-use tests::{Daemon, Process, heavy, needs_root, say, wait_until};
+use tests::{Daemon, Process, heavy, needs_root, programs, say, wait_until};
 use vhost::VhostBackend;
 use vhost::vhost_user::message::{VhostUserConfigFlags, VhostUserProtocolFeatures};
 use vhost::vhost_user::{Frontend, VhostUserFrontend};
@@ -125,6 +125,37 @@ fn the_next_start_removes_what_a_killed_daemon_left_and_nothing_else() {
     assert_eq!(first.more_links(), Vec::<String>::new());
     let kept = second.more_links();
     assert_eq!(kept.len(), 2, "{kept:#?}");
+}
+
+#[test]
+fn a_daemon_in_another_container_is_not_taken_for_dead() {
+    /// A directory of the same path, which is another one.
+    const CONTAINER: &str = "mount -t tmpfs container \"$1\"
+        printf %s \"$3\" > \"$1/nb.toml\"
+        exec timeout 60 \"$2\" --config \"$1/nb.toml\" --runtime-dir \"$1/run\"";
+    if !needs_root("a_daemon_in_another_container_is_not_taken_for_dead") {
+        return;
+    }
+    let _turn = heavy();
+    let (first, second) = (Wire::new(), Wire::new());
+    let daemon = Daemon::start(&first.section("n", ""));
+    let before = first.links();
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-ec", CONTAINER, "sh"])
+        .arg(daemon.directory())
+        .arg(programs::netbackend())
+        .arg(second.section("n", ""))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("are left alone"), "{said}");
+    assert!(
+        said.contains("choose another directory with --runtime-dir"),
+        "{said}"
+    );
+    assert_eq!(first.links(), before);
+    assert_eq!(second.more_links(), Vec::<String>::new());
 }
 
 #[test]
