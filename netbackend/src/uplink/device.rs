@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn what_is_missing_to_open_a_node_is_told() {
         let node = tempfile::NamedTempFile::new().unwrap();
-        fs::set_permissions(node.path(), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(node.path(), fs::Permissions::from_mode(0o000)).unwrap();
         // In a thread: capabilities belong to threads.
         let refused = thread::spawn(move || {
             caps::clear(None, CapSet::Effective).unwrap();
