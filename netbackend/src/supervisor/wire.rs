@@ -40,10 +40,9 @@ impl Spec {
         let identity = Identity::new(runtime_dir, &network.name, &config.name);
         let vlan_of = |vlan: Option<u16>| {
             vlan.map(|vlan| {
-                (
-                    vlan,
-                    Identity::new(runtime_dir, &network.name, &format!("vlan{vlan}")),
-                )
+                // No port has a name with a dot.
+                let part = format!("vlan.{vlan}");
+                (vlan, Identity::new(runtime_dir, &network.name, &part))
             })
         };
         let spec = match (&config.transport, &network.attach) {
@@ -283,4 +282,24 @@ pub(super) fn take_mtu_of_nic(network: &mut NetworkConfig) -> anyhow::Result<()>
     let mtu = mtu.with_context(|| format!("open the uplink of network {}", network.name))?;
     network.mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Overrides};
+
+    #[test]
+    fn a_port_called_like_its_vlan_has_an_interface_of_its_own() {
+        let text = "[networks.n.uplink]\nnic = \"e\"\nattach = \"macvtap\"\nvlan = 7\n[networks.n.ports.vlan7]";
+        let config = Config::parse(Path::new("nb.toml"), text, &Overrides::default());
+        let network = config.unwrap().networks.remove(0);
+        let mut port = network.ports[0].clone();
+        let spec = Spec::of(&network, &mut port, Path::new("/run/netbackend"));
+        let Some(Spec::Macvtap(spec)) = spec else {
+            panic!("{spec:?}");
+        };
+        let (_, vlan) = spec.vlan.unwrap();
+        assert_ne!(vlan.interface(), spec.identity.interface());
+    }
 }
