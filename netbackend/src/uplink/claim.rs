@@ -26,6 +26,8 @@ static KEPT: Mutex<Option<(PathBuf, Claim)>> = Mutex::new(None);
 #[derive(Debug)]
 pub(super) struct Claim {
     _socket: OwnedFd,
+    /// Nobody else has made interfaces under them.
+    pub(super) is_sure: bool,
 }
 
 /// Claims the names of a runtime directory for as long as this process lives. Daemons that make no such interfaces claim nothing: any
@@ -45,24 +47,35 @@ impl Claim {
             let what = runtime_dir.display().to_string();
             UplinkError::io("claim the names of interfaces", &what)(errno.into())
         };
-        let hash = fnv1a(runtime_dir.as_os_str().as_encoded_bytes());
-        let address = UnixAddr::new_abstract(format!("netbackend:{hash:016x}").as_bytes());
-        let address = address.map_err(failed)?;
+        let address = address(runtime_dir).map_err(failed)?;
         let socket = open().map_err(failed)?;
-        match bind(socket.as_raw_fd(), &address) {
-            // Listens so that others can ask whose it is.
-            Ok(()) => listen(&socket, Backlog::MAXALLOWABLE).map_err(failed)?,
-            Err(Errno::EADDRINUSE) if is_strangers(&address) => {
-                let runtime_dir = runtime_dir.display();
-                warn!(%runtime_dir, "another user's process has the name that tells daemons apart");
+        let is_sure = match bind(socket.as_raw_fd(), &address) {
+            Ok(()) => {
+                // Listens so that others can ask whose it is.
+                listen(&socket, Backlog::MAXALLOWABLE).map_err(failed)?;
+                true
             }
-            Err(Errno::EADDRINUSE) => {
+            Err(Errno::EADDRINUSE) if is_daemons(&address) => {
                 return Err(UplinkError::Claimed(runtime_dir.to_owned()));
             }
+            // Anybody may bind such a name: nobody can keep the daemon from its work by that.
+            Err(Errno::EADDRINUSE) => {
+                let runtime_dir = runtime_dir.display();
+                warn!(%runtime_dir, "somebody else's process has the name that tells daemons apart");
+                false
+            }
             Err(errno) => return Err(failed(errno)),
-        }
-        Ok(Self { _socket: socket })
+        };
+        Ok(Self {
+            _socket: socket,
+            is_sure,
+        })
     }
+}
+
+fn address(runtime_dir: &Path) -> Result<UnixAddr, Errno> {
+    let hash = fnv1a(runtime_dir.as_os_str().as_encoded_bytes());
+    UnixAddr::new_abstract(format!("netbackend:{hash:016x}").as_bytes())
 }
 
 fn open() -> Result<OwnedFd, Errno> {
@@ -70,18 +83,29 @@ fn open() -> Result<OwnedFd, Errno> {
     socket(AddressFamily::Unix, SockType::Stream, flags, None)
 }
 
-/// Anybody may bind such a name; only root and our own user could have made interfaces.
-fn is_strangers(address: &UnixAddr) -> bool {
+/// Whether one like us has it: it listens, and belongs to root or our own user.
+fn is_daemons(address: &UnixAddr) -> bool {
     let owner = open().and_then(|socket| {
         connect(socket.as_raw_fd(), address)?;
         getsockopt(&socket, sockopt::PeerCredentials)
     });
-    owner.is_ok_and(|owner| owner.uid() != 0 && owner.uid() != geteuid().as_raw())
+    owner.is_ok_and(|owner| owner.uid() == 0 || owner.uid() == geteuid().as_raw())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_only_keeps_the_name_keeps_nobody_from_work() {
+        let directory = tempfile::tempdir().unwrap();
+        let address = address(directory.path()).unwrap();
+        let squatter = open().unwrap();
+        bind(squatter.as_raw_fd(), &address).unwrap();
+        assert!(!Claim::take(directory.path()).unwrap().is_sure);
+        drop(squatter);
+        assert!(Claim::take(directory.path()).unwrap().is_sure);
+    }
 
     #[test]
     fn names_are_one_daemons_until_it_ends() {

@@ -24,7 +24,9 @@ pub(crate) fn remove(runtime_dir: &Path) {
     }
     // Until they are gone.
     let _claim = match Claim::take(runtime_dir) {
-        Ok(claim) => claim,
+        Ok(claim) if claim.is_sure => claim,
+        // They may be another daemon's, by a user that we do not know.
+        Ok(_) => return warn!("interfaces that look left behind are left alone"),
         Err(error) => return warn!("interfaces that look left behind are left alone: {error}"),
     };
     for netns in names {

@@ -124,7 +124,8 @@ impl Uplink {
 
     /// The host has another address there now; false: that is known, or of no interest.
     pub(crate) fn follow_host(&mut self, mac: MacAddr) -> bool {
-        let changes = self.host.is_some_and(|known| known != mac);
+        // A bridge that has lost its last member has none for a while.
+        let changes = mac.is_station() && self.host.is_some_and(|known| known != mac);
         if changes {
             self.host = Some(mac);
         }

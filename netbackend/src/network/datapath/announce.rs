@@ -1,5 +1,5 @@
 //! SEND_RARP: telling everybody that a station is behind a port now.
-use super::{Source, worker::Worker};
+use super::{Source, conduct::Conduct, worker::Worker};
 use std::{collections::HashSet, time::Duration};
 use switch::{MacAddr, PortId, Switch, VlanId};
 use tracing::debug;
@@ -11,9 +11,19 @@ impl Worker {
     /// Sends RARP requests from a port, as a guest would that asks for its own address (RFC 903).
     pub(super) fn announce(&mut self, port: PortId, mac: MacAddr) {
         let now = self.clock.elapsed();
+        let source = Source { port, queue: 0 };
+        // A front-end that asks for it all the time is a storm like any other.
+        let is_behind = |conduct: Option<&mut Conduct>| conduct.is_some_and(|it| it.behind);
+        if is_behind(self.ports.conduct(source)) {
+            debug!(port = port.0, %mac, "guest is not announced: its port floods the network");
+            return;
+        }
         for vlan in places(&self.switch, now, port, mac) {
             if self.frames.set_only(&rarp_request(mac, vlan)) {
-                let _ = self.forward(Source { port, queue: 0 }, now);
+                let extra = self.forward(source, now);
+                if let Some(conduct) = self.ports.conduct(source) {
+                    conduct.note(now, 1, extra);
+                }
             }
             // The memory of who received it must not outlive this command, nor pile up within.
             self.scratch.burst.release();

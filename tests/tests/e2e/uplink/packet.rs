@@ -48,7 +48,9 @@ fn guests_and_host_share_a_nic_and_keep_their_frames_apart() {
         .map(|octet| u8::from_str_radix(octet, 16).unwrap())
         .collect();
     let spy = PacketSocket::open(&guests[1].namespace, "eth0");
-    assert!(echoes(&wire.outside, HOST), "the host by its NIC");
+    wait_until("the host by its NIC", PATIENCE, || {
+        echoes(&wire.outside, HOST).then_some(())
+    });
     // A frame for the guest, behind all that were for the host.
     assert!(echoes(&wire.outside, "10.7.0.3"));
     let deadline = Instant::now() + Duration::from_secs(5);
@@ -99,7 +101,9 @@ fn the_address_of_the_host_is_followed() {
         (uplink.mac.as_deref() == Some(NEW)).then_some(())
     });
     let spy = PacketSocket::open(&guest.namespace, "eth0");
-    assert!(echoes(&wire.outside, HOST), "the host by its NIC");
+    wait_until("the host by its NIC", PATIENCE, || {
+        echoes(&wire.outside, HOST).then_some(())
+    });
     let own = wire.outside.run("ip neigh show");
     assert!(text(&own).contains(NEW), "{}", text(&own));
     // A frame for the guest, behind all that were for the host.
