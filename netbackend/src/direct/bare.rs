@@ -39,7 +39,7 @@ impl Bare {
     /// # Errors
     /// The NIC will not do, or a capability is missing; told with the remedy.
     pub fn open(spec: &DirectSpec) -> anyhow::Result<Self> {
-        let (nic, wire, mtu) = open(spec)?;
+        let (wire, mtu) = open(spec)?;
         let queues = wire.queues().iter().map(OwnedFd::try_clone);
         let queues = queues
             .map(|queue| queue.map(|queue| Queue::new(File::from(queue))))
@@ -54,7 +54,7 @@ impl Bare {
         });
         let told = Arc::clone(&carrier);
         Ok(Self {
-            _follower: Follower::start(nic, move |carries| told.set(carries))?,
+            _follower: Follower::start(&wire, move |carries| told.set(carries))?,
             queues,
             wire,
             own: own_address(spec),

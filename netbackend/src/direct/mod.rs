@@ -75,7 +75,7 @@ impl Direct {
     /// # Errors
     /// The NIC will not do, or a capability is missing; told with the remedy.
     pub fn start(spec: &DirectSpec) -> anyhow::Result<Self> {
-        let (nic, wire, mtu) = open(spec)?;
+        let (wire, mtu) = open(spec)?;
         let mac = MacAddr(spec.mac);
         let directory = Directory::make()?;
         let listener =
@@ -83,7 +83,7 @@ impl Direct {
         let network = Arc::new(serve(spec, mac, mtu, listener, &wire)?);
         let told = Arc::clone(&network);
         Ok(Self {
-            _follower: Follower::start(nic, move |carries| told.set_link(carries))?,
+            _follower: Follower::start(&wire, move |carries| told.set_link(carries))?,
             _network: network,
             wire,
             directory,
@@ -116,8 +116,8 @@ fn own_address(spec: &DirectSpec) -> Option<MacAddr> {
     (spec.mode != Mode::Passthrough).then_some(MacAddr(spec.mac))
 }
 
-/// Makes the macvtap; the NIC below and its MTU.
-fn open(spec: &DirectSpec) -> anyhow::Result<(Nic, Uplink, u16)> {
+/// Makes the macvtap; with the MTU of the NIC below.
+fn open(spec: &DirectSpec) -> anyhow::Result<(Uplink, u16)> {
     let mode =
         mode(spec.mode).context("a macvtap has mode bridge, private, vepa or passthrough")?;
     let own = Owner::own().context("this process is not in /proc")?;
@@ -136,9 +136,9 @@ fn open(spec: &DirectSpec) -> anyhow::Result<(Nic, Uplink, u16)> {
         mac: own_address(spec),
         mtu,
         queues: spec.queue_pairs,
-        nic: nic.clone(),
+        nic,
     })?;
-    Ok((nic, wire, mtu))
+    Ok((wire, mtu))
 }
 
 fn serve(
