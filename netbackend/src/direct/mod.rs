@@ -20,23 +20,18 @@ use crate::{
 };
 use anyhow::Context;
 use control::Mode;
+use nix::unistd::mkdtemp;
 use std::{
     fmt,
-    fs::{self, DirBuilder, File},
+    fs::{self, File},
     io,
     os::{
         fd::OwnedFd,
-        unix::{
-            fs::{DirBuilderExt, MetadataExt},
-            net::UnixListener,
-        },
+        unix::{fs::MetadataExt, net::UnixListener},
     },
     path::{Path, PathBuf},
     str::FromStr,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 use switch::{MacAddr, Role};
@@ -243,15 +238,10 @@ struct Directory(PathBuf);
 
 impl Directory {
     fn make() -> anyhow::Result<Self> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("netbackend-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        // Fails if somebody has made it before us.
-        DirBuilder::new()
-            .mode(0o700)
-            .create(&path)
-            .with_context(|| format!("make {} (remove it if it is left over)", path.display()))?;
+        let template = std::env::temp_dir().join("netbackend-XXXXXX");
+        // A name of its own, mode 0700: a process that was killed leaves its directory behind, and process ids come round.
+        let path = mkdtemp(&template)
+            .with_context(|| format!("make a directory like {}", template.display()))?;
         Ok(Self(path))
     }
 
@@ -280,6 +270,17 @@ mod tests {
         let owner = Identity::owner(identity.alias()).unwrap();
         assert_eq!(owner.parse(), Ok(own));
         assert!(own.process.is_alive());
+    }
+
+    #[test]
+    fn directories_are_private_and_never_in_the_way_of_each_other() {
+        // The first is one that was left behind.
+        let left = std::mem::ManuallyDrop::new(Directory::make().unwrap());
+        let next = Directory::make().unwrap();
+        assert_ne!(left.0, next.0);
+        let mode = fs::metadata(&next.0).unwrap().mode();
+        assert_eq!(mode & 0o7777, 0o700);
+        fs::remove_dir(&left.0).unwrap();
     }
 
     #[test]
