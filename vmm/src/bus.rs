@@ -27,6 +27,12 @@ pub trait BusDevice: Send {
     }
 }
 
+/// Writes that a device takes without being waited for: they are offered before its lock is taken.
+pub trait PostedWrites: Send + Sync {
+    /// Takes `data` written at `offset` in the range; false: it is for the device.
+    fn post(&self, offset: u64, data: &[u8]) -> bool;
+}
+
 /// Why a range was refused.
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
 pub enum BusError {
@@ -40,10 +46,14 @@ pub enum BusError {
 
 type Shared = Arc<Mutex<dyn BusDevice>>;
 
+/// What takes some writes to a range, if anything does.
+pub type Posted = Option<Arc<dyn PostedWrites>>;
+
 #[derive(Clone)]
 struct Slot {
     len: u64,
     device: Shared,
+    posted: Posted,
 }
 
 /// Devices by address range. Ranges may be added, moved and removed while vCPUs run (PCI BARs move).
@@ -72,6 +82,17 @@ impl Bus {
 
     /// Puts a device at `base..base + len`.
     pub fn insert(&self, base: u64, len: u64, device: Shared) -> Result<(), BusError> {
+        self.insert_posted(base, len, device, None)
+    }
+
+    /// Puts a device at `base..base + len`, some writes to which `posted` takes.
+    pub fn insert_posted(
+        &self,
+        base: u64,
+        len: u64,
+        device: Shared,
+        posted: Posted,
+    ) -> Result<(), BusError> {
         let last = len.checked_sub(1).and_then(|extra| base.checked_add(extra));
         let last = last.ok_or(BusError::Range(base, len))?;
         let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
@@ -82,7 +103,12 @@ impl Bus {
         if overlaps {
             return Err(BusError::Overlap(base, len));
         }
-        slots.insert(base, Slot { len, device });
+        let slot = Slot {
+            len,
+            device,
+            posted,
+        };
+        slots.insert(base, slot);
         Ok(())
     }
 
@@ -96,20 +122,20 @@ impl Bus {
 
     /// The device at `addr` and the offset in its range. The map's lock is not held while the device works, so that a device may
     /// move its own range.
-    fn find(&self, addr: u64) -> Option<(Shared, u64)> {
+    fn find(&self, addr: u64) -> Option<(Slot, u64)> {
         let slots = self.read_slots();
         let (base, slot) = slots.range(..=addr).next_back()?;
         let offset = addr - base;
-        (offset < slot.len).then(|| (Arc::clone(&slot.device), offset))
+        (offset < slot.len).then(|| (slot.clone(), offset))
     }
 
     /// Dispatches a read; unclaimed addresses read as all ones. False: unclaimed.
     pub fn read(&self, addr: u64, data: &mut [u8]) -> bool {
-        let Some((device, offset)) = self.find(addr) else {
+        let Some((slot, offset)) = self.find(addr) else {
             data.fill(0xFF);
             return false;
         };
-        device
+        slot.device
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .read(offset, data);
@@ -118,10 +144,13 @@ impl Bus {
 
     /// Dispatches a write; unclaimed writes are lost. False: unclaimed.
     pub fn write(&self, addr: u64, data: &[u8]) -> bool {
-        let Some((device, offset)) = self.find(addr) else {
+        let Some((slot, offset)) = self.find(addr) else {
             return false;
         };
-        device
+        if slot.posted.is_some_and(|posted| posted.post(offset, data)) {
+            return true;
+        }
+        slot.device
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .write(offset, data);
@@ -130,11 +159,11 @@ impl Bus {
 
     /// As [`read`](Self::read), once for every `size` bytes of `data`; no other access comes between them.
     pub fn read_repeated(&self, addr: u64, size: usize, data: &mut [u8]) -> bool {
-        let Some((device, offset)) = self.find(addr) else {
+        let Some((slot, offset)) = self.find(addr) else {
             data.fill(0xFF);
             return false;
         };
-        device
+        slot.device
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .read_repeated(offset, size, data);
@@ -143,10 +172,10 @@ impl Bus {
 
     /// As [`write`](Self::write), once for every `size` bytes of `data`; no other access comes between them.
     pub fn write_repeated(&self, addr: u64, size: usize, data: &[u8]) -> bool {
-        let Some((device, offset)) = self.find(addr) else {
+        let Some((slot, offset)) = self.find(addr) else {
             return false;
         };
-        device
+        slot.device
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .write_repeated(offset, size, data);
@@ -157,6 +186,7 @@ impl Bus {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicU8, Ordering};
 
     struct Cell(u8);
 
@@ -187,6 +217,36 @@ mod tests {
             assert!(!bus.read(addr, &mut byte) && !bus.write(addr, &[0]));
             assert_eq!(byte, [0xFF]);
         }
+    }
+
+    /// Takes even values at offset 1.
+    #[derive(Default)]
+    struct Even(AtomicU8);
+
+    impl PostedWrites for Even {
+        fn post(&self, offset: u64, data: &[u8]) -> bool {
+            let taken = offset == 1 && data[0].is_multiple_of(2);
+            if taken {
+                self.0.store(data[0], Ordering::SeqCst);
+            }
+            taken
+        }
+    }
+
+    #[test]
+    fn what_is_not_posted_reaches_the_device() {
+        let bus = Bus::default();
+        let even = Arc::new(Even::default());
+        bus.insert_posted(0x10, 4, cell(1), Some(Arc::clone(&even) as _))
+            .unwrap();
+        let mut byte = [0];
+        assert!(bus.write(0x11, &[8]) && bus.read(0x10, &mut byte));
+        assert_eq!((even.0.load(Ordering::SeqCst), byte), (8, [1]));
+        for (addr, value) in [(0x11, 7), (0x12, 6)] {
+            assert!(bus.write(addr, &[value]) && bus.read(0x10, &mut byte));
+            assert_eq!(byte, [value]);
+        }
+        assert_eq!(even.0.load(Ordering::SeqCst), 8);
     }
 
     #[test]

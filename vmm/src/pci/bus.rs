@@ -7,7 +7,7 @@ use super::{
     function::Function,
     spec,
 };
-use crate::bus::{Bus, BusDevice};
+use crate::bus::{Bus, BusDevice, Posted};
 use crate::limit::RateLimit;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use thiserror::Error;
@@ -43,6 +43,7 @@ struct Slot {
 struct Mapping {
     bar: Bar,
     region: Arc<Mutex<BarRegion>>,
+    posted: Posted,
     at: Option<BarAddress>,
 }
 
@@ -98,12 +99,12 @@ impl PciBus {
         let mut mapped = Vec::new();
         {
             let mut locked = lock(&device);
-            let function = locked.function_mut();
             let mut allocator = lock(&self.allocator);
-            for bar in function.bars().to_vec() {
+            for bar in locked.function().bars().to_vec() {
                 let base = allocator.allocate(&bar)?;
-                bar.set_base(function.config_mut(), base);
+                bar.set_base(locked.function_mut().config_mut(), base);
                 mapped.push(Mapping {
+                    posted: locked.posted_writes(bar.index),
                     bar,
                     region: Arc::new(Mutex::new(BarRegion {
                         device: Arc::clone(&device),
@@ -112,7 +113,7 @@ impl PciBus {
                     at: None,
                 });
             }
-            function.enable_decoding();
+            locked.function_mut().enable_decoding();
         }
         let slot_device = Slot {
             device,
@@ -195,10 +196,11 @@ impl PciBus {
 
     fn map(&self, at: BarAddress, mapping: &Mapping) -> bool {
         let region: Arc<Mutex<dyn BusDevice>> = Arc::clone(&mapping.region) as _;
-        let result = match at {
-            BarAddress::Io(base) => self.ports.insert(base, mapping.bar.size, region),
-            BarAddress::Memory(base) => self.memory.insert(base, mapping.bar.size, region),
+        let (bus, base) = match at {
+            BarAddress::Io(base) => (&self.ports, base),
+            BarAddress::Memory(base) => (&self.memory, base),
         };
+        let result = bus.insert_posted(base, mapping.bar.size, region, mapping.posted.clone());
         // The guest chose the address; a BAR on top of another device is simply not seen.
         if let Err(error) = &result {
             static LIMIT: RateLimit = RateLimit::new();

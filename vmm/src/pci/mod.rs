@@ -7,7 +7,7 @@
 //! on the machine's port and memory busses.
 //!
 //! Locks are taken in this order: the bus device (config ports, ECAM or a BAR's region), the slot's
-//! mappings, the device. A device model must not touch the busses itself.
+//! mappings, the device. A device model must not touch the busses itself. Posted writes take none of them.
 mod access;
 mod allocator;
 mod bar;
@@ -26,6 +26,8 @@ pub use config::{CONFIG_SPACE_LEN, CapabilityError, ConfigSpace, Identity};
 pub use function::Function;
 pub use intx::Intx;
 pub use msix::{Msix, MsixEntry, MsixLayout, MsixState};
+
+use crate::bus::Posted;
 
 /// A device model with one function. Called from any vCPU thread, one call at a time.
 pub trait PciDevice: Send {
@@ -59,6 +61,10 @@ pub trait PciDevice: Send {
         for element in data.chunks(size.max(1)) {
             self.bar_write(bar, offset, element);
         }
+    }
+    /// What takes some writes to BAR `bar` without the device's lock; asked once. For devices without MSI-X.
+    fn posted_writes(&self, _bar: u8) -> Posted {
+        None
     }
     /// BAR `bar` is now decoded at `at`, or no longer. Doorbells follow here.
     fn bar_moved(&mut self, _bar: u8, _at: Option<BarAddress>) {}

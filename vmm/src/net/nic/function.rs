@@ -4,6 +4,7 @@ use super::{
     thread::{Datapath, Shared},
 };
 use crate::{
+    bus::{Posted, PostedWrites},
     interrupt::InterruptController,
     net::wire::RingWire,
     pci::{BarAddress, BarKind, Function, Intx, PciDevice},
@@ -131,12 +132,8 @@ impl<M: Model> PciDevice for Nic<M> {
         let mut rest = data;
         for (access, len) in accesses(bar, offset, rest.len()) {
             let (now, later) = rest.split_at(len);
-            let mut bytes = [0; 4];
-            for (byte, value) in bytes.iter_mut().zip(now) {
-                *byte = *value;
-            }
             rest = later;
-            let value = u32::from_le_bytes(bytes);
+            let value = little_endian(now);
             let rung = self.shared.doorbells().ring(access, value);
             let needs_thread = rung.unwrap_or_else(|| self.write(access, value));
             if needs_thread {
@@ -163,6 +160,11 @@ impl<M: Model> PciDevice for Nic<M> {
                 self.bar_write(bar, offset, element);
             }
         }
+    }
+
+    fn posted_writes(&self, bar: u8) -> Posted {
+        let shared = Arc::clone(&self.shared);
+        Some(Arc::new(DoorbellsOf { shared, bar }))
     }
 
     fn bar_moved(&mut self, bar: u8, at: Option<BarAddress>) {
@@ -193,6 +195,33 @@ impl<M: Model> Nic<M> {
         }
         needs_thread
     }
+}
+
+/// The doorbells of a model, for vCPUs: while one waits for the model's lock, the others still ring.
+struct DoorbellsOf<M: Model> {
+    shared: Arc<Shared<M>>,
+    bar: u8,
+}
+
+impl<M: Model> PostedWrites for DoorbellsOf<M> {
+    fn post(&self, offset: u64, data: &[u8]) -> bool {
+        let access = single(self.bar, offset, data.len());
+        let rung =
+            access.and_then(|access| self.shared.doorbells().ring(access, little_endian(data)));
+        if rung == Some(true) {
+            self.shared.wake();
+        }
+        rung.is_some()
+    }
+}
+
+/// A register's value from up to four bytes of it.
+fn little_endian(data: &[u8]) -> u32 {
+    let mut bytes = [0; 4];
+    for (byte, value) in bytes.iter_mut().zip(data) {
+        *byte = *value;
+    }
+    u32::from_le_bytes(bytes)
 }
 
 /// An access of `size` bytes, if it needs no cutting.

@@ -7,7 +7,8 @@
 //! long as there is work, then arms the wire's signals and sleeps.
 //!
 //! A register that a driver writes once per packet should be one of the model's [`Doorbells`]: it is stored without a lock, so that a
-//! vCPU never waits for a burst. It cannot be an ioeventfd, because its value matters and KVM throws that away.
+//! vCPU never waits for a burst, nor for another vCPU that does. It cannot be an ioeventfd, because its value matters and KVM throws
+//! that away.
 //!
 //! Every loop over a guest's rings has a budget; what is left is the next burst's.
 pub mod eeprom;

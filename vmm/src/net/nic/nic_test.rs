@@ -12,6 +12,9 @@ use crate::{
     virtio::testing::{TestMachine, eventually},
 };
 
+#[path = "doorbell_test.rs"]
+mod doorbell;
+
 /// A NIC in a machine, and where its BARs are: ports and memory.
 struct Bench {
     machine: TestMachine,
