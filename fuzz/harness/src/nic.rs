@@ -112,6 +112,7 @@ pub(crate) fn run<M: Model>(bytes: &[u8], registers: &[Access], build: impl FnOn
                 checksum: bits & 1 != 0,
                 tso4: bits & 2 != 0,
                 tso6: bits & 4 != 0,
+                ecn: bits & 8 != 0,
             },
             ..AnyWire::default()
         },

@@ -1,7 +1,10 @@
 //! What a driver asks its NIC to do with a packet, in terms that do not depend on the NIC: checksums, segmentation, a tag.
 //!
 //! A back-end that can is asked to do it; what it cannot do is done here.
-use super::packet::{ADDRESSES_LEN, MAX_COPIED, Packet, sum_buffers};
+use super::{
+    packet::{ADDRESSES_LEN, MAX_COPIED, Packet, sum_buffers},
+    segment::CWR,
+};
 use crate::net::wire::{Offloads, Sum};
 use virtqueue::{GsoType, MemoryMap};
 
@@ -130,13 +133,20 @@ impl Packet {
         self.header.needs_csum = true;
         self.header.csum_start = csum_start;
         self.header.csum_offset = csum_offset;
+        // A back-end that knows nothing of ECN would give CWR to each segment.
+        let congested = self
+            .head
+            .get(tcp + 13)
+            .is_some_and(|flags| flags & CWR != 0);
         // What fits one segment is an ordinary packet.
         if self.len - header > usize::from(mss) {
             self.header.gso = if ipv4 { GsoType::TcpV4 } else { GsoType::TcpV6 };
             self.header.gso_size = mss;
             self.header.hdr_len = hdr_len;
+            self.header.ecn = congested && offloads.ecn;
         }
         let able = if ipv4 { offloads.tso4 } else { offloads.tso6 };
+        let able = able && (offloads.ecn || !congested);
         if self.is_segmented() && !able || !offloads.checksum {
             self.cut = Some(Cut { ip, ipv4, mss });
         }

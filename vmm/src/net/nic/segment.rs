@@ -11,8 +11,8 @@ use virtqueue::{DriverBuffer, GsoType, MemoryMap, NetHeader};
 
 /// TCP flags that only the last segment has: FIN, PSH.
 const LAST_ONLY: u8 = 0x01 | 0x08;
-/// TCP flag that only the first segment has: CWR.
-const FIRST_ONLY: u8 = 0x80;
+/// TCP flag that only the first segment has.
+pub(super) const CWR: u8 = 0x80;
 
 /// Which part of the payload a segment has.
 #[derive(Debug, Clone, Copy)]
@@ -171,7 +171,7 @@ impl Sender {
                 *flags &= !LAST_ONLY;
             }
             if offset > 0 {
-                *flags &= !FIRST_ONLY;
+                *flags &= !CWR;
             }
         }
         // Ones' complement: take the big packet's length out of the pseudo-header, put ours in.
@@ -184,6 +184,7 @@ impl Sender {
         if offload {
             return NetHeader {
                 gso: GsoType::None,
+                ecn: false,
                 gso_size: 0,
                 hdr_len: 0,
                 ..packet.header

@@ -80,6 +80,7 @@ impl FakeWire {
                 checksum: true,
                 tso4: true,
                 tso6: true,
+                ecn: true,
             },
             ..Self::default()
         }

@@ -24,6 +24,8 @@ pub struct Offloads {
     pub tso4: bool,
     /// Segments TCP over IPv6.
     pub tso6: bool,
+    /// Segments packets with CWR, which only the first segment may have.
+    pub ecn: bool,
 }
 
 /// A frame on its way out.

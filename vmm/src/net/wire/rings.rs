@@ -256,6 +256,7 @@ impl Wire for RingWire {
             checksum: self.features & CSUM != 0,
             tso4: self.features & HOST_TSO4 != 0,
             tso6: self.features & HOST_TSO6 != 0,
+            ecn: self.features & HOST_ECN != 0,
         }
     }
 
