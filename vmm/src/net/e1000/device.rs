@@ -220,6 +220,9 @@ impl Device {
             spec::CTRL | spec::CTRL_DUP => self.write_ctrl(value, now),
             spec::CTRL_EXT => {
                 // EE_RST loads the EEPROM again and clears itself (13.4.5).
+                if value & spec::CTRL_EXT_EE_RST != 0 {
+                    self.state.load_eeprom();
+                }
                 self.state.set(offset, value & !spec::CTRL_EXT_EE_RST);
             }
             spec::EECD => self.write_eecd(value),

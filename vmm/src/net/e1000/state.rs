@@ -68,13 +68,17 @@ impl State {
         ] {
             self.set(offset, value);
         }
-        let (low, high) = address_registers(self.mac_in_eeprom());
-        self.set(spec::RA, low);
-        self.set(spec::RA + 4, high);
+        self.load_eeprom();
         self.set_link(link);
     }
 
-    /// The address that a reset loads (SDM 5.6.1).
+    /// What the chip loads from its EEPROM by itself: its address (SDM 5.6.1).
+    pub fn load_eeprom(&mut self) {
+        let (low, high) = address_registers(self.mac_in_eeprom());
+        self.set(spec::RA, low);
+        self.set(spec::RA + 4, high);
+    }
+
     fn mac_in_eeprom(&self) -> [u8; 6] {
         let mut mac = [0; 6];
         for (bytes, index) in mac.chunks_exact_mut(2).zip(0..) {

@@ -182,3 +182,16 @@ fn masking_wakes_the_thread_only_for_a_throttled_interrupt() {
     bench.write(spec::ICS, spec::ICR_RXT0);
     assert!(bench.device.needs_thread(spec::IMS));
 }
+
+#[test]
+fn the_eeprom_is_loaded_again_on_demand() {
+    let mut bench = Bench::new();
+    let address = (bench.read(spec::RA), bench.read(spec::RA + 4));
+    bench.write(spec::RA, 0x1234_5678);
+    bench.write(spec::RA + 4, 0);
+    bench.write(spec::CTRL_EXT, 0);
+    assert_eq!(bench.read(spec::RA), 0x1234_5678);
+    bench.write(spec::CTRL_EXT, spec::CTRL_EXT_EE_RST);
+    assert_eq!((bench.read(spec::RA), bench.read(spec::RA + 4)), address);
+    assert_eq!(bench.read(spec::CTRL_EXT) & spec::CTRL_EXT_EE_RST, 0);
+}
