@@ -3,10 +3,10 @@ use super::{
     device::Device,
     receive::{self, Outcome, ReceiveRing},
     spec,
-    transmit::{Settings, Step},
+    transmit::{Sent, Settings, Step},
 };
 use crate::net::{
-    nic::Burst,
+    nic::{Burst, Frames},
     wire::{Wire, complete},
 };
 use std::{sync::atomic::Ordering, time::Instant};
@@ -76,17 +76,20 @@ impl Device {
         let mut looped = Vec::new();
         let mut busy = false;
         for _ in 0..TRANSMIT_BUDGET {
-            match self.transmitter.step(&settings, wire, &self.memory) {
+            let step = self
+                .transmitter
+                .step(&settings, wire, &mut looped, &self.memory);
+            match step {
                 Step::Idle | Step::Full => return busy || self.transmitter.has_more(),
                 Step::Dropped => {}
-                Step::Sent { len, segmented } => self.count_sent(len, segmented),
-                Step::Loop(packet) => {
-                    let len = packet.len();
-                    let whole = packet.gather(&self.memory, &mut looped);
-                    self.count_sent(len, false);
-                    if whole && self.receiving() && self.held.is_none() {
+                Step::Sent(sent) => self.count_sent(&sent),
+                Step::Looped(sent) => {
+                    if self.receiving() && self.held.is_none() {
                         // Without room it is lost, as on a wire.
                         let _ = self.deliver(&mut looped, false, now);
+                    }
+                    if let Some(sent) = sent {
+                        self.count_sent(&sent);
                     }
                 }
             }
@@ -95,16 +98,36 @@ impl Device {
         busy
     }
 
-    fn count_sent(&mut self, len: usize, segmented: bool) {
+    /// Counts a packet as the frames that it is on the cable (13.7).
+    fn count_sent(&mut self, sent: &Sent) {
+        let Frames {
+            full,
+            full_len,
+            last_len,
+        } = sent.frames;
+        self.count_frames(full, full_len, sent.destination);
+        self.count_frames(1, last_len, sent.destination);
+        if sent.segmented {
+            self.state.count(spec::TSCTC, 1);
+        }
+    }
+
+    fn count_frames(&mut self, frames: u32, len: usize, destination: Option<[u8; 6]>) {
+        if frames == 0 {
+            return;
+        }
         let state = &mut self.state;
         let len = len.max(spec::MIN_FRAME) + spec::FCS_LEN;
-        state.count(spec::TPT, 1);
-        state.count(spec::GPTC, 1);
-        state.count64(spec::GOTCL, len as u64);
-        state.count64(spec::TOTL, len as u64);
-        state.count_size(spec::PTC64, len);
-        if segmented {
-            state.count(spec::TSCTC, 1);
+        let bytes = u64::from(frames) * len as u64;
+        state.count(spec::TPT, frames);
+        state.count(spec::GPTC, frames);
+        state.count64(spec::GOTCL, bytes);
+        state.count64(spec::TOTL, bytes);
+        state.count_size(spec::PTC64, len, frames);
+        match destination {
+            Some([0xff, 0xff, 0xff, 0xff, 0xff, 0xff]) => state.count(spec::BPTC, frames),
+            Some([first, ..]) if first & 1 != 0 => state.count(spec::MPTC, frames),
+            _ => {}
         }
     }
 

@@ -71,7 +71,7 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
 fn count(state: &mut State, frame: &[u8], len: usize) {
     state.count(spec::GPRC, 1);
     state.count64(spec::GORCL, len as u64);
-    state.count_size(spec::PRC64, len);
+    state.count_size(spec::PRC64, len, 1);
     match frame.get(..6) {
         Some([0xff, 0xff, 0xff, 0xff, 0xff, 0xff]) => state.count(spec::BPRC, 1),
         Some([first, ..]) if first & 1 != 0 => state.count(spec::MPRC, 1),

@@ -131,8 +131,8 @@ impl State {
         self.set(offset + 4, half(new >> 32));
     }
 
-    /// Counts a frame of `len` bytes with its FCS at one of six registers by size, from `first` on.
-    pub fn count_size(&mut self, first: u32, len: usize) {
+    /// Counts frames of `len` bytes with their FCS at one of six registers by size, from `first` on.
+    pub fn count_size(&mut self, first: u32, len: usize, frames: u32) {
         let class = match len {
             0..=64 => 0,
             65..=127 => 1,
@@ -141,7 +141,7 @@ impl State {
             512..=1023 => 4,
             _ => 5,
         };
-        self.count(first + 4 * class, 1);
+        self.count(first + 4 * class, frames);
     }
 
     /// Reads and clears a statistics register.

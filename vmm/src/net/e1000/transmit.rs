@@ -4,7 +4,7 @@ use super::{
     spec,
 };
 use crate::net::{
-    nic::{Flights, Packet, Sender},
+    nic::{Flights, Frames, Packet, Sender},
     wire::{Offloads, Wire},
 };
 use serde::{Deserialize, Serialize};
@@ -75,22 +75,26 @@ pub(super) struct Reported {
 
 /// What one step of the ring came to.
 #[derive(Debug)]
-pub(super) enum Step<'a> {
+pub(super) enum Step {
     /// Nothing left, or the budget is spent.
     Idle,
     /// The wire is full.
     Full,
     /// It was given to the wire.
-    Sent {
-        /// Bytes.
-        len: usize,
-        /// The back-end segments it.
-        segmented: bool,
-    },
+    Sent(Sent),
     /// It was refused.
     Dropped,
-    /// In loopback mode: it comes back.
-    Loop(&'a Packet),
+    /// In loopback mode: a frame of it comes back; all of it was sent with the last one.
+    Looped(Option<Sent>),
+}
+
+/// A packet that has left, for statistics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sent {
+    pub(super) frames: Frames,
+    pub(super) destination: Option<[u8; 6]>,
+    /// By a context for segmentation.
+    pub(super) segmented: bool,
 }
 
 /// Settings from registers, for one burst.
@@ -188,13 +192,14 @@ impl Transmitter {
         reported
     }
 
-    /// Fetches descriptors up to the end of a packet, and sends it.
-    pub(super) fn step<'a>(
-        &'a mut self,
+    /// Fetches descriptors up to the end of a packet, and sends it. `frame`: for what comes back.
+    pub(super) fn step(
+        &mut self,
         settings: &Settings,
         wire: &mut dyn Wire,
+        frame: &mut Vec<u8>,
         memory: &MemoryMap,
-    ) -> Step<'a> {
+    ) -> Step {
         if !self.waiting {
             if !self.fetch_packet(settings, memory) {
                 return Step::Idle;
@@ -210,8 +215,7 @@ impl Transmitter {
             }
         }
         if settings.loopback {
-            self.finish();
-            return Step::Loop(&self.packet);
+            return self.loop_back(frame, memory);
         }
         let sent = self
             .sender
@@ -220,12 +224,29 @@ impl Transmitter {
         if !sent {
             return Step::Full;
         }
-        let sent = Step::Sent {
-            len: self.packet.len(),
-            segmented: self.packet.is_segmented(),
-        };
+        let sent = self.describe(memory);
         self.finish();
-        sent
+        Step::Sent(sent)
+    }
+
+    /// One frame of the packet; there may be as many as it has bytes.
+    fn loop_back(&mut self, frame: &mut Vec<u8>, memory: &MemoryMap) -> Step {
+        let gathered = self.sender.gather(&self.packet, memory, frame);
+        self.waiting = gathered == Some(false);
+        if self.waiting {
+            return Step::Looped(None);
+        }
+        let sent = self.describe(memory);
+        self.finish();
+        gathered.map_or(Step::Dropped, |_| Step::Looped(Some(sent)))
+    }
+
+    fn describe(&self, memory: &MemoryMap) -> Sent {
+        Sent {
+            frames: self.packet.frames(),
+            destination: self.packet.destination(memory),
+            segmented: self.options.is_some_and(|data| data.tse),
+        }
     }
 
     /// Applies what the descriptors ask for; false: the packet must not be sent.

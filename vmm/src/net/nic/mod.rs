@@ -26,7 +26,7 @@ mod thread;
 pub use flights::Flights;
 pub use function::Nic;
 pub use offload::{Range, Request, Segmentation};
-pub use packet::Packet;
+pub use packet::{Frames, Packet};
 pub use segment::Sender;
 
 use super::{

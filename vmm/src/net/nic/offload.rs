@@ -221,3 +221,7 @@ impl Packet {
         true
     }
 }
+
+#[cfg(test)]
+#[path = "offload_test.rs"]
+mod tests;

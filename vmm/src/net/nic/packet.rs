@@ -109,14 +109,39 @@ impl Packet {
     pub fn gather(&self, memory: &MemoryMap, frame: &mut Vec<u8>) -> bool {
         frame.clear();
         frame.extend_from_slice(&self.head);
-        self.buffers.iter().all(|buffer| {
-            let start = frame.len();
-            let len = usize::try_from(buffer.len).unwrap_or(0);
-            frame.resize(start + len, 0);
-            frame
-                .get_mut(start..)
-                .is_some_and(|to| memory.read(buffer.addr, to))
-        })
+        append(&self.buffers, memory, frame)
+    }
+
+    /// Where it goes; read again, so that the guest may have changed it: good for statistics only.
+    pub fn destination(&self, memory: &MemoryMap) -> Option<[u8; 6]> {
+        if let Some(destination) = self.head.first_chunk() {
+            return Some(*destination);
+        }
+        // Nobody has a piece of an address in front of other buffers.
+        let first = self.buffers.first().filter(|_| self.head.is_empty())?;
+        let mut destination = [0; 6];
+        (first.len >= 6 && memory.read(first.addr, &mut destination)).then_some(destination)
+    }
+
+    /// What it is on a cable, whoever segments it.
+    pub fn frames(&self) -> Frames {
+        let len = self.len();
+        let mss = usize::from(self.header.gso_size);
+        let header = usize::from(self.header.hdr_len);
+        if !self.is_segmented() || mss == 0 {
+            return Frames {
+                full: 0,
+                full_len: 0,
+                last_len: len,
+            };
+        }
+        let payload = len.saturating_sub(header);
+        let full = payload.saturating_sub(1) / mss;
+        Frames {
+            full: u32::try_from(full).unwrap_or(u32::MAX),
+            full_len: header + mss,
+            last_len: len - full * mss,
+        }
     }
 
     /// Copies the first `len` bytes out of the buffers; false: there are not so many, or it is more than anybody needs.
@@ -183,6 +208,29 @@ impl Packet {
         }
         true
     }
+}
+
+/// The frames of a packet; lengths without FCS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frames {
+    /// How many are before the last one, all of one length.
+    pub full: u32,
+    /// Bytes of each of them.
+    pub full_len: usize,
+    /// Bytes of the last one.
+    pub last_len: usize,
+}
+
+/// Copies `buffers` behind `frame`; false: some of them are not there.
+pub(super) fn append(buffers: &[DriverBuffer], memory: &MemoryMap, frame: &mut Vec<u8>) -> bool {
+    buffers.iter().all(|buffer| {
+        let start = frame.len();
+        let len = usize::try_from(buffer.len).unwrap_or(0);
+        frame.resize(start + len, 0);
+        frame
+            .get_mut(start..)
+            .is_some_and(|to| memory.read(buffer.addr, to))
+    })
 }
 
 /// Adds the first `left` bytes of `buffers`; false: some of them are not there.

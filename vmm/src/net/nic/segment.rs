@@ -4,7 +4,7 @@
 use super::{
     Flights,
     offload::Cut,
-    packet::{Packet, sum_buffers},
+    packet::{Packet, append, sum_buffers},
 };
 use crate::net::wire::{Outgoing, Sum, Wire};
 use virtqueue::{DriverBuffer, GsoType, MemoryMap, NetHeader};
@@ -77,12 +77,7 @@ impl Sender {
         wire: &mut dyn Wire,
         memory: &MemoryMap,
     ) -> Option<bool> {
-        let total = packet.len() - packet.head().len();
-        let offset = (usize::from(self.count) * usize::from(cut.mss)).min(total);
-        let len = usize::from(cut.mss).min(total - offset);
-        let last = offset + len >= total;
-        self.take_body(&packet.buffers, offset, len);
-        let span = Span { offset, len, last };
+        let span = self.next_span(packet, cut);
         let header = self.make_head(packet, cut, span, wire.offloads().checksum, memory);
         let outgoing = Outgoing {
             header: &header,
@@ -94,7 +89,38 @@ impl Sender {
             return None;
         }
         self.count = self.count.saturating_add(1);
-        Some(last)
+        Some(span.last)
+    }
+
+    /// Finds the payload of the next segment.
+    fn next_span(&mut self, packet: &Packet, cut: &Cut) -> Span {
+        let total = packet.len() - packet.head().len();
+        let offset = (usize::from(self.count) * usize::from(cut.mss)).min(total);
+        let len = usize::from(cut.mss).min(total - offset);
+        self.take_body(&packet.buffers, offset, len);
+        Span {
+            offset,
+            len,
+            last: offset + len >= total,
+        }
+    }
+
+    /// Copies the next frame of `packet` to `frame`, as it would be on a cable. `None`: its memory is gone; true: that was the last one.
+    pub fn gather(
+        &mut self,
+        packet: &Packet,
+        memory: &MemoryMap,
+        frame: &mut Vec<u8>,
+    ) -> Option<bool> {
+        let Some(cut) = packet.cut() else {
+            return packet.gather(memory, frame).then_some(true);
+        };
+        let span = self.next_span(packet, &cut);
+        self.make_head(packet, &cut, span, false, memory);
+        frame.clear();
+        frame.extend_from_slice(&self.head);
+        self.count = self.count.saturating_add(1);
+        append(&self.body, memory, frame).then_some(span.last)
     }
 
     /// The buffers of the next `len` bytes.

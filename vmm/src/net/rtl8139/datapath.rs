@@ -1,5 +1,10 @@
 //! One burst of work: reports, transmits, receives, timer; each within its budget.
-use super::{device::Device, receive::Outcome, ring::Step, spec};
+use super::{
+    device::Device,
+    receive::Outcome,
+    ring::{Cable, Step},
+    spec,
+};
 use crate::net::{
     nic::Burst,
     wire::{Outgoing, Wire, complete},
@@ -89,14 +94,14 @@ impl Device {
             return false;
         }
         self.transmitter.refill();
-        let loopback = self.state.loopback();
+        let cable = self.cable();
         let mut looped = std::mem::take(&mut self.scratch);
         let mut busy = false;
         let mut again = true;
         for _ in 0..TRANSMIT_BUDGET {
-            let step = self
-                .transmitter
-                .step(self.state.tnpds, loopback, wire, &self.memory);
+            let step =
+                self.transmitter
+                    .step(self.state.tnpds, cable, wire, &mut looped, &self.memory);
             match step {
                 Step::Idle => {
                     again = false;
@@ -104,11 +109,7 @@ impl Device {
                 }
                 Step::Spent | Step::Full => break,
                 Step::Done => {}
-                Step::Loop(packet) => {
-                    if packet.gather(&self.memory, &mut looped) {
-                        self.loop_back(&mut looped);
-                    }
-                }
+                Step::Looped => self.loop_back(&mut looped),
             }
             busy = true;
         }
@@ -167,27 +168,27 @@ impl Device {
         }
         let mut frame = std::mem::take(&mut self.scratch);
         frame.resize(size, 0);
-        let sent = if !self.memory.read(address.into(), &mut frame) {
-            Sent::Bad
-        } else if self.state.loopback() {
-            self.loop_back(&mut frame);
-            Sent::Good
-        } else {
-            let outgoing = Outgoing {
-                header: &NetHeader::default(),
-                head: &frame,
-                body: &[],
-                // Nothing of the driver's is read any more: nobody waits for it.
-                token: u64::MAX,
-            };
-            if wire.send(&outgoing) {
-                Sent::Good
-            } else {
-                Sent::Full
+        let sent = if self.memory.read(address.into(), &mut frame) {
+            match self.cable() {
+                Cable::Loopback => {
+                    self.loop_back(&mut frame);
+                    Sent::Good
+                }
+                Cable::Connected => send_copy(&frame, wire),
             }
+        } else {
+            Sent::Bad
         };
         self.scratch = frame;
         sent
+    }
+
+    fn cable(&self) -> Cable {
+        if self.state.loopback() {
+            Cable::Loopback
+        } else {
+            Cable::Connected
+        }
     }
 
     fn receiving(&self) -> bool {
@@ -221,7 +222,9 @@ impl Device {
                 };
                 busy = true;
                 match complete(&header, &mut frame) {
-                    Some(checked) if self.receiving() && !self.state.loopback() => checked,
+                    Some(checked) if self.receiving() && self.cable() == Cable::Connected => {
+                        checked
+                    }
                     _ => continue,
                 }
             };
@@ -245,5 +248,20 @@ impl Device {
         let waiting = self.held.is_some();
         self.doorbells.waiting.store(waiting, Ordering::SeqCst);
         busy
+    }
+}
+
+/// Nothing of the driver's is read any more: nobody waits for the token.
+fn send_copy(frame: &[u8], wire: &mut dyn Wire) -> Sent {
+    let outgoing = Outgoing {
+        header: &NetHeader::default(),
+        head: frame,
+        body: &[],
+        token: u64::MAX,
+    };
+    if wire.send(&outgoing) {
+        Sent::Good
+    } else {
+        Sent::Full
     }
 }

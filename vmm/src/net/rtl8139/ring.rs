@@ -17,8 +17,8 @@ struct Flight {
     count: u32,
     /// The one after the last.
     end: u32,
-    /// It was given to the wire.
-    good: bool,
+    /// Status bits; none: it was given to the wire.
+    errors: u32,
 }
 
 /// What giving back brought about: packets.
@@ -28,9 +28,17 @@ pub(super) struct Reported {
     pub(super) bad: u32,
 }
 
+/// Where frames go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cable {
+    Connected,
+    /// They come back.
+    Loopback,
+}
+
 /// What one step of the ring came to.
 #[derive(Debug)]
-pub(super) enum Step<'a> {
+pub(super) enum Step {
     /// The next descriptor is the driver's.
     Idle,
     /// The budget is spent.
@@ -39,8 +47,8 @@ pub(super) enum Step<'a> {
     Full,
     /// A packet was dealt with.
     Done,
-    /// In loopback mode: it comes back.
-    Loop(&'a Packet),
+    /// In loopback mode: a frame of it comes back.
+    Looped,
 }
 
 /// The transmit side of C+.
@@ -119,43 +127,45 @@ impl Transmitter {
         while let Some(flight) = self.flights.pop() {
             let mut at = flight.start;
             for _ in 0..flight.count {
-                at = give_back(ring, at, flight.good, memory);
+                at = give_back(ring, at, flight.errors, memory);
             }
             // Whatever the driver did to its ring meanwhile, we go on behind what we read.
             self.head = flight.end;
             self.outstanding = self.outstanding.saturating_sub(flight.count);
-            reported.good += u32::from(flight.good);
-            reported.bad += u32::from(!flight.good);
+            let good = flight.errors == 0;
+            reported.good += u32::from(good);
+            reported.bad += u32::from(!good);
         }
         reported
     }
 
-    /// Fetches descriptors up to the end of a packet, and sends it.
-    pub(super) fn step<'a>(
-        &'a mut self,
+    /// Fetches descriptors up to the end of a packet, and sends it. `frame`: for what comes back.
+    pub(super) fn step(
+        &mut self,
         ring: u64,
-        loopback: bool,
+        cable: Cable,
         wire: &mut dyn Wire,
+        frame: &mut Vec<u8>,
         memory: &MemoryMap,
-    ) -> Step<'a> {
+    ) -> Step {
         if !self.waiting {
             if !self.fetch_packet(ring, memory) {
                 let spent = self.spent >= DESCRIPTOR_BUDGET;
                 return if spent { Step::Spent } else { Step::Idle };
             }
             let mut offloads = wire.offloads();
-            if loopback {
+            if cable == Cable::Loopback {
                 // What loops never meets a back-end.
                 offloads = Offloads::default();
             }
             if !self.prepare(offloads, memory) {
-                self.finish(false);
+                self.finish(spec::TXD_TES);
                 return Step::Done;
             }
         }
-        if loopback {
-            self.finish(true);
-            return Step::Loop(&self.packet);
+        match cable {
+            Cable::Connected => {}
+            Cable::Loopback => return self.loop_back(frame, memory),
         }
         let sent = self
             .sender
@@ -164,8 +174,18 @@ impl Transmitter {
         if !sent {
             return Step::Full;
         }
-        self.finish(true);
+        self.finish(0);
         Step::Done
+    }
+
+    /// One frame of the packet; there may be as many as it has bytes.
+    fn loop_back(&mut self, frame: &mut Vec<u8>, memory: &MemoryMap) -> Step {
+        let gathered = self.sender.gather(&self.packet, memory, frame);
+        self.waiting = gathered == Some(false);
+        if !self.waiting {
+            self.finish(0);
+        }
+        gathered.map_or(Step::Done, |_| Step::Looped)
     }
 
     fn prepare(&mut self, offloads: Offloads, memory: &MemoryMap) -> bool {
@@ -176,12 +196,12 @@ impl Transmitter {
         self.packet.apply(&request, offloads, memory)
     }
 
-    fn finish(&mut self, good: bool) {
+    fn finish(&mut self, errors: u32) {
         self.flights.close(Flight {
             start: self.start,
             count: self.open,
             end: self.fetch,
-            good,
+            errors,
         });
         self.open = 0;
         self.options = None;
@@ -278,7 +298,7 @@ pub(super) fn next(index: u32, options: u32) -> u32 {
 }
 
 /// Gives a transmit descriptor back; returns the one after it.
-fn give_back(ring: u64, index: u32, good: bool, memory: &MemoryMap) -> u32 {
+fn give_back(ring: u64, index: u32, errors: u32, memory: &MemoryMap) -> u32 {
     let at = descriptor_at(ring, index);
     let mut bytes = [0; 4];
     if !memory.read(at, &mut bytes) {
@@ -286,10 +306,7 @@ fn give_back(ring: u64, index: u32, good: bool, memory: &MemoryMap) -> u32 {
     }
     let old = u32::from_le_bytes(bytes);
     // MSS and checksum bits lie where errors are reported.
-    let mut done = old & (spec::D_EOR | spec::D_FS | spec::D_LS | 0xffff);
-    if !good {
-        done |= spec::TXD_TES;
-    }
+    let done = old & (spec::D_EOR | spec::D_FS | spec::D_LS | 0xffff) | errors;
     let _ = memory.write(at, &done.to_le_bytes());
     next(index, old)
 }

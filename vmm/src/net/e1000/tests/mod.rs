@@ -5,9 +5,11 @@
     reason = "descriptors are put together from small numbers"
 )]
 mod bad_inputs;
+mod loopback;
 mod receive;
 mod registers;
 mod snapshot;
+mod statistics;
 mod transmit;
 
 use super::*;

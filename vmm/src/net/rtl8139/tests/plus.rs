@@ -245,3 +245,24 @@ fn a_reset_with_packets_on_their_way_waits_for_the_wire() {
     assert_eq!(bench.wire.restarts, 1);
     assert_eq!(bench.read8(spec::CR), spec::CR_BUFE);
 }
+
+#[test]
+fn a_large_send_comes_back_in_segments() {
+    let mut bench = Bench::plus();
+    bench.write32(spec::TCR, spec::TCR_LBK);
+    let mut bytes = packet(6, 3000);
+    bytes[..6].copy_from_slice(&MAC.0);
+    assert!(bench.memory.write(0x2_0000, &bytes));
+    let options = WHOLE | spec::TXD_LGSEN | 1400 << spec::TXD_MSS_SHIFT;
+    bench.push(options, 0, 0x2_0000, bytes.len() as u32);
+    bench.poll();
+    assert!(bench.wire.sent.is_empty());
+    assert_eq!(bench.dword(TX_RING) & (spec::D_OWN | spec::TXD_TES), 0);
+    for (index, payload) in [(0, 1400), (1, 1400), (2, 200)] {
+        let status = bench.dword(RX_RING + 16 * index);
+        assert_eq!(status & (spec::D_OWN | WHOLE), WHOLE);
+        let frame = bench.bytes(BUFFERS + 0x800 * index, 54 + payload);
+        assert_eq!(sums(&frame), (0xffff, 0xffff), "segment {index}");
+    }
+    assert_ne!(bench.dword(RX_RING + 48) & spec::D_OWN, 0);
+}
