@@ -47,17 +47,19 @@ impl RingRecord {
 pub struct LinkRecord {
     /// Features to set at the back-end.
     pub features: u64,
+    /// There is no cable: no ring is ever enabled, so that a back-end discards what is sent and brings nothing.
+    pub unplugged: bool,
     /// Rings the driver enabled, by index ascending.
     pub rings: Vec<RingRecord>,
 }
 
 impl LinkRecord {
-    /// Enables the rings of the first `pairs` queue pairs, disables the others; returns those that
+    /// Enables the rings of the first `pairs` queue pairs if there is a cable, disables the others; returns those that
     /// changed.
     pub fn set_pairs(&mut self, pairs: u16) -> Vec<(usize, bool)> {
         let mut changed = Vec::new();
         for ring in &mut self.rings {
-            let enabled = ring.index < 2 * usize::from(pairs);
+            let enabled = !self.unplugged && ring.index < 2 * usize::from(pairs);
             if ring.enabled != enabled {
                 ring.enabled = enabled;
                 changed.push((ring.index, enabled));

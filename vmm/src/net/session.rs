@@ -232,9 +232,16 @@ impl Session {
             self.enable(ring.index, ring.enabled)?;
         }
         for ring in &record.rings {
-            self.start_ring(ring, memory, start)?;
+            if self.starts(ring) {
+                self.start_ring(ring, memory, start)?;
+            }
         }
         Ok(())
+    }
+
+    /// Whether the back-end is told of a ring. One that has no way to disable it is not told of those that must not run.
+    fn starts(&self, ring: &RingRecord) -> bool {
+        ring.enabled || self.features & PROTOCOL_FEATURES != 0
     }
 
     fn start_ring(
@@ -289,7 +296,9 @@ impl Session {
     pub(super) fn stop(&mut self, record: &LinkRecord) -> Result<(), SessionError> {
         let _deadline = Deadline::new(&self.stream, PATIENCE);
         for ring in &record.rings {
-            at("GET_VRING_BASE", self.frontend.get_vring_base(ring.index))?;
+            if self.starts(ring) {
+                at("GET_VRING_BASE", self.frontend.get_vring_base(ring.index))?;
+            }
         }
         Ok(())
     }

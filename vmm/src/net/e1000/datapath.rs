@@ -71,6 +71,7 @@ impl Device {
                 .has(spec::CTRL, spec::CTRL_VME)
                 .then_some(u16::from_le_bytes([v0, v1])),
             loopback: self.loopback(),
+            link: self.link,
         };
         self.transmitter.refill();
         let mut looped = Vec::new();
@@ -168,6 +169,7 @@ impl Device {
                 };
                 if !self.receiving()
                     || self.loopback()
+                    || !self.link
                     || !receive::accepts(&mut self.state, &frame)
                 {
                     continue;

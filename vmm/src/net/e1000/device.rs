@@ -67,7 +67,7 @@ pub struct Device {
     pub(super) bus_master: bool,
     /// Packets of a past life are on the wire: it must be restarted before anything else.
     pub(super) stale: bool,
-    link: bool,
+    pub(super) link: bool,
 }
 
 impl Device {

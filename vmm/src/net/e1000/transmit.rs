@@ -82,7 +82,7 @@ pub(super) enum Step {
     Full,
     /// It was given to the wire.
     Sent(Sent),
-    /// It was refused.
+    /// It was refused, or there is no link.
     Dropped,
     /// In loopback mode: a frame of it comes back; all of it was sent with the last one.
     Looped(Option<Sent>),
@@ -108,6 +108,8 @@ pub(super) struct Settings {
     pub(super) tags: Option<u16>,
     /// Frames come back.
     pub(super) loopback: bool,
+    /// There is a link; without one, frames go nowhere.
+    pub(super) link: bool,
 }
 
 /// The transmit side.
@@ -216,6 +218,10 @@ impl Transmitter {
         }
         if settings.loopback {
             return self.loop_back(frame, memory);
+        }
+        if !settings.link {
+            self.finish();
+            return Step::Dropped;
         }
         let sent = self
             .sender

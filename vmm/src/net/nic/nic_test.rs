@@ -21,7 +21,7 @@ struct Bench {
     slot: u8,
     ports: u64,
     registers: u64,
-    _backend: EchoBackend,
+    backend: EchoBackend,
     _dir: tempfile::TempDir,
 }
 
@@ -57,7 +57,7 @@ impl Bench {
             ports: bar(0x10),
             registers: bar(0x14),
             machine,
-            _backend: backend,
+            backend,
             _dir: dir,
         }
     }
@@ -171,23 +171,46 @@ fn a_stream_of_frames_does_not_stall() {
     assert_eq!(done, FRAMES);
 }
 
+/// TSD0.
+fn status(bench: &Bench) -> u32 {
+    let at = bench.registers + u64::from(spec::TSD0);
+    u32::from_le_bytes(bench.machine.read(at))
+}
+
+fn send_first(bench: &Bench) {
+    bench.port_write(spec::CR, &[spec::CR_TE]);
+    let at = bench.registers + u64::from(spec::TSD0);
+    bench.machine.write(at, &60u32.to_le_bytes());
+}
+
 #[test]
-fn a_nic_without_cable_shows_it_and_the_bus_master_bit_stops_one() {
+fn a_nic_without_cable_shows_it_and_sends_nothing() {
     let bench = Bench::new(false);
     let media = bench.registers + u64::from(spec::MSR);
-    let [status] = bench.machine.read(media);
-    assert_ne!(status & spec::MSR_LINKB, 0);
-    bench.master(false);
-    bench.port_write(spec::CR, &[spec::CR_TE]);
-    bench.machine.write(
-        bench.registers + u64::from(spec::TSD0),
-        &60u32.to_le_bytes(),
-    );
-    // An unmapped address would be an error, were it looked at.
-    let read = || u32::from_le_bytes(bench.machine.read(bench.registers + u64::from(spec::TSD0)));
-    assert_eq!(read() & spec::TSD_OWN, 0);
+    let [media] = bench.machine.read(media);
+    assert_ne!(media & spec::MSR_LINKB, 0);
     bench.master(true);
-    eventually("the frame is sent", || read() & spec::TSD_OWN != 0);
+    send_first(&bench);
+    eventually("the frame is gone", || status(&bench) & spec::TSD_OWN != 0);
+    assert_ne!(status(&bench) & spec::TSD_CRS, 0);
+    // The back-end was told to bring nothing, either.
+    for ring in 0..2 {
+        let disabled = format!("SET_VRING_ENABLE {ring} false");
+        let enabled = format!("SET_VRING_ENABLE {ring} true");
+        assert!(bench.backend.asked(&disabled) && !bench.backend.asked(&enabled));
+    }
+}
+
+#[test]
+fn the_bus_master_bit_stops_a_nic() {
+    let bench = Bench::new(true);
+    bench.master(false);
+    send_first(&bench);
+    // An unmapped address would be an error, were it looked at.
+    assert_eq!(status(&bench) & spec::TSD_OWN, 0);
+    bench.master(true);
+    eventually("the frame is sent", || status(&bench) & spec::TSD_OWN != 0);
+    assert_ne!(status(&bench) & spec::TSD_TOK, 0);
 }
 
 /// An RTL8029AS as ne2k-pci sets it up: ring from 0x4c to 0x80, transmit buffer at 0x4000.

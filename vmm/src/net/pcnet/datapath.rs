@@ -172,7 +172,8 @@ impl Device {
                     break;
                 };
                 busy = true;
-                if complete(&header, &mut frame).is_none() || self.state.loopback() {
+                let connected = self.state.mii.link() && !self.state.loopback();
+                if complete(&header, &mut frame).is_none() || !connected {
                     continue;
                 }
             }

@@ -23,6 +23,8 @@ const RECEIVE_BUDGET: usize = 32;
 /// What became of a frame of C mode.
 enum Sent {
     Good,
+    /// There is no carrier; the chip sends all the same (C 5.2, TSD.CRS).
+    Nowhere,
     Bad,
     Full,
 }
@@ -143,6 +145,11 @@ impl Device {
                     self.raise(spec::ISR_TOK);
                     spec::TSD_OWN | spec::TSD_TOK
                 }
+                Sent::Nowhere => {
+                    self.state.tally.tx_err += 1;
+                    self.raise(spec::ISR_TOK);
+                    spec::TSD_OWN | spec::TSD_TOK | spec::TSD_CRS
+                }
                 Sent::Bad => {
                     self.state.tally.aborted();
                     self.raise(spec::ISR_TER);
@@ -174,6 +181,7 @@ impl Device {
                     self.loop_back(&mut frame);
                     Sent::Good
                 }
+                Cable::Missing => Sent::Nowhere,
                 Cable::Connected => send_copy(&frame, wire),
             }
         } else {
@@ -186,8 +194,10 @@ impl Device {
     fn cable(&self) -> Cable {
         if self.state.loopback() {
             Cable::Loopback
-        } else {
+        } else if self.state.mii.link() {
             Cable::Connected
+        } else {
+            Cable::Missing
         }
     }
 

@@ -32,6 +32,8 @@ pub(super) struct Reported {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cable {
     Connected,
+    /// Nowhere.
+    Missing,
     /// They come back.
     Loopback,
 }
@@ -166,6 +168,10 @@ impl Transmitter {
         match cable {
             Cable::Connected => {}
             Cable::Loopback => return self.loop_back(frame, memory),
+            Cable::Missing => {
+                self.finish(spec::TXD_TES | spec::TXD_LNKF);
+                return Step::Done;
+            }
         }
         let sent = self
             .sender

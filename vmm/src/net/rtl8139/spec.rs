@@ -130,6 +130,8 @@ pub const TSD_OWN: u32 = 1 << 13;
 pub const TSD_TUN: u32 = 1 << 14;
 pub const TSD_TOK: u32 = 1 << 15;
 pub const TSD_TABT: u32 = 1 << 30;
+/// Carrier sense lost.
+pub const TSD_CRS: u32 = 1 << 31;
 /// What a driver sets: size, OWN, early threshold.
 pub const TSD_STARTABLE: u32 = 0x003f_3fff;
 
@@ -213,6 +215,8 @@ pub const TXD_UDPCS: u32 = 1 << 17;
 pub const TXD_TCPCS: u32 = 1 << 16;
 /// Transmit, first double word when done: an error.
 pub const TXD_TES: u32 = 1 << 23;
+/// Link failure.
+pub const TXD_LNKF: u32 = 1 << 21;
 /// Transmit, second double word: insert the tag.
 pub const TXD_TAGC: u32 = 1 << 17;
 // Receive (C+ 8.2.3).

@@ -79,6 +79,8 @@ pub struct RingWire {
     memory: GuestRam,
     arena: Arena,
     features: u64,
+    /// There is no cable.
+    unplugged: bool,
     rx: DriverQueue,
     tx: DriverQueue,
     rx_events: Events,
@@ -125,6 +127,7 @@ impl RingWire {
             memory,
             arena,
             features,
+            unplugged: !attachment.cable,
             rx_events: Events::new()?,
             tx_events: Events::new()?,
             tokens: vec![0; usize::from(TX_SLOTS)].into_boxed_slice(),
@@ -199,6 +202,7 @@ impl RingWire {
         self.returned = 0;
         let mut record = LinkRecord {
             features: self.features,
+            unplugged: self.unplugged,
             rings: Vec::new(),
         };
         for (index, config, events) in [

@@ -2,7 +2,7 @@
 //!
 //! The VMM keeps the configuration space and the control queue; receive and transmit rings go to
 //! the back-end together with their doorbells (ioeventfds) and interrupts (irqfds). When the
-//! back-end is gone, the guest sees the link go down.
+//! back-end is gone, the guest sees the link go down. Without a cable no ring is enabled: the back-end discards what the guest sends.
 mod control;
 mod features;
 mod receive;
@@ -178,6 +178,7 @@ impl VirtioDevice for Net {
         let data_queues = self.data_queues(features);
         let mut record = LinkRecord {
             features: features & self.link.features(),
+            unplugged: !self.cable,
             rings: Vec::new(),
         };
         let mut control = None;

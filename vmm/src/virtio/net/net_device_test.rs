@@ -21,22 +21,28 @@ pub(super) struct Lab {
 
 impl Lab {
     fn new(traits: Traits, pairs: u16) -> (Self, EchoBackend) {
-        Self::build(traits, pairs, None, None)
+        Self::build(traits, pairs, true, None, None)
     }
 
     /// One queue pair, and a link that goes down this long after its back-end.
     fn with_grace(grace: Duration) -> (Self, EchoBackend) {
-        Self::build(Traits::default(), 1, Some(grace), None)
+        Self::build(Traits::default(), 1, true, Some(grace), None)
     }
 
     /// A NIC whose guest may choose what it receives.
     pub(super) fn with_filter(filter: SharedFilter) -> (Self, EchoBackend) {
-        Self::build(Traits::default(), 1, None, Some(filter))
+        Self::build(Traits::default(), 1, true, None, Some(filter))
+    }
+
+    /// `--net …,link=down`
+    fn without_cable(traits: Traits, pairs: u16) -> (Self, EchoBackend) {
+        Self::build(traits, pairs, false, None, None)
     }
 
     fn build(
         traits: Traits,
         pairs: u16,
+        cable: bool,
         grace: Option<Duration>,
         filter: Option<SharedFilter>,
     ) -> (Self, EchoBackend) {
@@ -47,7 +53,7 @@ impl Lab {
         let attachment = Attachment {
             target: crate::net::Target::Socket(path.clone()),
             mtu: Some(9000),
-            cable: true,
+            cable,
             filter,
             lease: None,
         };
@@ -260,6 +266,50 @@ fn the_driver_chooses_the_number_of_pairs() {
     }
     assert_eq!(backend.requests().len(), requests);
     guest.echo(0);
+}
+
+#[test]
+fn without_a_cable_no_ring_is_ever_enabled() {
+    let (lab, backend) = Lab::without_cable(Traits::default(), 2);
+    let mut guest = Guest::start(&lab, MULTI, 2);
+    assert_eq!(lab.link_status(&guest.driver), 0);
+    guest.send(0);
+    assert_eq!(guest.control(4, &[4, 0, 2, 0]), 0, "two pairs");
+    backend.disconnect();
+    let starts = || {
+        let requests = backend.requests();
+        let bases = requests
+            .iter()
+            .filter(|r| r.starts_with("SET_VRING_BASE 3"));
+        bases.count()
+    };
+    eventually("the back-end is told all again", || starts() == 2);
+    let requests = backend.requests();
+    assert!(requests.iter().any(|r| r == "SET_VRING_ENABLE 0 false"));
+    let enabled =
+        |request: &String| request.starts_with("SET_VRING_ENABLE") && request.ends_with("true");
+    assert!(!requests.iter().any(enabled), "{requests:?}");
+    assert_eq!(guest.queues[0].poll_used().unwrap(), None);
+}
+
+#[test]
+fn a_back_end_that_cannot_disable_rings_is_not_told_of_them_without_a_cable() {
+    let mut traits = Traits::default();
+    traits.features &= !(1 << 30);
+    let (lab, backend) = Lab::without_cable(traits, 1);
+    let mut guest = Guest::start(&lab, features::MAC, 1);
+    guest.send(0);
+    restart(&mut guest.driver, features::MAC, 1);
+    let starts = || {
+        let requests = backend.requests();
+        let tables = requests.iter().filter(|r| r.starts_with("SET_MEM_TABLE"));
+        tables.count()
+    };
+    // Nothing is acknowledged here: the second start comes after all of the first.
+    eventually("it was started twice", || starts() == 2);
+    let requests = backend.requests();
+    let of_rings = requests.iter().any(|request| request.contains("VRING"));
+    assert!(!of_rings, "{requests:?}");
 }
 
 #[test]

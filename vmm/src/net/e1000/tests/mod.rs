@@ -5,6 +5,7 @@
     reason = "descriptors are put together from small numbers"
 )]
 mod bad_inputs;
+mod link;
 mod loopback;
 mod receive;
 mod registers;

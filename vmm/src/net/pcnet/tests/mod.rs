@@ -5,6 +5,7 @@
 )]
 mod bad_inputs;
 mod initialization;
+mod link;
 mod loopback;
 mod receive;
 mod registers;

@@ -6,6 +6,7 @@
 )]
 mod bad_inputs;
 mod c_mode;
+mod link;
 mod plus;
 mod registers;
 mod snapshot;
