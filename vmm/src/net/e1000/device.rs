@@ -99,6 +99,15 @@ impl Device {
         }
     }
 
+    /// Without bus mastering nothing of the driver's memory is touched, status of packets on their way included.
+    pub(super) fn change_bus_master(&mut self, on: bool) {
+        if self.bus_master && !on {
+            self.stale |= self.transmitter.abandon();
+            self.state.set(spec::TDH, self.transmitter.head());
+        }
+        self.bus_master = on;
+    }
+
     /// What a snapshot must carry.
     pub(super) fn snapshot(&self, now: Instant) -> Saved {
         Saved {

@@ -145,6 +145,16 @@ impl Transmitter {
         self.flights.clear()
     }
 
+    /// Goes on behind what it has fetched, of which nothing is reported. True: the wire still reads packets of that.
+    pub(super) fn abandon(&mut self) -> bool {
+        self.restart(self.fetch)
+    }
+
+    /// TDH.
+    pub(super) fn head(&self) -> u32 {
+        self.head
+    }
+
     /// For a snapshot.
     pub(super) fn save(&self) -> SavedTransmitter {
         let oldest = self.flights.iter().next().or(self.flight.as_ref());

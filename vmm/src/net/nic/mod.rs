@@ -153,7 +153,8 @@ pub trait Model: Debug + Send + Sized + 'static {
     fn function(&self) -> Function;
     /// The doorbells.
     fn doorbells(&self) -> Arc<Self::Doorbells>;
-    /// The command register's Bus Master bit: without it no DMA.
+    /// The command register's Bus Master bit: without it no DMA. What is on its way when it goes is never reported, not even when it is
+    /// set again: by then that memory may be somebody else's.
     fn set_bus_master(&mut self, on: bool);
     /// The cable was plugged in or pulled.
     fn set_link(&mut self, up: bool, now: Instant);

@@ -173,6 +173,14 @@ impl Device {
         self.update_pin();
     }
 
+    /// Without bus mastering nothing of the driver's memory is touched, descriptors of frames on their way included.
+    pub(super) fn change_bus_master(&mut self, on: bool) {
+        if self.bus_master && !on {
+            self.stale |= self.transmitter.abandon();
+        }
+        self.bus_master = on;
+    }
+
     /// The cable was plugged in or pulled.
     pub(super) fn change_link(&mut self, up: bool) {
         if up == self.state.mii.link() {

@@ -71,7 +71,7 @@ impl Model for Device {
     }
 
     fn set_bus_master(&mut self, on: bool) {
-        self.bus_master = on;
+        self.change_bus_master(on);
     }
 
     fn set_link(&mut self, up: bool, _now: Instant) {

@@ -160,6 +160,11 @@ impl Transmitter {
         self.flights.clear()
     }
 
+    /// Goes on behind what it has fetched, of which nothing is given back. True: the wire still reads frames of that.
+    pub(super) fn abandon(&mut self) -> bool {
+        self.restart(self.fetch)
+    }
+
     /// The first descriptor that is not given back.
     pub(super) fn head(&self) -> u32 {
         self.head

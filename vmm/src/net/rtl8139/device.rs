@@ -79,6 +79,14 @@ impl Device {
         }
     }
 
+    /// Without bus mastering nothing of the driver's memory is touched, descriptors of packets on their way included.
+    pub(super) fn change_bus_master(&mut self, on: bool) {
+        if self.bus_master && !on {
+            self.stale |= self.transmitter.abandon();
+        }
+        self.bus_master = on;
+    }
+
     fn reset(&mut self, now: Instant) {
         self.stale |= self.transmitter.restart(0);
         self.state.reset();

@@ -89,6 +89,11 @@ impl Transmitter {
         self.flights.clear()
     }
 
+    /// Goes on behind what it has fetched, of which nothing is given back. True: the wire still reads packets of that.
+    pub(super) fn abandon(&mut self) -> bool {
+        self.restart(self.fetch)
+    }
+
     /// Goes on from a snapshot.
     pub(super) fn resume(&mut self, head: u32, sent: u16) -> bool {
         let flying = self.restart(head % spec::MAX_RING);

@@ -5,6 +5,7 @@
     reason = "descriptors are put together from small numbers"
 )]
 mod bad_inputs;
+mod bus_master;
 mod link;
 mod loopback;
 mod receive;

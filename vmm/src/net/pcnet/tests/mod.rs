@@ -4,6 +4,7 @@
     reason = "descriptors are put together from small numbers"
 )]
 mod bad_inputs;
+mod bus_master;
 mod initialization;
 mod link;
 mod loopback;
