@@ -124,3 +124,41 @@ fn numbers_of_vectors_that_are_gone_are_used_again() {
         vector.set_route(Some(MESSAGE)).unwrap();
     }
 }
+
+/// Level of an I/O APIC pin.
+#[expect(unsafe_code, reason = "a union of KVM's")]
+fn is_high(machine: &Machine, pin: u32) -> bool {
+    let mut chip = kvm_bindings::kvm_irqchip {
+        chip_id: KVM_IRQCHIP_IOAPIC,
+        ..Default::default()
+    };
+    machine.vm.fd().get_irqchip(&mut chip).unwrap();
+    // SAFETY: KVM has filled in the state of the chip that was asked for, of plain integers.
+    let irr = unsafe { chip.chip.ioapic.irr };
+    irr >> pin & 1 != 0
+}
+
+#[test]
+fn a_shared_line_is_up_while_anybody_holds_it() {
+    let Some(machine) = machine() else { return };
+    let gsi = intx_gsi(1, 0);
+    let mut slots = (2..32).filter(|slot| intx_gsi(*slot, 0) == gsi);
+    let (first, second, other) = (1, slots.next().unwrap(), 2);
+    let line = |slot| machine.interrupts.intx(slot, 0).unwrap();
+    let (first, second, other) = (line(first), line(second), line(other));
+    for level in [true, false] {
+        // Said twice is said once.
+        first.set(true);
+        first.set(true);
+        assert!(is_high(&machine, gsi));
+        second.set(true);
+        first.set(false);
+        first.set(false);
+        assert!(is_high(&machine, gsi), "the second holds it");
+        other.set(level);
+        assert!(is_high(&machine, gsi), "that is another line");
+        second.set(false);
+        assert!(!is_high(&machine, gsi));
+        assert_eq!(is_high(&machine, intx_gsi(2, 0)), level);
+    }
+}

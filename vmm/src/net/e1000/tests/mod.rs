@@ -4,14 +4,17 @@
     clippy::decimal_bitwise_operands,
     reason = "descriptors are put together from small numbers"
 )]
+mod access;
 mod bad_inputs;
 mod bus_master;
+mod filters;
 mod link;
 mod loopback;
 mod receive;
 mod registers;
 mod snapshot;
 mod statistics;
+mod timers;
 mod transmit;
 
 use super::*;
