@@ -54,6 +54,11 @@ macro_rules! env {
     };
 }
 
+mod output;
+mod unsent;
+
+use output::{Counting, Nowhere};
+
 impl<H: Host> Gateway<H> {
     /// A gateway. `seed` makes what must not be guessed: sequence numbers, DNS query ids, the order of hash tables.
     pub fn new(config: Config, host: H, seed: u64) -> Self {
@@ -400,59 +405,5 @@ impl<H: Host> Gateway<H> {
     /// The forwards.
     pub fn forwards(&self) -> impl Iterator<Item = &Forward> {
         self.forwards.list()
-    }
-}
-
-/// Counts what is sent.
-struct Counting<'a> {
-    out: &'a mut dyn Output,
-    frames: u64,
-    bytes: u64,
-}
-
-impl<'a> Counting<'a> {
-    fn new(out: &'a mut dyn Output) -> Self {
-        Self {
-            out,
-            frames: 0,
-            bytes: 0,
-        }
-    }
-
-    fn add_to(&self, counters: &mut Counters) {
-        counters.frames_out += self.frames;
-        counters.bytes_out += self.bytes;
-    }
-}
-
-impl Output for Counting<'_> {
-    fn emit(&mut self, len: usize, meta: FrameMeta, fill: &mut dyn FnMut(&mut [u8])) -> bool {
-        let sent = self.out.emit(len, meta, fill);
-        if sent {
-            self.frames += 1;
-            self.bytes += len as u64;
-        }
-        sent
-    }
-
-    fn room(&mut self) -> usize {
-        self.out.room()
-    }
-
-    fn room_for(&mut self, len: usize) -> usize {
-        self.out.room_for(len)
-    }
-}
-
-/// For what sends nothing.
-struct Nowhere;
-
-impl Output for Nowhere {
-    fn emit(&mut self, _: usize, _: FrameMeta, _: &mut dyn FnMut(&mut [u8])) -> bool {
-        false
-    }
-
-    fn room(&mut self) -> usize {
-        0
     }
 }

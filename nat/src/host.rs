@@ -213,6 +213,23 @@ pub struct IncomingError {
     pub quoted: Vec<u8>,
 }
 
+/// Datagrams that [`Host::send`] took and that could not be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unsent {
+    /// whose socket it was
+    pub token: Token,
+    /// the socket; it may be closed by now
+    pub socket: SocketId,
+    /// where they were to go
+    pub to: SocketAddr,
+    /// why they could not
+    pub error: HostError,
+    /// how many there were
+    pub count: u32,
+    /// the first one's payload, as much of it as an error quotes
+    pub quoted: Vec<u8>,
+}
+
 /// Sockets of the host. See the module for what an event means.
 pub trait Host {
     /// Begins a connection. How it ended is told by [`Host::tcp_connected`], to be asked after a writable or error event.
@@ -255,8 +272,15 @@ pub trait Host {
     /// Opens an unconnected ICMP echo ("ping") socket.
     fn echo_open(&mut self, token: Token, family: Family) -> Result<SocketId, HostError>;
 
-    /// Sends a datagram on a UDP or echo socket.
+    /// Sends a datagram on a UDP or echo socket, at the latest with [`Host::flush`]. What fails after it was taken is told by
+    /// [`Host::take_unsent`].
     fn send(&mut self, socket: SocketId, datagram: &Outgoing<'_>) -> Result<(), HostError>;
+
+    /// Sends what [`Host::send`] has held back.
+    fn flush(&mut self);
+
+    /// Takes what was held back and then could not be sent, if there is something.
+    fn take_unsent(&mut self) -> Option<Unsent>;
 
     /// Receives up to `limit` datagrams, each handed to `sink`; how many there were. Fewer than `limit`: no more are there now.
     fn receive(

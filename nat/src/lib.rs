@@ -44,7 +44,7 @@ pub use counters::{Counters, DropReason};
 pub use gateway::Gateway;
 pub use host::{
     Family, Host, HostError, Incoming, IncomingError, ListenAt, Outgoing, Readiness, SocketId,
-    Token, TokenClass,
+    Token, TokenClass, Unsent,
 };
 pub use meta::{Checksum, FrameMeta, Gso, GsoKind, Output};
 pub use smoltcp::wire::EthernetAddress as MacAddr;

@@ -5,7 +5,7 @@
 use crate::input::Input;
 use nat::{
     Config, Family, FrameMeta, Gateway, Host, HostError, Incoming, IncomingError, ListenAt,
-    MacAddr, Outgoing, Output, Readiness, SocketId, Token,
+    MacAddr, Outgoing, Output, Readiness, SocketId, Token, Unsent,
 };
 use std::{
     collections::HashMap,
@@ -137,6 +137,12 @@ impl Host for Script {
     fn send(&mut self, socket: SocketId, _datagram: &Outgoing<'_>) -> Result<(), HostError> {
         self.check(socket);
         self.outcome().map(drop)
+    }
+
+    fn flush(&mut self) {}
+
+    fn take_unsent(&mut self) -> Option<Unsent> {
+        None
     }
 
     fn receive(

@@ -3,7 +3,7 @@ use nat::frame::Datagram;
 use nat::services::{Context, PER_STATION, Services, StreamId};
 use nat::{
     Config, Counters, Family, FrameMeta, Host, HostError, Incoming, IncomingError, ListenAt,
-    MacAddr, Outgoing, Output, Readiness, SocketId, Token,
+    MacAddr, Outgoing, Output, Readiness, SocketId, Token, Unsent,
 };
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io::{IoSlice, IoSliceMut};
@@ -137,6 +137,12 @@ impl Host for FakeHost {
         socket.peer = Some(datagram.to);
         socket.sent = datagram.payload.to_vec();
         Ok(())
+    }
+
+    fn flush(&mut self) {}
+
+    fn take_unsent(&mut self) -> Option<Unsent> {
+        None
     }
 
     fn receive(

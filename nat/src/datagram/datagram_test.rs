@@ -1,73 +1,10 @@
 //! UDP and echo, both ways.
 use crate::testkit::*;
-use crate::{DropReason, Filtering, HostError, IncomingError, Protocol, Readiness};
+use crate::{DropReason, Filtering, HostError, Protocol};
 use smoltcp::phy::ChecksumCapabilities;
-use smoltcp::wire::{
-    Icmpv4DstUnreachable, Icmpv4Packet, Icmpv4Repr, IpProtocol, Ipv4Packet, UdpPacket, UdpRepr,
-};
+use smoltcp::wire::{Icmpv4Packet, Icmpv4Repr, IpProtocol, Ipv4Packet, UdpPacket};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-
-fn udp_from(lab: &mut Lab, guest: SocketAddr, to: SocketAddr, payload: &[u8]) {
-    let repr = UdpRepr {
-        src_port: guest.port(),
-        dst_port: to.port(),
-    };
-    let len = 8 + payload.len();
-    lab.packet(guest.ip(), to.ip(), IpProtocol::Udp, len, |place| {
-        repr.emit(
-            &mut UdpPacket::new_unchecked(place),
-            &guest.ip().into(),
-            &to.ip().into(),
-            payload.len(),
-            |bytes| bytes.copy_from_slice(payload),
-            &ChecksumCapabilities::default(),
-        );
-    });
-}
-
-fn udp(lab: &mut Lab, to: SocketAddr, payload: &[u8]) {
-    udp_from(lab, GUEST, to, payload);
-}
-
-/// The next datagram to the guest: who sent it, and its payload.
-#[track_caller]
-fn next_udp(lab: &mut Lab) -> Option<(SocketAddr, Vec<u8>)> {
-    let (frame, _) = lab.next_frame()?;
-    let ip = Ipv4Packet::new_checked(&frame[14..]).unwrap();
-    let packet = UdpPacket::new_checked(ip.payload()).expect("a datagram");
-    assert!(packet.verify_checksum(&ip.src_addr().into(), &ip.dst_addr().into()));
-    assert_eq!(
-        SocketAddr::new(ip.dst_addr().into(), packet.dst_port()),
-        GUEST
-    );
-    let from = SocketAddr::new(ip.src_addr().into(), packet.src_port());
-    Some((from, packet.payload().to_vec()))
-}
-
-/// The next ICMP error to the guest: type, code, and the packet that it quotes.
-#[track_caller]
-fn next_error(lab: &mut Lab) -> Option<(IpAddr, u8, u8, Vec<u8>)> {
-    let (frame, _) = lab.next_frame()?;
-    let ip = Ipv4Packet::new_checked(&frame[14..]).unwrap();
-    assert_eq!(ip.next_header(), IpProtocol::Icmp);
-    let icmp = Icmpv4Packet::new_checked(ip.payload()).unwrap();
-    assert!(icmp.verify_checksum());
-    let quoted = icmp.data().to_vec();
-    Some((
-        ip.src_addr().into(),
-        icmp.msg_type().into(),
-        icmp.msg_code(),
-        quoted,
-    ))
-}
-
-fn world(lab: &mut Lab, index: usize, from: SocketAddr, payload: &[u8]) {
-    lab.socket(index)
-        .arrived
-        .push_back((from, payload.to_vec()));
-    lab.event(index, READABLE);
-}
 
 fn dropped(lab: &Lab, reason: DropReason) -> u64 {
     lab.gateway.counters().dropped(reason)
@@ -88,7 +25,7 @@ fn one_socket_for_an_endpoint_wherever_it_sends_to() {
         (REMOTE, &b"one"[..], Some(63))
     );
     assert_eq!(sent[1].to, OTHER);
-    world(&mut lab, 0, REMOTE, b"answer");
+    arrive(&mut lab, 0, REMOTE, b"answer");
     assert_eq!(next_udp(&mut lab), Some((REMOTE, b"answer".to_vec())));
     let status = lab.gateway.flows(lab.now).next().unwrap();
     assert_eq!(
@@ -129,11 +66,11 @@ fn who_may_answer_is_as_configured() {
     ] {
         let mut lab = Lab::with(|config| config.policy.filtering = filtering);
         udp(&mut lab, REMOTE, b"hello");
-        world(&mut lab, 0, same_host, b"a");
+        arrive(&mut lab, 0, same_host, b"a");
         assert_eq!(next_udp(&mut lab).is_some(), from_host, "{filtering:?}");
-        world(&mut lab, 0, OTHER, b"b");
+        arrive(&mut lab, 0, OTHER, b"b");
         assert_eq!(next_udp(&mut lab).is_some(), from_other, "{filtering:?}");
-        world(&mut lab, 0, REMOTE, b"c");
+        arrive(&mut lab, 0, REMOTE, b"c");
         assert!(next_udp(&mut lab).is_some());
         let filtered = u64::from(!from_host) + u64::from(!from_other);
         assert_eq!(dropped(&lab, DropReason::Filtered), filtered);
@@ -152,7 +89,7 @@ fn a_mapping_lives_while_the_guest_sends_and_not_because_the_world_does() {
     assert_eq!(lab.host().sockets.len(), 1);
     for _ in 0..2 {
         lab.pass(Duration::from_secs(140));
-        world(&mut lab, 0, remote, b"are you there?");
+        arrive(&mut lab, 0, remote, b"are you there?");
     }
     lab.pass(Duration::from_secs(25));
     assert!(lab.socket(0).closed);
@@ -214,125 +151,6 @@ fn sources_that_no_guest_may_have_go_nowhere() {
     assert!(lab.host().sockets.is_empty());
 }
 
-#[test]
-fn a_path_that_takes_only_smaller_packets_is_told() {
-    let mut lab = Lab::new();
-    udp(&mut lab, REMOTE, &[0; 1400]);
-    lab.socket(0).errors.push_back(IncomingError {
-        destination: REMOTE,
-        offender: Some(OTHER.ip()),
-        icmp_type: 3,
-        icmp_code: 4,
-        sequence: None,
-        mtu: Some(1280),
-        quoted: Vec::new(),
-    });
-    lab.event(
-        0,
-        Readiness {
-            error: true,
-            ..Default::default()
-        },
-    );
-    let (from, kind, code, _) = next_error(&mut lab).unwrap();
-    assert_eq!((from, kind, code), (OTHER.ip(), 3, 4));
-}
-
-#[test]
-fn traceroute_sees_the_gateway_and_every_router_behind_it() {
-    let mut lab = Lab::new();
-    let repr = UdpRepr {
-        src_port: GUEST.port(),
-        dst_port: 33434,
-    };
-    let to = SocketAddr::new(REMOTE.ip(), 33434);
-    let send = |lab: &mut Lab, ttl: u8| {
-        let mut frame = ip_frame(lab.mac, GUEST.ip(), to.ip(), IpProtocol::Udp, 8, |place| {
-            repr.emit(
-                &mut UdpPacket::new_unchecked(place),
-                &GUEST.ip().into(),
-                &to.ip().into(),
-                0,
-                |_| {},
-                &ChecksumCapabilities::default(),
-            );
-        });
-        let mut packet = Ipv4Packet::new_unchecked(&mut frame[14..]);
-        packet.set_hop_limit(ttl);
-        packet.fill_checksum();
-        lab.frame(&frame);
-    };
-    send(&mut lab, 1);
-    let (from, kind, code, quoted) = next_error(&mut lab).unwrap();
-    assert_eq!((from, kind, code), (GATEWAY, 11, 0));
-    assert_eq!(quoted[20..24], [0x9c, 0x40, 0x82, 0x9a]);
-    send(&mut lab, 2);
-    assert_eq!(lab.socket(0).sent[0].hop_limit, Some(1));
-    let router: IpAddr = "203.0.113.1".parse().unwrap();
-    lab.socket(0).errors.push_back(IncomingError {
-        destination: to,
-        offender: Some(router),
-        icmp_type: 11,
-        icmp_code: 0,
-        sequence: None,
-        mtu: None,
-        quoted: b"probe 2".to_vec(),
-    });
-    lab.event(
-        0,
-        Readiness {
-            error: true,
-            ..Default::default()
-        },
-    );
-    let (from, kind, code, quoted) = next_error(&mut lab).unwrap();
-    assert_eq!((from, kind, code), (router, 11, 0));
-    assert_eq!(quoted[20..24], [0x9c, 0x40, 0x82, 0x9a]);
-    // busybox's traceroute knows its probes by their payload.
-    assert_eq!(&quoted[28..], b"probe 2");
-    // An error about a destination that the guest never sent to is an invention.
-    lab.socket(0).errors.push_back(IncomingError {
-        destination: OTHER,
-        offender: Some(router),
-        icmp_type: 3,
-        icmp_code: 3,
-        sequence: None,
-        mtu: None,
-        quoted: Vec::new(),
-    });
-    lab.event(
-        0,
-        Readiness {
-            error: true,
-            ..Default::default()
-        },
-    );
-    assert_eq!(next_error(&mut lab), None);
-}
-
-#[test]
-fn a_host_that_cannot_send_is_told_of() {
-    let mut lab = Lab::new();
-    lab.host().refuse = Some(HostError::NetworkUnreachable);
-    udp(&mut lab, REMOTE, b"hello");
-    let (from, kind, code, _) = next_error(&mut lab).unwrap();
-    assert_eq!(
-        (from, kind, code),
-        (GATEWAY, 3, u8::from(Icmpv4DstUnreachable::NetUnreachable))
-    );
-    assert_eq!(lab.gateway.guest_of(GUEST_MAC).unwrap().flows, 0);
-}
-
-#[test]
-fn icmp_errors_are_rationed() {
-    let mut lab = Lab::new();
-    lab.host().refuse = Some(HostError::HostUnreachable);
-    for _ in 0..1000 {
-        udp(&mut lab, REMOTE, b"hello");
-    }
-    assert!(lab.gateway.counters().icmp_errors <= 60);
-}
-
 fn echo(lab: &mut Lab, to: IpAddr, ident: u16, seq_no: u16, payload: &[u8]) {
     let repr = Icmpv4Repr::EchoRequest {
         ident,
@@ -362,7 +180,7 @@ fn echo_leaves_by_a_socket_and_comes_back_with_the_guests_identifier() {
     let mut answer = lab.socket(0).sent[0].payload.clone();
     answer[0] = 0;
     answer[4..6].copy_from_slice(&[9, 9]);
-    world(&mut lab, 0, SocketAddr::new(REMOTE.ip(), 0), &answer);
+    arrive(&mut lab, 0, SocketAddr::new(REMOTE.ip(), 0), &answer);
     let (frame, _) = lab.next_frame().unwrap();
     let ip = Ipv4Packet::new_checked(&frame[14..]).unwrap();
     assert_eq!(ip.hop_limit(), 56);
@@ -377,8 +195,8 @@ fn echo_leaves_by_a_socket_and_comes_back_with_the_guests_identifier() {
         }
     );
     // Short ones, and ones of strangers, are nothing.
-    world(&mut lab, 0, SocketAddr::new(REMOTE.ip(), 0), &answer[..7]);
-    world(&mut lab, 0, SocketAddr::new(OTHER.ip(), 0), &answer);
+    arrive(&mut lab, 0, SocketAddr::new(REMOTE.ip(), 0), &answer[..7]);
+    arrive(&mut lab, 0, SocketAddr::new(OTHER.ip(), 0), &answer);
     assert!(lab.next_frame().is_none());
 }
 
@@ -396,7 +214,7 @@ fn a_host_without_sockets_for_all_echoes_forgets_the_idlest_of_who_has_most_to_a
     assert!(lab.next_frame().is_none(), "nobody is told of anything");
     let mut answer = lab.socket(2).sent[0].payload.clone();
     answer[0] = 0;
-    world(&mut lab, 2, SocketAddr::new(REMOTE.ip(), 0), &answer);
+    arrive(&mut lab, 2, SocketAddr::new(REMOTE.ip(), 0), &answer);
     assert!(lab.next_frame().is_some(), "and its answer comes");
 }
 
@@ -424,13 +242,13 @@ fn what_is_larger_than_the_mtu_goes_in_fragments() {
     udp(&mut lab, OTHER, b"?");
     for len in [1473, 4000, 60_000] {
         let sent: Vec<u8> = (0..len).map(|n: u32| n.to_be_bytes()[3]).collect();
-        world(&mut lab, 0, OTHER, &sent);
+        arrive(&mut lab, 0, OTHER, &sent);
         let whole = reassemble(&mut lab);
         let packet = UdpPacket::new_checked(&whole[..]).unwrap();
         assert!(packet.verify_checksum(&OTHER.ip().into(), &GUEST.ip().into()));
         assert_eq!(packet.payload(), sent);
     }
-    world(&mut lab, 0, OTHER, &[1; 1472]);
+    arrive(&mut lab, 0, OTHER, &[1; 1472]);
     assert_eq!(next_udp(&mut lab).unwrap().1.len(), 1472, "it just fits");
     echo(&mut lab, GATEWAY, 1, 2, &[7; 3000]);
     let whole = reassemble(&mut lab);

@@ -7,7 +7,11 @@
 mod inbound;
 mod mapping;
 mod table;
+mod unsent;
 mod world;
+
+#[cfg(test)]
+mod errors_test;
 
 #[cfg(test)]
 #[path = "datagram_test.rs"]

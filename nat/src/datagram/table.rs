@@ -394,6 +394,10 @@ fn refused(env: &mut Env<'_>, guest: u32, packet: &Packet<'_>, error: HostError)
     if let Some(problem) = Problem::of(error) {
         icmp::tell(env, guest, packet, problem);
     }
+    reason_of(error)
+}
+
+pub(super) const fn reason_of(error: HostError) -> DropReason {
     match error {
         HostError::NoResources => DropReason::HostResources,
         _ => DropReason::HostRefused,

@@ -170,7 +170,7 @@ fn problem_of(error: &IncomingError) -> Problem {
 
 impl Mapping {
     /// A remote end as the guest knows it.
-    fn seen_from(&self, from: SocketAddr, gateway: Option<IpAddr>) -> SocketAddr {
+    pub(super) fn seen_from(&self, from: SocketAddr, gateway: Option<IpAddr>) -> SocketAddr {
         match gateway {
             Some(gateway) if self.loopback && from.ip().is_loopback() => {
                 SocketAddr::new(gateway, from.port())

@@ -286,6 +286,19 @@ impl Services {
 
     /// Something happened to a socket with a token of class [`crate::TokenClass::Service`].
     pub fn host_event(&mut self, cx: &mut Context<'_>, token: Token, _ready: Readiness) {
+        self.with_dns(cx, |dns, scene| dns.host_event(scene, token));
+    }
+
+    /// A datagram of ours could not be sent after all.
+    pub(crate) fn unsent(&mut self, cx: &mut Context<'_>, token: Token) {
+        self.with_dns(cx, |dns, scene| dns.unsent(scene, token));
+    }
+
+    fn with_dns(
+        &mut self,
+        cx: &mut Context<'_>,
+        run: impl FnOnce(&mut dns::Forwarder, &mut dns::Scene<'_>),
+    ) {
         self.now = cx.now;
         let Some(dns) = &mut self.dns else {
             return;
@@ -295,7 +308,7 @@ impl Services {
             host: cx.host,
             hosts: &self.hosts,
         };
-        dns.host_event(&mut scene, token);
+        run(dns, &mut scene);
         self.send_dns(cx);
     }
 

@@ -1,6 +1,6 @@
 //! A host whose sockets are queues.
 use crate::{
-    Family, Host, HostError, Incoming, IncomingError, ListenAt, Outgoing, SocketId, Token,
+    Family, Host, HostError, Incoming, IncomingError, ListenAt, Outgoing, SocketId, Token, Unsent,
 };
 use std::collections::VecDeque;
 use std::io::{IoSlice, IoSliceMut};
@@ -52,6 +52,10 @@ pub(crate) struct FakeHost {
     pub(crate) refuse: Option<HostError>,
     /// what the next `send` says
     pub(crate) refuse_send: Option<HostError>,
+    /// what becomes of the next datagram that `send` takes
+    pub(crate) lose: Option<HostError>,
+    /// what has become so
+    pub(crate) unsent: VecDeque<Unsent>,
     /// the next echo socket is not opened
     pub(crate) refuse_echo: Option<HostError>,
     /// addresses of this host
@@ -204,6 +208,18 @@ impl Host for FakeHost {
         if let Some(error) = self.refuse_send.take() {
             return Err(error);
         }
+        if let Some(error) = self.lose.take() {
+            let token = self.live(socket).token;
+            self.unsent.push_back(Unsent {
+                token,
+                socket,
+                to: datagram.to,
+                error,
+                count: 1,
+                quoted: datagram.payload.to_vec(),
+            });
+            return Ok(());
+        }
         self.live(socket).sent.push(Sent {
             to: datagram.to,
             payload: datagram.payload.to_vec(),
@@ -212,6 +228,12 @@ impl Host for FakeHost {
             dont_fragment: datagram.dont_fragment,
         });
         Ok(())
+    }
+
+    fn flush(&mut self) {}
+
+    fn take_unsent(&mut self) -> Option<Unsent> {
+        self.unsent.pop_front()
     }
 
     fn receive(

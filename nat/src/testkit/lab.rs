@@ -88,6 +88,9 @@ impl Lab {
     pub(crate) fn poll(&mut self) {
         for _ in 0..10_000 {
             self.next = self.gateway.poll(self.now, &mut self.wire);
+            if self.gateway.flush(self.now, &mut self.wire) {
+                self.next = Some(self.now);
+            }
             let full = self.wire.frames.len() >= self.wire.room;
             if full || self.next.is_none_or(|next| next > self.now) {
                 return;

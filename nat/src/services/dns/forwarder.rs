@@ -180,18 +180,27 @@ impl Forwarder {
     /// Something happened to a socket of ours.
     pub(crate) fn host_event(&mut self, scene: &mut Scene<'_>, token: Token) {
         let index = token.index();
-        let Some(pending) = self.pending.get_mut(&index) else {
+        let Some(pending) = self.live(token) else {
             return;
         };
-        // A late event of a socket that is closed.
-        if token.generation() != pending.generation & 0xff_ffff {
-            return;
-        }
         match pending.exchange.advance(scene.host, &pending.query) {
             Progress::Waiting => {}
             Progress::Failed => self.retry(scene, index, None),
             Progress::Answered(answer) => self.answered(scene, index, answer),
         }
+    }
+
+    /// A question could not be sent after all: the next server's turn, now.
+    pub(crate) fn unsent(&mut self, scene: &mut Scene<'_>, token: Token) {
+        if self.live(token).is_some() {
+            self.retry(scene, token.index(), None);
+        }
+    }
+
+    /// Whose socket has a token; `None`: it was closed before.
+    fn live(&mut self, token: Token) -> Option<&mut Pending> {
+        let pending = self.pending.get_mut(&token.index())?;
+        (token.generation() == pending.generation & 0xff_ffff).then_some(pending)
     }
 
     /// Gives up on servers that take too long; when to be called next.

@@ -222,6 +222,19 @@ fn a_server_that_refuses_or_cannot_be_reached_costs_no_time() {
 }
 
 #[test]
+fn a_question_that_could_not_be_sent_goes_to_the_next_server_at_once() {
+    let mut world = World::new();
+    world.host.lose = Some(HostError::NetworkUnreachable);
+    world.ask(&query(7, "example.com"));
+    assert_eq!(world.host.sockets.len(), 1);
+    let unsent = world.host.take_unsent().expect("what was lost");
+    world.play(|forwarder, scene| forwarder.unsent(scene, unsent.token));
+    assert_eq!(world.asked(1).1.to_string(), SECOND);
+    world.play(|forwarder, scene| forwarder.unsent(scene, unsent.token));
+    assert_eq!(world.host.sockets.len(), 2, "its socket is closed by now");
+}
+
+#[test]
 fn a_host_out_of_descriptors_fails_the_question_at_once() {
     let mut world = World::new();
     world.host.refuse = Some(HostError::NoResources);

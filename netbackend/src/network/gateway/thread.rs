@@ -174,11 +174,13 @@ impl GatewayThread {
             return Ok(false);
         }
         self.due = self.gateway.poll(now, &mut out);
+        if self.gateway.flush(now, &mut out) {
+            self.due = Some(now);
+        }
         self.full = out.full;
         let keep = self.leases.keep(now, self.gateway.services());
         // The earlier of the two.
         self.due = self.due.into_iter().chain(keep).min();
-        self.gateway.host_mut().flush();
         self.wire.flush();
         Ok(true)
     }

@@ -218,6 +218,27 @@ fn a_port_that_nobody_has_is_told_by_the_error_queue() {
 }
 
 #[test]
+fn what_the_kernel_refuses_after_it_was_held_back_is_told() {
+    let mut bench = Bench::new();
+    let socket = bench.host.udp_open(token(7), Family::V4).unwrap();
+    // Nobody asked for SO_BROADCAST: EACCES on any host.
+    let to = SocketAddr::from((Ipv4Addr::BROADCAST, 9));
+    for payload in [&b"one"[..], b"two", b"3"] {
+        bench.host.send(socket, &datagram(to, payload)).unwrap();
+    }
+    bench.host.flush();
+    let unsent = bench.host.take_unsent().expect("it was refused");
+    assert_eq!((unsent.token, unsent.socket), (token(7), socket));
+    assert_eq!((unsent.to, unsent.count), (to, 3));
+    assert_eq!(unsent.error, HostError::NotPermitted);
+    assert_eq!(unsent.quoted, b"one");
+    assert_eq!(bench.host.take_unsent(), None);
+    bench.host.send(socket, &datagram(to, b"last")).unwrap();
+    bench.host.close(socket);
+    assert_eq!(bench.host.take_unsent().unwrap().quoted, b"last");
+}
+
+#[test]
 fn own_addresses_are_known() {
     let mut bench = Bench::new();
     assert!(bench.host.is_own_address(Ipv4Addr::LOCALHOST.into()));

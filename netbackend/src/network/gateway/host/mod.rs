@@ -22,7 +22,7 @@ use super::events::Watch;
 use datagram::Reception;
 use listen::Given;
 use nat::{
-    Family, Host, HostError, Incoming, IncomingError, ListenAt, Outgoing, SocketId, Token,
+    Family, Host, HostError, Incoming, IncomingError, ListenAt, Outgoing, SocketId, Token, Unsent,
     forward::Transport,
 };
 use outbox::Outbox;
@@ -69,11 +69,6 @@ impl HostSockets {
         self.given.clear();
     }
 
-    /// Sends what is held back.
-    pub(super) fn flush(&mut self) {
-        self.outbox.flush(&mut self.table);
-    }
-
     /// Sockets that are open.
     pub(super) fn count(&self) -> usize {
         self.table.len()
@@ -84,7 +79,7 @@ impl HostSockets {
         self.watch
             .add(&socket, token.to_bits())
             .map_err(error::of)?;
-        self.table.insert(socket, kind)
+        self.table.insert(socket, kind, token)
     }
 }
 
@@ -169,6 +164,14 @@ impl Host for HostSockets {
 
     fn send(&mut self, socket: SocketId, datagram: &Outgoing<'_>) -> Result<(), HostError> {
         self.outbox.send(&mut self.table, socket, datagram)
+    }
+
+    fn flush(&mut self) {
+        self.outbox.flush(&mut self.table);
+    }
+
+    fn take_unsent(&mut self) -> Option<Unsent> {
+        self.outbox.unsent.pop_front()
     }
 
     fn receive(

@@ -4,9 +4,10 @@ use super::{
     sys::set_option,
     table::{Entry, Kind, Settings, Table},
 };
-use nat::{Family, HostError, Outgoing, SocketId};
+use nat::{Family, HostError, Outgoing, SocketId, Unsent};
 use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg};
 use std::{
+    collections::VecDeque,
     io::IoSlice,
     net::{SocketAddr, SocketAddrV6},
     os::fd::{AsFd, AsRawFd},
@@ -16,12 +17,16 @@ use std::{
 const MOST: usize = 64;
 /// Bytes of one system call at most: what one IPv4 packet may carry.
 const LONGEST: usize = 65_507;
+/// Bytes of a datagram that could not be sent that are kept: what an ICMP error has room for (RFC 1812, 4.3.2.3), less its headers.
+const QUOTED: usize = 256;
 
 /// Datagrams of one socket to one place, all but the last of one size.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     bytes: Vec<u8>,
     pending: Option<Pending>,
+    /// What was taken and could not be sent. Asked for after each burst, whose length bounds it.
+    pub(super) unsent: VecDeque<Unsent>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -92,7 +97,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Sends what is held back. An error of it is the network's as any other: it is in the socket's error queue, or it is lost.
+    /// Sends what is held back. Its sender has long been told that it was taken: what fails is kept for [`nat::Host::take_unsent`].
     pub(super) fn flush(&mut self, table: &mut Table) {
         let Some(pending) = self.pending.take() else {
             return;
@@ -102,11 +107,20 @@ impl Outbox {
         };
         let segment = (pending.count > 1).then_some(pending.size);
         let segment = segment.and_then(|size| u16::try_from(size).ok());
-        let sent = send(entry, pending.to, pending.settings, &self.bytes, segment);
-        if segment.is_some() && sent.is_err_and(|failed| failed != HostError::WouldBlock) {
-            // The way out may lack what UDP_SEGMENT needs, or one datagram may be longer than its MTU.
-            for datagram in self.bytes.chunks(pending.size) {
-                let _ = send(entry, pending.to, pending.settings, datagram, None);
+        match send(entry, pending.to, pending.settings, &self.bytes, segment) {
+            Ok(()) => {}
+            Err(failed) if segment.is_some() && concerns_segments(failed) => {
+                for datagram in self.bytes.chunks(pending.size) {
+                    if let Err(failed) = send(entry, pending.to, pending.settings, datagram, None) {
+                        self.unsent
+                            .push_back(pending.unsent(entry, failed, 1, datagram));
+                    }
+                }
+            }
+            Err(failed) => {
+                let first = self.bytes.get(..pending.size).unwrap_or(&self.bytes);
+                let unsent = pending.unsent(entry, failed, pending.count, first);
+                self.unsent.push_back(unsent);
             }
         }
     }
@@ -117,6 +131,25 @@ impl Outbox {
             self.flush(table);
         }
     }
+}
+
+impl Pending {
+    fn unsent(&self, entry: &Entry, error: HostError, count: usize, first: &[u8]) -> Unsent {
+        Unsent {
+            token: entry.token,
+            socket: self.socket,
+            to: self.to,
+            error,
+            count: u32::try_from(count).unwrap_or(u32::MAX),
+            quoted: first.get(..QUOTED).unwrap_or(first).to_vec(),
+        }
+    }
+}
+
+/// Whether an error may be one of several datagrams in one system call: the way out may lack what UDP_SEGMENT needs (EINVAL, EIO), or
+/// one datagram may be longer than its MTU. Any other would befall each of them.
+const fn concerns_segments(error: HostError) -> bool {
+    matches!(error, HostError::MessageTooLong | HostError::Other(_))
 }
 
 fn send(

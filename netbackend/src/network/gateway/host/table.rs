@@ -1,5 +1,5 @@
 //! The open sockets, by the numbers that the gateway knows them by.
-use nat::{Family, HostError, SocketId};
+use nat::{Family, HostError, SocketId, Token};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// What a socket is for.
@@ -56,6 +56,8 @@ impl Kind {
 pub(super) struct Entry {
     pub(super) socket: OwnedFd,
     pub(super) kind: Kind,
+    /// Whose it is.
+    pub(super) token: Token,
 }
 
 /// All open sockets.
@@ -66,8 +68,17 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn insert(&mut self, socket: OwnedFd, kind: Kind) -> Result<SocketId, HostError> {
-        let entry = Some(Entry { socket, kind });
+    pub(super) fn insert(
+        &mut self,
+        socket: OwnedFd,
+        kind: Kind,
+        token: Token,
+    ) -> Result<SocketId, HostError> {
+        let entry = Some(Entry {
+            socket,
+            kind,
+            token,
+        });
         if let Some(index) = self.free.pop()
             && let Some(slot) = self.slot(index)
         {
