@@ -96,10 +96,12 @@ fn read(file: &File) -> io::Result<Option<Kept>> {
     }
     let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
     file.read_exact_at(&mut bytes, 0)?;
-    Ok(Some(serde_json::from_slice(&bytes)?))
+    // The first value alone: what follows is the end of a longer one, whose successor's writer was killed before it cut that off.
+    let mut values = serde_json::Deserializer::from_slice(&bytes).into_iter();
+    Ok(values.next().transpose()?)
 }
 
-/// In one write: a worker that is killed has written it or has not.
+/// In one write, and then without what was there before: [`read`] knows what a worker leaves that is killed between the two.
 fn write(file: &File, kept: &Kept) -> io::Result<()> {
     let bytes = serde_json::to_vec(kept)?;
     file.write_all_at(&bytes, 0)?;
@@ -154,6 +156,25 @@ mod tests {
         let mut services = services();
         LeaseFile::new(Some(file)).restore(Duration::ZERO, &mut services);
         assert_eq!(services.leases(Duration::ZERO), Leases::default());
+    }
+
+    #[test]
+    fn what_a_longer_list_left_behind_the_new_one_is_passed_over() {
+        let file = tempfile::tempfile().unwrap();
+        let mut kept = Kept {
+            written: since_1970().as_secs(),
+            leases: lease(),
+        };
+        let more = vec![kept.leases.ipv4[0].clone(); 3];
+        kept.leases.ipv4.extend(more);
+        write(&file, &kept).unwrap();
+        kept.leases = lease();
+        // Killed before the rest was cut off.
+        let bytes = serde_json::to_vec(&kept).unwrap();
+        file.write_all_at(&bytes, 0).unwrap();
+        assert_eq!(read(&file).unwrap().unwrap().leases, lease());
+        write(&file, &kept).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), bytes.len() as u64);
     }
 
     #[test]
