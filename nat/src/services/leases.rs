@@ -46,6 +46,8 @@ pub struct Lease {
     pub began: Duration,
     /// its number: stations that were given one earlier have lower ones
     pub number: u64,
+    /// since when its station has had one, in milliseconds; less than 0: since before the table was made
+    pub station_since: i64,
 }
 
 /// A lease as it is kept across a restart.
@@ -62,6 +64,9 @@ pub struct LeaseRecord {
     pub hostname: Option<String>,
     /// seconds until it runs out
     pub remaining: u64,
+    /// milliseconds that its station has had one for
+    #[serde(default)]
+    pub station_age: i64,
 }
 
 /// Who asks for an address.
@@ -162,13 +167,17 @@ impl LeaseTable {
         leases.filter(move |lease| lease.state == State::Bound && lease.expires > now)
     }
 
-    /// Of the station that was given a lease first of all that have one now, the address that it asked for last: what boots a
-    /// machine and what runs on it afterwards may call themselves differently, and then each has a lease.
-    pub fn first(&self, now: Duration) -> Option<IpAddr> {
-        let first = self.running(now).min_by_key(|lease| lease.number)?.mac;
-        let of_first = self.running(now).filter(|lease| lease.mac == first);
-        of_first
-            .max_by_key(|lease| (lease.expires, lease.number))
+    /// Of all stations that have a lease now, the one that was given one first, and since when it has had one.
+    pub fn first(&self, now: Duration) -> Option<(i64, MacAddr)> {
+        let first = self.running(now).min_by_key(|lease| lease.number)?;
+        Some((first.station_since, first.mac))
+    }
+
+    /// The address that a station asked for last: what boots a machine and what runs on it afterwards may call themselves
+    /// differently, and then each has a lease.
+    pub fn latest_of(&self, now: Duration, mac: MacAddr) -> Option<IpAddr> {
+        let own = self.running(now).filter(|lease| lease.mac == mac);
+        own.max_by_key(|lease| (lease.expires, lease.number))
             .map(|lease| lease.address)
     }
 
@@ -276,6 +285,7 @@ impl LeaseTable {
             mac: lease.mac.0,
             hostname: lease.hostname.clone(),
             remaining: lease.expires.saturating_sub(now).as_secs(),
+            station_age: millis(now) - lease.station_since,
         };
         bound.into_iter().map(record).collect()
     }
@@ -292,7 +302,12 @@ impl LeaseTable {
                 mac: MacAddr(record.mac),
             };
             let until = now.saturating_add(remaining);
-            self.bind(now, client, record.address, record.hostname.clone(), until);
+            if self.bind(now, client, record.address, record.hostname.clone(), until)
+                && let Some(lease) = self.leases.get_mut(&record.address)
+            {
+                let age = record.station_age.saturating_add(millis(elapsed));
+                lease.station_since = millis(now).saturating_sub(age);
+            }
         }
     }
 
@@ -365,7 +380,8 @@ impl LeaseTable {
         let own = self.by_station.get(&client.mac).into_iter().flatten();
         let own = own.filter_map(|held| self.leases.get(held));
         let own = own.filter(|held| held.state == State::Bound && held.expires > now);
-        let number = own.map(|held| held.number).min().unwrap_or(self.generation);
+        let first = own.map(|held| (held.number, held.station_since)).min();
+        let (number, station_since) = first.unwrap_or((self.generation, millis(now)));
         if let Some(old) = self.by_client.get(&client.key()).copied() {
             self.remove(old);
         }
@@ -392,6 +408,7 @@ impl LeaseTable {
             expires: until,
             began,
             number,
+            station_since,
         };
         self.leases.insert(address, lease);
     }
@@ -425,6 +442,10 @@ impl LeaseTable {
             Ipv4Addr::from_bits(u32::try_from(bits).unwrap_or(u32::MAX)).into()
         }
     }
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn bits(address: IpAddr) -> u128 {

@@ -345,24 +345,25 @@ impl Services {
         addresses.find(|address| address.is_ipv6() == ipv6)
     }
 
-    /// The station that an address is reserved for, or leased to, and since when.
-    pub fn holder(&self, now: Duration, address: IpAddr) -> Option<(MacAddr, Duration)> {
-        let leases = if address.is_ipv6() {
-            self.dhcp6.as_ref()?.leases()?
+    fn lease_table(&self, ipv6: bool) -> Option<&LeaseTable> {
+        if ipv6 {
+            self.dhcp6.as_ref()?.leases()
         } else {
-            self.dhcp4.as_ref()?.1.leases()
-        };
-        leases.holder(now, address)
+            Some(self.dhcp4.as_ref()?.1.leases())
+        }
     }
 
-    /// The address that was leased first and still is, for forwards that name no guest.
+    /// The station that an address is reserved for, or leased to, and since when.
+    pub fn holder(&self, now: Duration, address: IpAddr) -> Option<(MacAddr, Duration)> {
+        self.lease_table(address.is_ipv6())?.holder(now, address)
+    }
+
+    /// An address of the station that was given one first, of whatever family, and still has it: for forwards that name no guest.
     pub fn first_lease(&self, ipv6: bool) -> Option<IpAddr> {
-        let leases = if ipv6 {
-            self.dhcp6.as_ref()?.leases()?
-        } else {
-            self.dhcp4.as_ref()?.1.leases()
-        };
-        leases.first(self.now)
+        let tables = [false, true].map(|ipv6| self.lease_table(ipv6)).into_iter();
+        let firsts = tables.flatten().filter_map(|table| table.first(self.now));
+        let (_, first) = firsts.min_by_key(|(since, _)| *since)?;
+        self.lease_table(ipv6)?.latest_of(self.now, first)
     }
 
     fn dhcp4_message(&mut self, cx: &mut Context<'_>, datagram: &Datagram<'_>) {

@@ -114,6 +114,53 @@ fn a_lease_makes_its_guest_known_by_name_to_dns_and_to_forwards() {
 }
 
 #[test]
+fn the_first_guest_is_one_whatever_family_is_asked_for() {
+    let record = |address: &str, last, station_age| LeaseRecord {
+        address: address.parse().unwrap(),
+        client: vec![last],
+        mac: [0x52, 0x54, 0, 0, 0, last],
+        hostname: None,
+        remaining: 600,
+        station_age,
+    };
+    // The one had an IPv4 address first, the other an IPv6 address.
+    let (v4, v6) = ("10.0.2.15", "fd00::1000");
+    for (age_v4, age_v6, expected) in [
+        (9000, 5000, [Some(v4), None]),
+        (5000, 9000, [None, Some(v6)]),
+    ] {
+        let mut world = World::new();
+        let leases = Leases {
+            ipv4: vec![record(v4, 1, age_v4)],
+            ipv6: vec![record(v6, 2, age_v6)],
+        };
+        let now = world.lab.now;
+        world.services.restore_leases(now, &leases, Duration::ZERO);
+        let found = [false, true].map(|ipv6| world.services.first_lease(ipv6));
+        let expected = expected.map(|text| text.map(|text| text.parse().unwrap()));
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn routers_advertise_what_dhcp6_does() {
+    for (dhcp6, flags) in [
+        (Dhcp6::Stateful, 0xc0),
+        (Dhcp6::Stateless, 0x40),
+        (Dhcp6::Off, 0),
+    ] {
+        let mut lab = Lab::with(|config| {
+            config.services.router_advertisements = true;
+            config.services.dhcp6 = dhcp6;
+        });
+        lab.poll();
+        let (frame, _) = lab.next_frame().expect("an advertisement");
+        // Behind type, code, sum and hop limit (RFC 4861, 4.2).
+        assert_eq!((frame[54], frame[59]), (134, flags), "{dhcp6:?}");
+    }
+}
+
+#[test]
 fn ports_of_no_service_are_left_to_others() {
     let mut world = World::new();
     assert!(
@@ -140,6 +187,7 @@ fn leases_outlive_the_gateway() {
         .restore_leases(now, &kept, Duration::from_mins(1));
     let mut expected = kept.ipv4[0].clone();
     expected.remaining -= 60;
+    expected.station_age += 60_000;
     assert_eq!(next.services.leases(now).ipv4, [expected]);
     assert_eq!(
         next.services.resolve("web", false),

@@ -124,6 +124,7 @@ mod tests {
             mac: [0x52, 0x54, 0, 0, 0, 1],
             hostname: Some("web".into()),
             remaining: 600,
+            station_age: 0,
         };
         Leases {
             ipv4: vec![record],
