@@ -46,8 +46,9 @@ pub(super) fn run(
     }
 }
 
-/// What makes a flow the same as before: protocol and both ends.
-type Key = (String, SocketAddr, SocketAddr);
+/// What makes a flow the same as before: protocol, direction, the guest with its end, and the other end. A mapping that the guest
+/// made has none: its peer is whomever the guest sent to last.
+type Key = (String, bool, String, SocketAddr, Option<SocketAddr>);
 
 /// All flows at one moment.
 struct Look {
@@ -70,13 +71,23 @@ impl Look {
 }
 
 fn key(flow: &FlowStatus) -> Key {
-    (flow.protocol.clone(), flow.guest, flow.remote)
+    let has_peer = flow.inbound || flow.protocol == "tcp";
+    (
+        flow.protocol.clone(),
+        flow.inbound,
+        flow.mac.clone(),
+        flow.guest,
+        has_peer.then_some(flow.remote),
+    )
 }
 
 fn show(out: &mut impl Write, before: &Look, now: &Look) -> io::Result<()> {
     let seconds = now.at.duration_since(before.at).as_secs_f64().max(0.001);
     let rate = |flow: &FlowStatus| {
-        let earlier = before.bytes.get(&key(flow)).copied().unwrap_or(0);
+        // One that is younger than the look before has only its ends in common with what was there then.
+        let is_older = Duration::from_millis(flow.age_ms) >= now.at.duration_since(before.at);
+        let earlier = before.bytes.get(&key(flow)).filter(|_| is_older);
+        let earlier = earlier.copied().unwrap_or(0);
         let more = (flow.sent + flow.received).saturating_sub(earlier);
         // Rounding is of no account in a table.
         #[expect(clippy::cast_precision_loss, reason = "shown with two digits")]
@@ -152,8 +163,52 @@ mod tests {
             sent,
             received: 0,
             buffered: 0,
-            age_ms: 700,
+            age_ms: 120_700,
             idle_ms: 61_000,
+        }
+    }
+
+    /// The rate of the only flow, two seconds after `before`.
+    fn rate_after(before: FlowStatus, after: FlowStatus) -> String {
+        let before = Look::new(vec![before]);
+        let mut now = Look::new(vec![after]);
+        now.at = before.at + Duration::from_secs(2);
+        let mut out = Vec::new();
+        show(&mut out, &before, &now).unwrap();
+        String::from_utf8(out)
+            .unwrap()
+            .lines()
+            .nth(1)
+            .unwrap()
+            .to_owned()
+    }
+
+    #[test]
+    fn a_mapping_is_the_same_whomever_it_sent_to_last() {
+        let mapping = |remote: &str, sent| FlowStatus {
+            protocol: "udp".into(),
+            remote: remote.parse().unwrap(),
+            ..flow("10.0.2.15:1", sent)
+        };
+        let (first, second) = ("192.0.2.1:53", "192.0.2.2:53");
+        let row = rate_after(mapping(first, 1_000_000), mapping(second, 1_002_500));
+        assert!(row.contains(second) && row.contains(" 10 kbit/s"), "{row}");
+    }
+
+    #[test]
+    fn who_comes_after_another_at_the_same_ends_has_a_rate_of_its_own() {
+        let of = |mac: &str, age_ms, sent| FlowStatus {
+            mac: mac.into(),
+            age_ms,
+            ..flow("10.0.2.15:1", sent)
+        };
+        let before = of("52:54:00:00:00:01", 60_000, 2_000_000);
+        for after in [
+            of("52:54:00:00:00:02", 60_000, 2_500_000),
+            of("52:54:00:00:00:01", 1500, 2_500_000),
+        ] {
+            let row = rate_after(before.clone(), after);
+            assert!(row.contains(" 10 Mbit/s"), "{row}");
         }
     }
 
@@ -174,7 +229,7 @@ mod tests {
             "{text}"
         );
         assert!(
-            lines[1].contains("2500 kB") && lines[1].contains("700 ms"),
+            lines[1].contains("2500 kB") && lines[1].contains("120 s"),
             "{text}"
         );
         assert!(
