@@ -16,7 +16,7 @@ mod section;
 mod uplink;
 mod value;
 
-pub use self::nat::{HostConfig, NatConfig, UdpFiltering};
+pub use self::nat::{Dhcp6Mode, HostConfig, NatConfig, UdpFiltering};
 pub use access::SocketAccess;
 pub use error::{ConfigError, Problem};
 pub(crate) use name::check as check_name;

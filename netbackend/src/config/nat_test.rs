@@ -1,5 +1,5 @@
 //! The keys of mode `nat`.
-use super::{NatConfig, parse, problems};
+use super::{Dhcp6Mode, NatConfig, parse, problems};
 use std::net::Ipv4Addr;
 
 fn nat(keys: &str) -> NatConfig {
@@ -38,6 +38,7 @@ fn every_key_is_read() {
         ipv6_prefix = "fd12:3456::/64"
         dhcp_range = "10.0.2.100-10.0.2.199"
         dhcp_lease = "2m"
+        dhcp6 = "stateful"
         dns = ["9.9.9.9", "[2620:fe::fe]:5353"]
         search = ["Example.org."]
         domain = "vm.example.org"
@@ -86,6 +87,18 @@ fn every_key_is_read() {
     // It goes to its worker as JSON and comes back as it was.
     let json = serde_json::to_string(&config).unwrap();
     assert_eq!(serde_json::from_str::<NatConfig>(&json).unwrap(), config);
+}
+
+#[test]
+fn dhcp6_is_as_the_word_says() {
+    for (keys, expected) in [
+        ("", Dhcp6Mode::Stateful),
+        ("dhcp6 = \"stateful\"", Dhcp6Mode::Stateful),
+        ("dhcp6 = \"stateless\"", Dhcp6Mode::Stateless),
+        ("dhcp6 = \"off\"", Dhcp6Mode::Off),
+    ] {
+        assert_eq!(nat(keys).dhcp6, expected, "{keys}");
+    }
 }
 
 #[test]
@@ -199,6 +212,13 @@ const WRONG: &[Case] = &[
         "out of range",
         "1 to 131072",
     ),
+    ("dhcp6 = false", "dhcp6", "not known", "\"stateless\""),
+    (
+        "boot_server = \"10.0.2.9\"",
+        "boot_server",
+        "no file",
+        "boot_file",
+    ),
     (
         "boot_file = \"x\"",
         "boot_file",
@@ -234,6 +254,36 @@ const WRONG: &[Case] = &[
         "hosts.a.address",
         "not an address that a guest",
         "gateway's",
+    ),
+    (
+        "[networks.n.hosts.a]\nmac = \"52:54:00:00:00:01\"\naddress6 = \"fd00::\"",
+        "hosts.a.address6",
+        "not an address that a guest",
+        "gateway's",
+    ),
+    (
+        "[networks.n.hosts.a]\nmac = \"52:54:00:00:00:01\"\naddress6 = \"fd00::2\"",
+        "hosts.a.address6",
+        "not an address that a guest",
+        "gateway's",
+    ),
+    (
+        "[networks.n.hosts.a]\nmac = \"52:54:00:00:00:01\"\naddress6 = \"fd00::3\"",
+        "hosts.a.address6",
+        "not an address that a guest",
+        "DNS server's",
+    ),
+    (
+        "[networks.n.hosts.a]\nmac = \"52:54:00:00:00:01\"\naddress6 = \"fd01::20\"",
+        "hosts.a.address6",
+        "not in the network",
+        "of the prefix",
+    ),
+    (
+        "dhcp6 = \"stateless\"\n[networks.n.hosts.a]\nmac = \"52:54:00:00:00:01\"\naddress6 = \"fd00::20\"",
+        "hosts.a.address6",
+        "gives no addresses",
+        "stateful",
     ),
     (
         "[networks.n.hosts.a_b]\nmac = \"52:54:00:00:00:01\"",

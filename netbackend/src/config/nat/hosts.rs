@@ -4,7 +4,7 @@ use super::super::{
     section::{Named, Section},
     value::{self, Wrong},
 };
-use super::{NatConfig, is_host};
+use super::{Dhcp6Mode, NatConfig, is_host};
 use nat::services::hostname;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -153,15 +153,32 @@ fn address6(text: &str, config: &NatConfig) -> Result<Ipv6Addr, Wrong> {
             "write an address of the prefix, like \"fd00::20\"",
         )
     })?;
-    match &config.ipv6_prefix {
-        Some(prefix) if prefix.contains(IpAddr::V6(address)) => Ok(address),
-        Some(prefix) => Err(Wrong::new(
-            format!("{address} is not in the network's prefix {prefix}"),
-            "choose an address of the prefix",
-        )),
-        None => Err(Wrong::new(
+    let Some(network) = config.ipv6() else {
+        return Err(Wrong::new(
             "the network has no IPv6",
             "remove address6, or give the network an ipv6_prefix",
-        )),
+        ));
+    };
+    let prefix = network.prefix;
+    if !prefix.contains(address.into()) {
+        return Err(Wrong::new(
+            format!("{address} is not in the network's prefix {prefix}"),
+            "choose an address of the prefix",
+        ));
     }
+    // The first one is for all routers of the link (RFC 4291, 2.6.1).
+    let is_first = IpAddr::V6(address) == prefix.address();
+    if is_first || address == network.gateway || address == network.dns {
+        return Err(Wrong::new(
+            format!("{address} is not an address that a guest in {prefix} may have"),
+            "choose one of the prefix that is not the gateway's, the DNS server's or its first",
+        ));
+    }
+    if config.dhcp6 != Dhcp6Mode::Stateful {
+        return Err(Wrong::new(
+            "DHCPv6 gives no addresses in this network",
+            "remove address6, or set dhcp6 = \"stateful\"",
+        ));
+    }
+    Ok(address)
 }

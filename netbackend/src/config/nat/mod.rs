@@ -1,4 +1,5 @@
 //! The keys of a network in mode `nat`.
+mod boot;
 mod hosts;
 mod read;
 pub(crate) mod text;
@@ -6,11 +7,11 @@ pub(crate) mod text;
 pub use hosts::HostConfig;
 pub(super) use read::{KEYS, read};
 
-use nat::{Filtering, Ipv4Config, Ipv6Config, Prefix, Quotas, forward::Forward};
+use nat::{Filtering, Ipv4Config, Ipv6Config, Prefix, Quotas, forward::Forward, services::Dhcp6};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
@@ -32,6 +33,9 @@ pub struct NatConfig {
     pub dhcp_range: Option<(Ipv4Addr, Ipv4Addr)>,
     /// How long a lease lasts.
     pub dhcp_lease: Duration,
+    /// What DHCPv6 does.
+    #[serde(default)]
+    pub dhcp6: Dhcp6Mode,
     /// DNS servers to ask; none: those of the host.
     pub dns: Vec<SocketAddr>,
     /// Domains that guests search; none: those of the host.
@@ -81,6 +85,22 @@ pub struct NatConfig {
     pub forwards: Vec<Forward>,
 }
 
+impl NatConfig {
+    /// IPv6 of the network, with the gateway at `::2` and the DNS server at `::3`.
+    pub(crate) fn ipv6(&self) -> Option<Ipv6Config> {
+        let prefix = self.ipv6_prefix?;
+        let IpAddr::V6(first) = prefix.address() else {
+            return None;
+        };
+        let host = |number: u128| Ipv6Addr::from_bits(first.to_bits() | number);
+        Some(Ipv6Config {
+            prefix,
+            gateway: host(2),
+            dns: host(3),
+        })
+    }
+}
+
 /// [`Filtering`], as it stands in files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -100,6 +120,29 @@ impl From<UdpFiltering> for Filtering {
             UdpFiltering::EndpointIndependent => Self::EndpointIndependent,
             UdpFiltering::AddressDependent => Self::AddressDependent,
             UdpFiltering::AddressAndPortDependent => Self::AddressAndPortDependent,
+        }
+    }
+}
+
+/// [`Dhcp6`], as it stands in files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dhcp6Mode {
+    /// Nothing: guests have the addresses that they make themselves.
+    Off,
+    /// Name servers and domains, no addresses.
+    Stateless,
+    /// Addresses too.
+    #[default]
+    Stateful,
+}
+
+impl From<Dhcp6Mode> for Dhcp6 {
+    fn from(mode: Dhcp6Mode) -> Self {
+        match mode {
+            Dhcp6Mode::Off => Self::Off,
+            Dhcp6Mode::Stateless => Self::Stateless,
+            Dhcp6Mode::Stateful => Self::Stateful,
         }
     }
 }
@@ -126,6 +169,7 @@ impl Default for NatConfig {
             ipv6_prefix: addressing.ipv6.map(|v6: Ipv6Config| v6.prefix),
             dhcp_range: v4.and_then(|v4| default_range(&v4.subnet)),
             dhcp_lease: DHCP_LEASE,
+            dhcp6: Dhcp6Mode::default(),
             dns: Vec::new(),
             search: Vec::new(),
             domain: None,

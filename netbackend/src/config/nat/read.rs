@@ -3,7 +3,7 @@ use super::super::{
     section::Section,
     value::{self, Reading, Wrong},
 };
-use super::{NatConfig, UdpFiltering, default_range, host_number, hosts, is_host};
+use super::{Dhcp6Mode, NatConfig, UdpFiltering, boot, default_range, host_number, hosts, is_host};
 use crate::channel::MAX_MESSAGE;
 use nat::{Prefix, forward::Forward};
 use std::{
@@ -22,6 +22,7 @@ pub(in super::super) const KEYS: &[&str] = &[
     "ipv6_prefix",
     "dhcp_range",
     "dhcp_lease",
+    "dhcp6",
     "dns",
     "search",
     "domain",
@@ -46,6 +47,11 @@ pub(in super::super) const KEYS: &[&str] = &[
     "forwards",
 ];
 
+const DHCP6: &[(&str, Dhcp6Mode)] = &[
+    ("stateful", Dhcp6Mode::Stateful),
+    ("stateless", Dhcp6Mode::Stateless),
+    ("off", Dhcp6Mode::Off),
+];
 const FILTERINGS: &[(&str, UdpFiltering)] = &[
     ("endpoint-independent", UdpFiltering::EndpointIndependent),
     ("address-dependent", UdpFiltering::AddressDependent),
@@ -65,8 +71,6 @@ const BUFFERS: (usize, usize) = (128 << 10, 1 << 30);
 const LONGEST_NAME: usize = 253;
 /// Bytes of the settings as JSON: what is beside them in the message is far shorter than the rest.
 const LARGEST: usize = MAX_MESSAGE - (4 << 10);
-/// The field `file` of a DHCP message (RFC 2131, 2), without its final NUL.
-const LONGEST_BOOT_FILE: usize = 127;
 
 /// Reads all of them.
 pub(in super::super) fn read(section: &mut Section<'_, '_, '_>) -> NatConfig {
@@ -188,6 +192,7 @@ fn services(section: &mut Section<'_, '_, '_>, config: &mut NatConfig) {
         &mut config.dhcp_lease,
         section.get("dhcp_lease", value::duration(LEASE.0, LEASE.1)),
     );
+    set(&mut config.dhcp6, section.get("dhcp6", value::word(DHCP6)));
     let servers = section.get("dns", |reading| {
         list(
             reading,
@@ -205,32 +210,7 @@ fn services(section: &mut Section<'_, '_, '_>, config: &mut NatConfig) {
         domain(&value::string(reading)?).map_err(|why| bad_domain(reading, why))
     });
     set(&mut config.records, section.get("records", records));
-    config.boot_server = section.get("boot_server", |reading| {
-        value::string(reading)?.parse().map_err(|_| {
-            Wrong::new(
-                format!("{} is not an IPv4 address", reading.text),
-                "write the address of a TFTP server, or remove the key: then it is the gateway",
-            )
-        })
-    });
-    config.boot_file = section.get("boot_file", boot_file);
-    config.tftp_root = section.get("tftp_root", value::absolute_path);
-    if let Some(root) = &config.tftp_root
-        && !root.is_dir()
-    {
-        let wrong = Wrong::new(
-            format!("{} is not a directory", root.display()),
-            "make it, or name another",
-        );
-        section.problem("tftp_root", wrong);
-    }
-    if config.boot_file.is_some() && config.boot_server.is_none() && config.tftp_root.is_none() {
-        let wrong = Wrong::new(
-            "nobody serves the file for network boot",
-            "add tftp_root = \"DIRECTORY\", or boot_server = \"ADDRESS\"",
-        );
-        section.problem("boot_file", wrong);
-    }
+    boot::read(section, config);
 }
 
 fn policy(section: &mut Section<'_, '_, '_>, config: &mut NatConfig) {
@@ -420,15 +400,4 @@ fn records(reading: &Reading<'_, '_>) -> Result<BTreeMap<String, Vec<IpAddr>>, W
         Ok((known, addresses.ok_or_else(|| wrong(name))?))
     });
     records.collect()
-}
-
-fn boot_file(reading: &Reading<'_, '_>) -> Result<String, Wrong> {
-    let name = value::string(reading)?;
-    if (1..=LONGEST_BOOT_FILE).contains(&name.len()) && !name.contains('\0') {
-        return Ok(name);
-    }
-    Err(Wrong::new(
-        format!("{} is not the name of a file to boot", reading.text),
-        format!("write 1 to {LONGEST_BOOT_FILE} bytes, like \"pxelinux.0\""),
-    ))
 }

@@ -1,17 +1,13 @@
 //! What the gateway is told, from the configuration.
 use crate::config::{HostConfig, NatConfig};
 use nat::{
-    Addressing, Config, Ipv4Config, Ipv6Config, Policy, Quotas,
+    Addressing, Config, Ipv4Config, Policy, Quotas,
     services::{
         BootConfig, DnsConfig, Reservation, ServicesConfig,
         dns::{Name, StaticRecord},
     },
 };
-use std::{
-    fs::File,
-    net::{IpAddr, Ipv6Addr},
-    os::fd::OwnedFd,
-};
+use std::{fs::File, net::IpAddr, os::fd::OwnedFd};
 use switch::MacAddr;
 
 /// What a gateway is made of.
@@ -46,17 +42,7 @@ pub(super) fn config(spec: &GatewaySpec, mtu: u16) -> Config {
                 gateway: from.gateway,
                 dns: from.dns_address,
             }),
-            ipv6: from.ipv6_prefix.and_then(|prefix| {
-                let IpAddr::V6(first) = prefix.address() else {
-                    return None;
-                };
-                let host = |number: u128| Ipv6Addr::from_bits(first.to_bits() | number);
-                Some(Ipv6Config {
-                    prefix,
-                    gateway: host(2),
-                    dns: host(3),
-                })
-            }),
+            ipv6: from.ipv6(),
         },
         policy: Policy {
             restrict: from.restrict,
@@ -75,6 +61,7 @@ pub(super) fn config(spec: &GatewaySpec, mtu: u16) -> Config {
 
 fn quotas(from: &NatConfig) -> Quotas {
     let bytes = |bits: Option<u64>| bits.map(|bits| bits / 8);
+    let defaults = Quotas::default();
     Quotas {
         flows_per_guest: from.flows_per_guest,
         new_flows_per_second: from.new_flows_per_second,
@@ -83,7 +70,7 @@ fn quotas(from: &NatConfig) -> Quotas {
         buffer_per_guest: from.buffer_per_guest,
         upload_rate: bytes(from.limit_to_world),
         download_rate: bytes(from.limit_from_world),
-        ..Quotas::default()
+        ..defaults
     }
 }
 
@@ -94,6 +81,7 @@ fn services(from: &NatConfig) -> ServicesConfig {
         dhcp4: from.dhcp_range.is_some(),
         pool4: from.dhcp_range.map(|(first, last)| first..=last),
         lease_time: from.dhcp_lease,
+        dhcp6: from.dhcp6.into(),
         default_route: !from.restrict,
         reservations: from.hosts.iter().map(reservation).collect(),
         domain: from.domain.as_ref().and_then(name).or(defaults.domain),
