@@ -237,6 +237,8 @@ pub struct Quotas {
     pub flows: usize,
     /// flows and mappings
     pub flows_per_guest: usize,
+    /// UDP mappings of all guests with a port of the host each: what leaves ports for the host itself and for DNS questions
+    pub datagram_ports: usize,
     /// TCP connections that are being made
     pub half_open_per_guest: usize,
     /// bytes in TCP buffers
@@ -261,6 +263,8 @@ impl Default for Quotas {
             guests: 4096,
             flows: 131_072,
             flows_per_guest: 16_384,
+            // Half of 32768 to 60999, where Linux takes ports from by default.
+            datagram_ports: 14_116,
             half_open_per_guest: 2048,
             buffer_per_guest: 64 << 20,
             buffer_per_flow: 4 << 20,

@@ -97,6 +97,27 @@ fn a_mapping_lives_while_the_guest_sends_and_not_because_the_world_does() {
 }
 
 #[test]
+fn guests_leave_ports_of_the_host_to_others() {
+    let mut lab = Lab::with(|config| config.quotas.datagram_ports = 10);
+    let send = |lab: &mut Lab, guest: u8| {
+        lab.mac.0[5] = guest;
+        for port in 1..=20 {
+            let guest = SocketAddr::from(([10, 0, 2, guest], port));
+            udp_from(lab, guest, REMOTE, b"hello");
+        }
+    };
+    send(&mut lab, 20);
+    assert_eq!(lab.host().open_count(), 8);
+    assert_eq!(dropped(&lab, DropReason::FlowQuota), 12);
+    send(&mut lab, 21);
+    assert_eq!(lab.host().open_count(), 10);
+    lab.pass(Duration::from_mins(6));
+    assert_eq!(lab.host().open_count(), 0);
+    send(&mut lab, 21);
+    assert_eq!(lab.host().open_count(), 8);
+}
+
+#[test]
 fn an_exchange_with_a_well_known_port_is_forgotten_sooner() {
     let mut lab = Lab::new();
     udp(&mut lab, SocketAddr::new(REMOTE.ip(), 123), b"time?");

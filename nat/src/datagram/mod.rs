@@ -6,6 +6,8 @@
 //! guest's answers leave by the forward's socket.
 mod inbound;
 mod mapping;
+mod open;
+mod ports;
 mod table;
 mod unsent;
 mod world;

@@ -1,10 +1,11 @@
 //! All mappings, and what guests send by them.
 use super::mapping::{Endpoint, Kind, Mapping};
+use super::ports::Ports;
 use crate::bytes::{Sum, get_u16};
 use crate::counters::DropReason;
 use crate::env::Env;
 use crate::frame::{Packet, Pseudo, protocol};
-use crate::host::{Family, HostError, Outgoing, SocketId, Token};
+use crate::host::{HostError, Outgoing, SocketId};
 use crate::icmp::{self, Problem};
 use crate::meta::{FrameMeta, GsoKind};
 use crate::policy::{self, Destination};
@@ -62,9 +63,11 @@ pub(crate) struct DatagramTable {
     hasher: foldhash::fast::FixedState,
     timers: Timers,
     /// those of echoes
-    echoes: HashSet<u32, foldhash::fast::FixedState>,
+    pub(super) echoes: HashSet<u32, foldhash::fast::FixedState>,
     /// mappings whose sockets have something
     pub(super) pending: Vec<Key>,
+    /// of the host, that mappings have
+    pub(super) ports: Ports,
     /// sessions by forwards, by the forward's socket and the client
     pub(super) sessions: HashMap<(SocketId, SocketAddr), u32, foldhash::fast::FixedState>,
 }
@@ -77,6 +80,7 @@ impl DatagramTable {
             index: HashTable::new(),
             sessions: HashMap::with_hasher(hasher.clone()),
             echoes: HashSet::with_hasher(hasher.clone()),
+            ports: Ports::new(hasher.clone()),
             hasher,
             timers: Timers::new(),
             pending: Vec::new(),
@@ -131,7 +135,12 @@ impl DatagramTable {
             answered(env, mapping.endpoint.guest);
         }
         match mapping.client {
-            None => env.host.close(mapping.socket),
+            None => {
+                if mapping.endpoint.kind == Kind::Udp {
+                    self.ports.give_back(mapping.endpoint.guest);
+                }
+                env.host.close(mapping.socket);
+            }
             Some(client) => {
                 self.sessions.remove(&(mapping.socket, client));
             }
@@ -213,69 +222,12 @@ impl DatagramTable {
         self.send(env, index, packet, to, message, None)
     }
 
-    /// The echo mapping that one of this guest takes the place of: of its own the one that has been idle for the longest time, or
-    /// else of all.
-    fn idlest_echo(&self, guest: u32, family: Family) -> Option<u32> {
-        let echoes = self.echoes.iter().filter_map(|&index| {
-            let mapping = self.mappings.at(index)?;
-            let like = Family::of(mapping.endpoint.address.ip()) == family;
-            like.then_some((mapping.endpoint.guest != guest, mapping.active, index))
-        });
-        echoes.min().map(|(.., index)| index)
-    }
-
     fn note_loopback(&mut self, index: u32, packet: &Packet<'_>, world: IpAddr) {
         if world != packet.destination
             && let Some(mapping) = self.mappings.at_mut(index)
         {
             mapping.loopback = true;
         }
-    }
-
-    fn find_or_open(
-        &mut self,
-        env: &mut Env<'_>,
-        endpoint: Endpoint,
-        packet: &Packet<'_>,
-        destination: SocketAddr,
-    ) -> Result<u32, DropReason> {
-        if let Some(index) = self.find(&endpoint) {
-            return Ok(index);
-        }
-        env.guests.open_flow(endpoint.guest, env.now)?;
-        let key = self.mappings.next_key();
-        let token = Token::new(endpoint.kind.class(), key.index, key.generation);
-        let family = Family::of(endpoint.address.ip());
-        let mut opened = match endpoint.kind {
-            Kind::Udp => env.host.udp_open(token, family),
-            Kind::Echo => env.host.echo_open(token, family),
-        };
-        // A host that has no "ping" sockets for us has a few of another kind, for all guests.
-        if opened.is_err()
-            && endpoint.kind == Kind::Echo
-            && let Some(idle) = self.idlest_echo(endpoint.guest, family)
-        {
-            self.remove(env, idle);
-            // Its place may be the one that is taken next.
-            let key = self.mappings.next_key();
-            let token = Token::new(endpoint.kind.class(), key.index, key.generation);
-            opened = env.host.echo_open(token, family);
-        }
-        let socket = match opened {
-            Ok(socket) => socket,
-            Err(error) => {
-                env.guests.close_flow(endpoint.guest);
-                return Err(refused(env, endpoint.guest, packet, error));
-            }
-        };
-        match endpoint.kind {
-            Kind::Udp => env.counters.udp_opened += 1,
-            Kind::Echo => env.counters.echo_opened += 1,
-        }
-        let mac = packet.link.source;
-        let mut mapping = Mapping::new(endpoint, mac, socket, destination, env.now);
-        mapping.refresh(&env.config.timeouts, env.now);
-        Ok(self.insert(mapping))
     }
 
     fn send(
@@ -390,7 +342,12 @@ fn world_of(env: &mut Env<'_>, guest: u32, packet: &Packet<'_>) -> Result<IpAddr
 }
 
 /// The host did not open a socket, or did not send: the guest is told why if there is an error for that.
-fn refused(env: &mut Env<'_>, guest: u32, packet: &Packet<'_>, error: HostError) -> DropReason {
+pub(super) fn refused(
+    env: &mut Env<'_>,
+    guest: u32,
+    packet: &Packet<'_>,
+    error: HostError,
+) -> DropReason {
     if let Some(problem) = Problem::of(error) {
         icmp::tell(env, guest, packet, problem);
     }

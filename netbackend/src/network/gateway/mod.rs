@@ -12,6 +12,7 @@ mod events;
 mod host;
 mod leases;
 mod port;
+mod ports;
 mod request;
 mod resolver;
 mod settings;

@@ -1,4 +1,5 @@
 //! What the gateway is told, from the configuration.
+use super::ports;
 use crate::config::{HostConfig, NatConfig};
 use nat::{
     Addressing, Config, Ipv4Config, Policy, Quotas,
@@ -63,6 +64,7 @@ fn quotas(from: &NatConfig) -> Quotas {
     let bytes = |bits: Option<u64>| bits.map(|bits| bits / 8);
     let defaults = Quotas::default();
     Quotas {
+        datagram_ports: ports::most_mappings().unwrap_or(defaults.datagram_ports),
         flows_per_guest: from.flows_per_guest,
         new_flows_per_second: from.new_flows_per_second,
         // Two seconds' worth, as the default has it.
