@@ -167,6 +167,8 @@ pub struct ListenAt {
 pub struct Outgoing<'a> {
     /// where to; for an echo socket the port is 0
     pub to: SocketAddr,
+    /// from which of the host's addresses; `None`: the host chooses
+    pub from: Option<IpAddr>,
     /// UDP payload; on an echo socket the whole ICMP message (the host puts its own identifier and checksum in)
     pub payload: &'a [u8],
     /// the payload is several datagrams of this size each, the last may be shorter (`UDP_SEGMENT`)
@@ -184,6 +186,8 @@ pub struct Outgoing<'a> {
 pub struct Incoming<'a> {
     /// who sent it; for an echo socket the port is 0
     pub from: SocketAddr,
+    /// which of the host's addresses it was sent to, on a socket that listens at all of them
+    pub to: Option<IpAddr>,
     /// UDP payload; on an echo socket the whole ICMP message
     pub payload: &'a [u8],
     /// the payload is several datagrams of this size each, the last may be shorter (`UDP_GRO`)
@@ -222,6 +226,8 @@ pub struct Unsent {
     pub socket: SocketId,
     /// where they were to go
     pub to: SocketAddr,
+    /// from which address, if that was not the host's choice
+    pub from: Option<IpAddr>,
     /// why they could not
     pub error: HostError,
     /// how many there were

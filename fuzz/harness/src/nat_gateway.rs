@@ -157,6 +157,7 @@ impl Host for Script {
             let len = usize::from(self.answer());
             sink(Incoming {
                 from: SocketAddr::from(([192, 0, 2, self.answer()], 53)),
+                to: None,
                 payload: &vec![0; len],
                 segment: None,
                 hop_limit: Some(self.answer()),

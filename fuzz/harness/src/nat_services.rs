@@ -156,6 +156,7 @@ impl Host for FakeHost {
         for (from, payload) in socket.arrived.drain(..count) {
             sink(Incoming {
                 from,
+                to: None,
                 payload: &payload,
                 segment: None,
                 hop_limit: None,

@@ -1,5 +1,5 @@
 //! Datagrams that come by a forward.
-use super::mapping::{Endpoint, Kind, Mapping};
+use super::mapping::{Client, Endpoint, Kind, Mapping};
 use super::table::DatagramTable;
 use super::world::deliver;
 use crate::MacAddr;
@@ -17,14 +17,14 @@ pub(crate) struct Way {
     /// the guest's end
     pub(crate) to: SocketAddr,
     /// the client as it is
-    pub(crate) client: SocketAddr,
+    pub(crate) client: Client,
     /// the client as the guest is to see it
     pub(crate) seen: SocketAddr,
 }
 
 impl DatagramTable {
     /// The session of a client that has one at a forward's socket, and how the guest sees it.
-    pub(crate) fn session(&self, socket: SocketId, client: SocketAddr) -> Option<Way> {
+    pub(crate) fn session(&self, socket: SocketId, client: Client) -> Option<Way> {
         let mapping = self.mappings.at(*self.sessions.get(&(socket, client))?)?;
         Some(Way {
             guest: mapping.endpoint.guest,

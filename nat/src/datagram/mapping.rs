@@ -38,13 +38,21 @@ pub(crate) struct Endpoint {
     pub(crate) client: Option<SocketAddr>,
 }
 
+/// Who asks by a forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Client {
+    pub(crate) address: SocketAddr,
+    /// which of the host's addresses it asked, and is to be answered from; `None`: the one that the socket is bound to
+    pub(crate) asked: Option<IpAddr>,
+}
+
 #[derive(Debug)]
 pub(crate) struct Mapping {
     pub(crate) endpoint: Endpoint,
     pub(crate) mac: MacAddr,
     pub(crate) socket: SocketId,
     /// the client as it is, if this is a session by a forward, whose socket this is not the owner of
-    pub(crate) client: Option<SocketAddr>,
+    pub(crate) client: Option<Client>,
     /// the guest thinks that it speaks with the gateway, not with the host's loopback
     pub(crate) loopback: bool,
     peers: Vec<SocketAddr>,

@@ -20,4 +20,5 @@ mod errors_test;
 mod tests;
 
 pub(crate) use inbound::Way;
+pub(crate) use mapping::Client;
 pub(crate) use table::{DatagramTable, Udp, icmp_checksum_is_right};

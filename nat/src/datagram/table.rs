@@ -1,5 +1,5 @@
 //! All mappings, and what guests send by them.
-use super::mapping::{Endpoint, Kind, Mapping};
+use super::mapping::{Client, Endpoint, Kind, Mapping};
 use super::ports::Ports;
 use crate::bytes::{Sum, get_u16};
 use crate::counters::DropReason;
@@ -69,7 +69,7 @@ pub(crate) struct DatagramTable {
     /// of the host, that mappings have
     pub(super) ports: Ports,
     /// sessions by forwards, by the forward's socket and the client
-    pub(super) sessions: HashMap<(SocketId, SocketAddr), u32, foldhash::fast::FixedState>,
+    pub(super) sessions: HashMap<(SocketId, Client), u32, foldhash::fast::FixedState>,
 }
 
 impl DatagramTable {
@@ -256,7 +256,8 @@ impl DatagramTable {
             answered(env, guest);
         }
         let datagram = Outgoing {
-            to: mapping.client.unwrap_or(to),
+            to: mapping.client.map_or(to, |client| client.address),
+            from: mapping.client.and_then(|client| client.asked),
             payload,
             segment,
             // One hop is the gateway itself.

@@ -1,5 +1,5 @@
 //! Datagrams that the host took to send them with others, and then could not send.
-use super::mapping::{Kind, Mapping};
+use super::mapping::{Client, Kind, Mapping};
 use super::table::{DatagramTable, reason_of};
 use crate::counters::DropReason;
 use crate::env::Env;
@@ -41,7 +41,13 @@ impl DatagramTable {
                 generation: unsent.token.generation(),
             }),
             // The sessions of a forward share its socket.
-            TokenClass::Forward => self.sessions.get(&(unsent.socket, unsent.to)).copied(),
+            TokenClass::Forward => {
+                let client = Client {
+                    address: unsent.to,
+                    asked: unsent.from,
+                };
+                self.sessions.get(&(unsent.socket, client)).copied()
+            }
             TokenClass::Tcp | TokenClass::Service => None,
         }
     }

@@ -2,7 +2,7 @@
 use super::spec::{Forward, GuestRef, Transport};
 use crate::MacAddr;
 use crate::counters::DropReason;
-use crate::datagram::{DatagramTable, Way};
+use crate::datagram::{Client, DatagramTable, Way};
 use crate::env::Env;
 use crate::host::{HostError, ListenAt, Readiness, SocketId, Token, TokenClass};
 use crate::neighbour;
@@ -36,7 +36,7 @@ struct Listener {
 }
 
 /// A datagram that was received and is to be handed on.
-type Received = (SocketAddr, Vec<u8>, Option<u16>, Option<u8>, u8);
+type Received = (Client, Vec<u8>, Option<u16>, Option<u8>, u8);
 
 /// All forwards.
 #[derive(Debug)]
@@ -254,17 +254,23 @@ impl ForwardTable {
         let count = env.host.receive(socket, limit, &mut |incoming| {
             let crate::Incoming {
                 from,
+                to,
                 payload,
                 segment,
                 hop_limit,
                 traffic_class,
             } = incoming;
-            received.push((from, payload.to_vec(), segment, hop_limit, traffic_class));
+            let client = Client {
+                address: from,
+                asked: to,
+            };
+            received.push((client, payload.to_vec(), segment, hop_limit, traffic_class));
         });
         while env.host.receive_error(socket).is_some() {}
         for (client, payload, segment, hop_limit, traffic_class) in received {
             let incoming = crate::Incoming {
-                from: client,
+                from: client.address,
+                to: client.asked,
                 payload: &payload,
                 segment,
                 hop_limit,
@@ -290,12 +296,20 @@ impl ForwardTable {
         datagrams: &DatagramTable,
         guest: &GuestRef,
         (socket, port, preserve): (SocketId, u16, bool),
-        client: SocketAddr,
+        client: Client,
     ) -> Result<Way, DropReason> {
-        let target = target_of(env, guest, Some(client.ip())).map_err(|_| DropReason::NoGuest)?;
+        let target =
+            target_of(env, guest, Some(client.address.ip())).map_err(|_| DropReason::NoGuest)?;
         let to = SocketAddr::new(target.address, port);
         let taken = |seen| datagrams.is_taken(target.guest, to, seen);
-        let seen = client_as_seen(env, to, client, preserve, &mut self.next_port, taken)?;
+        let seen = client_as_seen(
+            env,
+            to,
+            client.address,
+            preserve,
+            &mut self.next_port,
+            taken,
+        )?;
         Ok(Way {
             guest: target.guest,
             mac: target.mac,

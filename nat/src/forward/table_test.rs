@@ -203,6 +203,28 @@ fn datagrams_have_a_session_and_answers_leave_by_the_forwards_socket() {
 }
 
 #[test]
+fn answers_leave_from_the_address_that_was_asked() {
+    let mut lab = Lab::new();
+    hear_guest(&mut lab);
+    lab.gateway
+        .forward_add(lab.now, &to_guest(Transport::Udp))
+        .unwrap();
+    let inside = SocketAddr::new(GUEST.ip(), 22);
+    for asked in ["192.0.2.1", "192.0.2.9"] {
+        let asked: IpAddr = asked.parse().unwrap();
+        lab.socket(0).asked = Some(asked);
+        arrive(&mut lab, 0, CLIENT, b"ping");
+        let (frame, _) = lab.next_frame().unwrap();
+        let port = u16::from_be_bytes([frame[34], frame[35]]);
+        // One client at two addresses: the guest tells them apart, too.
+        udp_from(&mut lab, inside, SocketAddr::new(GATEWAY, port), b"pong");
+        let sent = lab.socket(0).sent.last().unwrap();
+        assert_eq!((sent.to, sent.from), (CLIENT, Some(asked)));
+    }
+    assert_eq!(lab.gateway.flows(lab.now).count(), 2);
+}
+
+#[test]
 fn a_datagram_waits_until_the_guest_is_found() {
     let mut lab = Lab::new();
     let forward = to_guest(Transport::Udp);

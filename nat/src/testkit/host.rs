@@ -14,6 +14,7 @@ pub(crate) struct Sent {
     pub(crate) segment: Option<u16>,
     pub(crate) hop_limit: Option<u8>,
     pub(crate) dont_fragment: bool,
+    pub(crate) from: Option<IpAddr>,
 }
 
 /// A socket, as the test sees it.
@@ -37,6 +38,8 @@ pub(crate) struct Socket {
     pub(crate) room: usize,
     pub(crate) backlog: VecDeque<SocketAddr>,
     pub(crate) arrived: VecDeque<(SocketAddr, Vec<u8>)>,
+    /// the address that these were sent to
+    pub(crate) asked: Option<IpAddr>,
     pub(crate) errors: VecDeque<IncomingError>,
     pub(crate) sent: Vec<Sent>,
     pub(crate) writes: usize,
@@ -79,6 +82,7 @@ impl FakeHost {
             room: usize::MAX,
             backlog: VecDeque::new(),
             arrived: VecDeque::new(),
+            asked: None,
             errors: VecDeque::new(),
             sent: Vec::new(),
             writes: 0,
@@ -214,6 +218,7 @@ impl Host for FakeHost {
                 token,
                 socket,
                 to: datagram.to,
+                from: datagram.from,
                 error,
                 count: 1,
                 quoted: datagram.payload.to_vec(),
@@ -226,6 +231,7 @@ impl Host for FakeHost {
             segment: datagram.segment,
             hop_limit: datagram.hop_limit,
             dont_fragment: datagram.dont_fragment,
+            from: datagram.from,
         });
         Ok(())
     }
@@ -244,9 +250,11 @@ impl Host for FakeHost {
     ) -> Result<usize, HostError> {
         let socket = self.live(socket);
         let count = limit.min(socket.arrived.len());
+        let to = socket.asked;
         for (from, payload) in socket.arrived.drain(..count) {
             sink(Incoming {
                 from,
+                to,
                 payload: &payload,
                 segment: None,
                 hop_limit: Some(57),

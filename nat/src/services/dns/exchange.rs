@@ -62,6 +62,7 @@ impl Exchange {
         let payload = query.forwarded(id);
         let datagram = Outgoing {
             to: server,
+            from: None,
             payload: &payload,
             segment: None,
             hop_limit: None,

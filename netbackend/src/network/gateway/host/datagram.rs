@@ -13,7 +13,7 @@ use nix::{
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     io::{self, IoSliceMut},
-    net::SocketAddr,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::{AsRawFd, OwnedFd},
 };
 
@@ -72,6 +72,16 @@ pub(super) fn ask_for_errors(socket: &OwnedFd, family: Family) -> io::Result<()>
     set_option(socket, v4, libc::IP_RECVTOS, 1)
 }
 
+/// Has the kernel tell which address a datagram was sent to, on a socket that is bound to all of them: the answer must come from there
+/// (RFC 1122, 4.1.3.5).
+pub(super) fn tell_destinations(socket: &OwnedFd, family: Family) -> io::Result<()> {
+    if family == Family::V6 {
+        set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
+    }
+    // On a dual-stack socket for its IPv4 half, where it tells a broadcast from the address that has it.
+    set_option(socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)
+}
+
 /// Where datagrams are received, one after the other.
 #[derive(Debug)]
 pub(super) struct Reception {
@@ -117,6 +127,7 @@ impl Reception {
         let from = message.address.and_then(address).ok_or(HostError::Reset)?;
         let mut incoming = Incoming {
             from,
+            to: None,
             payload: &[],
             segment: None,
             hop_limit: None,
@@ -129,6 +140,18 @@ impl Reception {
                 }
                 ControlMessageOwned::Ipv4Ttl(ttl) | ControlMessageOwned::Ipv6HopLimit(ttl) => {
                     incoming.hop_limit = u8::try_from(ttl).ok();
+                }
+                ControlMessageOwned::Ipv4PacketInfo(info) => {
+                    // Of a broadcast this is the address of the interface.
+                    incoming.to =
+                        Some(Ipv4Addr::from(u32::from_be(info.ipi_spec_dst.s_addr)).into());
+                }
+                ControlMessageOwned::Ipv6PacketInfo(info) => {
+                    let asked = Ipv6Addr::from(info.ipi6_addr.s6_addr);
+                    // Nobody sends from a group. A mapped address is told by the kind above, and better.
+                    if !asked.is_multicast() && asked.to_ipv4_mapped().is_none() {
+                        incoming.to = Some(asked.into());
+                    }
                 }
                 ControlMessageOwned::Ipv4Tos(tos) => incoming.traffic_class = tos,
                 ControlMessageOwned::Ipv6TClass(class) => {

@@ -149,6 +149,7 @@ fn forwards_accept_and_a_given_socket_is_used() {
 fn datagram(to: SocketAddr, payload: &[u8]) -> Outgoing<'_> {
     Outgoing {
         to,
+        from: None,
         payload,
         segment: None,
         hop_limit: Some(64),
@@ -236,6 +237,59 @@ fn what_the_kernel_refuses_after_it_was_held_back_is_told() {
     bench.host.send(socket, &datagram(to, b"last")).unwrap();
     bench.host.close(socket);
     assert_eq!(bench.host.take_unsent().unwrap().quoted, b"last");
+}
+
+#[test]
+fn answers_leave_from_the_address_that_was_asked() {
+    let mut bench = Bench::new();
+    let at = ListenAt {
+        address: None,
+        interface: None,
+        port: 0,
+    };
+    let socket = bench.host.udp_listen(token(1), &at).unwrap();
+    let own = bench.host.table.fd(socket).unwrap();
+    let port = socket2::SockRef::from(&own).local_addr().unwrap();
+    let port = port.as_socket().unwrap().port();
+    for asked in ["127.0.0.1", "127.0.0.2", "::1"] {
+        let asked: IpAddr = asked.parse().unwrap();
+        let any = match asked {
+            IpAddr::V4(_) => "0.0.0.0:0",
+            IpAddr::V6(_) => "[::]:0",
+        };
+        let peer = UdpSocket::bind(any).unwrap();
+        peer.set_read_timeout(Some(PATIENCE)).unwrap();
+        peer.send_to(b"question", (asked, port)).unwrap();
+        let mut found = None;
+        bench
+            .until(|host| {
+                host.receive(socket, 1, &mut |incoming| {
+                    found = Some((incoming.from, incoming.to));
+                })?;
+                found.map(drop).ok_or(HostError::WouldBlock)
+            })
+            .unwrap();
+        let (client, to) = found.unwrap();
+        assert_eq!(to, Some(asked));
+        // Several: with UDP_SEGMENT beside the address.
+        for payload in [b"one", b"two"] {
+            let answer = Outgoing {
+                from: to,
+                ..datagram(client, payload)
+            };
+            bench.host.send(socket, &answer).unwrap();
+        }
+        bench.host.flush();
+        assert_eq!(bench.host.take_unsent(), None);
+        for expected in [b"one", b"two"] {
+            let mut bytes = [0; 8];
+            let (length, from) = peer.recv_from(&mut bytes).unwrap();
+            assert_eq!(
+                (&bytes[..length], from),
+                (&expected[..], (asked, port).into())
+            );
+        }
+    }
 }
 
 #[test]

@@ -154,6 +154,9 @@ impl Host for HostSockets {
             .map_err(error::of)?;
         let family = listen::family_of(&socket).map_err(error::of)?;
         datagram::prepare(&socket, family).map_err(error::of)?;
+        if at.address.is_none() {
+            datagram::tell_destinations(&socket, family).map_err(error::of)?;
+        }
         self.enter(socket, Kind::datagram(family), token)
     }
 

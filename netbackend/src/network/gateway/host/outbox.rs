@@ -9,7 +9,7 @@ use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg};
 use std::{
     collections::VecDeque,
     io::IoSlice,
-    net::{SocketAddr, SocketAddrV6},
+    net::{IpAddr, SocketAddr, SocketAddrV6},
     os::fd::{AsFd, AsRawFd},
 };
 
@@ -29,10 +29,17 @@ pub(super) struct Outbox {
     pub(super) unsent: VecDeque<Unsent>,
 }
 
+/// Where datagrams go to, and from which address if not from the one that the kernel chooses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Ends {
+    to: SocketAddr,
+    from: Option<IpAddr>,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Pending {
     socket: SocketId,
-    to: SocketAddr,
+    ends: Ends,
     settings: Settings,
     /// Bytes of each datagram.
     size: usize,
@@ -52,10 +59,14 @@ impl Outbox {
             traffic_class: Some(datagram.traffic_class),
             dont_fragment: Some(datagram.dont_fragment),
         };
+        let ends = Ends {
+            to: datagram.to,
+            from: datagram.from,
+        };
         if let Some(pending) = &mut self.pending {
             let length = datagram.payload.len();
             let joins = pending.socket == socket
-                && pending.to == datagram.to
+                && pending.ends == ends
                 && pending.settings == settings
                 && datagram.segment.is_none()
                 && (1..=pending.size).contains(&length)
@@ -77,19 +88,13 @@ impl Outbox {
             || datagram.segment.is_some()
             || datagram.payload.is_empty()
         {
-            return send(
-                entry,
-                datagram.to,
-                settings,
-                datagram.payload,
-                datagram.segment,
-            );
+            return send(entry, ends, settings, datagram.payload, datagram.segment);
         }
         self.bytes.clear();
         self.bytes.extend_from_slice(datagram.payload);
         self.pending = Some(Pending {
             socket,
-            to: datagram.to,
+            ends,
             settings,
             size: datagram.payload.len(),
             count: 1,
@@ -107,11 +112,12 @@ impl Outbox {
         };
         let segment = (pending.count > 1).then_some(pending.size);
         let segment = segment.and_then(|size| u16::try_from(size).ok());
-        match send(entry, pending.to, pending.settings, &self.bytes, segment) {
+        match send(entry, pending.ends, pending.settings, &self.bytes, segment) {
             Ok(()) => {}
             Err(failed) if segment.is_some() && concerns_segments(failed) => {
                 for datagram in self.bytes.chunks(pending.size) {
-                    if let Err(failed) = send(entry, pending.to, pending.settings, datagram, None) {
+                    if let Err(failed) = send(entry, pending.ends, pending.settings, datagram, None)
+                    {
                         self.unsent
                             .push_back(pending.unsent(entry, failed, 1, datagram));
                     }
@@ -138,7 +144,8 @@ impl Pending {
         Unsent {
             token: entry.token,
             socket: self.socket,
-            to: self.to,
+            to: self.ends.to,
+            from: self.ends.from,
             error,
             count: u32::try_from(count).unwrap_or(u32::MAX),
             quoted: first.get(..QUOTED).unwrap_or(first).to_vec(),
@@ -154,7 +161,7 @@ const fn concerns_segments(error: HostError) -> bool {
 
 fn send(
     entry: &mut Entry,
-    to: SocketAddr,
+    ends: Ends,
     settings: Settings,
     payload: &[u8],
     segment: Option<u16>,
@@ -164,20 +171,74 @@ fn send(
         Kind::RawEcho {
             identifier, family, ..
         } => {
-            return super::echo::send_raw(entry, *family, *identifier, to, payload);
+            return super::echo::send_raw(entry, *family, *identifier, ends.to, payload);
         }
         _ => [IoSlice::new(payload)],
     };
-    let to = sockaddr(to, family);
-    let size = segment.unwrap_or(0);
-    let beside = [ControlMessage::UdpGsoSegments(&size)];
-    let beside: &[ControlMessage<'_>] = if segment.is_some() { &beside } else { &[] };
+    let to = sockaddr(ends.to, family);
+    let source = ends.from.map(|from| Source::new(from, family));
+    let source = source.as_ref().map(Source::message);
+    let segments = segment.as_ref().map(ControlMessage::UdpGsoSegments);
+    // A socket sends with one of them, both or none.
+    let one;
+    let both;
+    let beside: &[ControlMessage<'_>] = match (source, segments) {
+        (Some(source), Some(segments)) => {
+            both = [source, segments];
+            &both
+        }
+        (Some(only), None) | (None, Some(only)) => {
+            one = [only];
+            &one
+        }
+        (None, None) => &[],
+    };
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
     let fd = entry.socket.as_raw_fd();
     // A pending error of an earlier datagram is told instead of sending; the second try sends.
     let sent = sendmsg(fd, &bytes, beside, flags, Some(&to))
         .or_else(|_| sendmsg(fd, &bytes, beside, flags, Some(&to)));
     sent.map(drop).map_err(error::of_errno)
+}
+
+/// An address to send from, as the socket's family has it.
+enum Source {
+    V4(libc::in_pktinfo),
+    V6(libc::in6_pktinfo),
+}
+
+impl Source {
+    fn new(from: IpAddr, family: Family) -> Self {
+        match (from, family) {
+            (IpAddr::V4(from), Family::V4) => Self::V4(libc::in_pktinfo {
+                ipi_ifindex: 0,
+                ipi_spec_dst: libc::in_addr {
+                    s_addr: from.to_bits().to_be(),
+                },
+                ipi_addr: libc::in_addr { s_addr: 0 },
+            }),
+            (from, _) => {
+                let from = match from {
+                    IpAddr::V4(from) => from.to_ipv6_mapped(),
+                    IpAddr::V6(from) => from,
+                };
+                Self::V6(libc::in6_pktinfo {
+                    ipi6_addr: libc::in6_addr {
+                        s6_addr: from.octets(),
+                    },
+                    // The client's scope says by which link, where that matters.
+                    ipi6_ifindex: 0,
+                })
+            }
+        }
+    }
+
+    const fn message(&self) -> ControlMessage<'_> {
+        match self {
+            Self::V4(info) => ControlMessage::Ipv4PacketInfo(info),
+            Self::V6(info) => ControlMessage::Ipv6PacketInfo(info),
+        }
+    }
 }
 
 /// The address as the socket's family has it: of IPv4 on a dual-stack socket, mapped.
