@@ -8,7 +8,7 @@ use crate::forward::{Forward, ForwardTable};
 use crate::frame::{self, Arp, Content, Datagram, Fragmenter, Ndp, Packet, protocol};
 use crate::guests::Guests;
 use crate::host::{Host, HostError, Readiness, Token, TokenClass};
-use crate::icmp;
+use crate::icmp::{self, TooBig};
 use crate::meta::{Checksum, FrameMeta, Output};
 use crate::reassembly::Reassembly;
 use crate::services::Services;
@@ -245,6 +245,12 @@ impl<H: Host> Gateway<H> {
                 } else {
                     self.datagrams.input_echo(env, guest, packet, message)
                 }
+            }
+            (IpAddr::V4(_), _, 3, 4) | (IpAddr::V6(_), _, 2, 0) => {
+                let rest = message.get(4..).unwrap_or_default();
+                let known = TooBig::parse(packet.source.is_ipv4(), rest)
+                    .is_some_and(|too_big| self.datagrams.too_big(guest, &too_big));
+                known.then_some(()).ok_or(DropReason::UnknownIcmp)
             }
             _ => Err(DropReason::UnknownIcmp),
         }

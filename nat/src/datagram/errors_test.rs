@@ -4,16 +4,7 @@ use crate::testkit::*;
 use crate::{DropReason, HostError, IncomingError};
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{Icmpv4DstUnreachable, IpProtocol, Ipv4Packet, UdpPacket, UdpRepr};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-
-const GUEST_V6: SocketAddr = SocketAddr::new(
-    IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0x15)),
-    40_000,
-);
-const REMOTE_V6: SocketAddr = SocketAddr::new(
-    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x80)),
-    443,
-);
+use std::net::{IpAddr, SocketAddr};
 
 fn dropped(lab: &Lab, reason: DropReason) -> u64 {
     lab.gateway.counters().dropped(reason)

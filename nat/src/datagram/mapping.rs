@@ -56,6 +56,8 @@ pub(crate) struct Mapping {
     /// the guest thinks that it speaks with the gateway, not with the host's loopback
     pub(crate) loopback: bool,
     peers: Vec<SocketAddr>,
+    /// what the way to the guest takes in one piece, if a router behind it has said so
+    pub(crate) mtu: Option<u16>,
     pub(crate) last: SocketAddr,
     /// nothing but single exchanges with well-known ports so far
     one_shot: bool,
@@ -85,6 +87,7 @@ impl Mapping {
             client: None,
             loopback: false,
             peers: Vec::new(),
+            mtu: None,
             last: first,
             one_shot: true,
             answered: false,

@@ -16,6 +16,9 @@ mod world;
 mod errors_test;
 
 #[cfg(test)]
+mod fragments_test;
+
+#[cfg(test)]
 #[path = "datagram_test.rs"]
 mod tests;
 

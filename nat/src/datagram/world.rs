@@ -1,12 +1,12 @@
 //! What the world sends to mappings: datagrams, and errors about what was sent.
-use super::mapping::{Kind, Mapping};
+use super::mapping::{Endpoint, Kind, Mapping};
 use super::table::DatagramTable;
 use crate::bytes::{Sum, set};
 use crate::counters::DropReason;
 use crate::env::Env;
 use crate::frame::{ETHERNET_LEN, Fragmenter, IpHeader, Link, Pseudo, emit_datagram, protocol};
 use crate::host::{Incoming, IncomingError, Readiness, SocketId, Token};
-use crate::icmp::{Problem, Remains, tell_of};
+use crate::icmp::{Problem, Remains, TooBig, tell_of};
 use crate::meta::{Gso, GsoKind};
 use crate::slab::Key;
 use std::net::{IpAddr, SocketAddr};
@@ -77,7 +77,8 @@ impl DatagramTable {
         } = env;
         let socket = mapping.socket;
         // What finds no room in the network stays in the socket, which has more of it than we have.
-        let limit = BATCH.min(fragmenter.room(*out));
+        let mtu = mapping.mtu_within(fragmenter);
+        let limit = BATCH.min(Fragmenter::room_within(mtu, *out));
         if limit == 0 {
             return true;
         }
@@ -168,7 +169,36 @@ fn problem_of(error: &IncomingError) -> Problem {
     }
 }
 
+impl DatagramTable {
+    /// A router among the guests has no room for what comes from a remote end: it comes in fragments from now on, as long as the
+    /// mapping lives. A guest can ask that of its own mappings only. False: it has no such mapping.
+    pub(crate) fn too_big(&mut self, guest: u32, told: &TooBig) -> bool {
+        let of = |client| Endpoint {
+            kind: Kind::Udp,
+            guest,
+            address: told.guest,
+            client,
+        };
+        let session = self.find(&of(Some(told.remote)));
+        let Some(index) = session.or_else(|| self.find(&of(None))) else {
+            return false;
+        };
+        let Some(mapping) = self.mappings.at_mut(index) else {
+            return false;
+        };
+        // Never more than before (RFC 1191, 6.3, raises it after a while: that ends with the mapping).
+        mapping.mtu = Some(mapping.mtu.map_or(told.mtu, |mtu| mtu.min(told.mtu)));
+        true
+    }
+}
+
 impl Mapping {
+    /// Bytes of a packet to the guest at most.
+    fn mtu_within(&self, fragmenter: &Fragmenter) -> u16 {
+        self.mtu
+            .map_or(fragmenter.mtu, |mtu| mtu.min(fragmenter.mtu))
+    }
+
     /// A remote end as the guest knows it.
     pub(super) fn seen_from(&self, from: SocketAddr, gateway: Option<IpAddr>) -> SocketAddr {
         match gateway {
@@ -202,7 +232,9 @@ pub(super) fn deliver(
         (_, None) => true,
         (Kind::Udp, Some(pseudo)) => {
             let ports = (source.port(), to.port());
-            deliver_udp(out, fragmenter, link, &header, pseudo, ports, incoming)
+            let mtu = mapping.mtu_within(fragmenter);
+            let way = (fragmenter, mtu);
+            deliver_udp(out, way, link, &header, pseudo, ports, incoming)
         }
         (Kind::Echo, Some(pseudo)) => {
             deliver_echo(out, fragmenter, link, header, pseudo, to.port(), incoming)
@@ -212,7 +244,7 @@ pub(super) fn deliver(
 
 fn deliver_udp(
     out: &mut dyn crate::Output,
-    fragmenter: &mut Fragmenter,
+    (fragmenter, mtu): (&mut Fragmenter, u16),
     link: Link,
     header: &IpHeader,
     pseudo: Pseudo,
@@ -225,7 +257,7 @@ fn deliver_udp(
         .segment
         .filter(|size| usize::from(*size) < payload.len());
     let each = segment.map_or(payload.len(), usize::from);
-    if headers + each <= usize::from(fragmenter.mtu) {
+    if headers + each <= usize::from(mtu) {
         let gso = segment.map(|size| Gso {
             kind: GsoKind::Udp,
             size,
@@ -246,7 +278,7 @@ fn deliver_udp(
             sum => sum,
         };
         set(&mut head, 6, &sum);
-        fragmenter.emit(out, link, header, [&head, payload])
+        fragmenter.emit_within(mtu, out, link, header, [&head, payload])
     })
 }
 

@@ -28,10 +28,15 @@ struct Fragment {
 impl Fragmenter {
     /// Packets to take for the room that there is: all surely find it, however long they are, unless there is little; then it is one.
     pub(crate) fn room(&self, out: &mut dyn Output) -> usize {
+        Self::room_within(self.mtu, out)
+    }
+
+    /// The same on a way with a smaller MTU.
+    pub(crate) fn room_within(mtu: u16, out: &mut dyn Output) -> usize {
         // Of each fragment at most so much is headers, and padding to the unit of offsets.
-        let step = usize::from(self.mtu).saturating_sub(40 + EXTENSION + UNIT);
+        let step = usize::from(mtu).saturating_sub(40 + EXTENSION + UNIT);
         let most = usize::from(u16::MAX).div_ceil(step.max(UNIT));
-        let in_fragments = out.room_for(ETHERNET_LEN + usize::from(self.mtu)) / most;
+        let in_fragments = out.room_for(ETHERNET_LEN + usize::from(mtu)) / most;
         out.room().min(in_fragments.max(1))
     }
 
@@ -43,18 +48,30 @@ impl Fragmenter {
         header: &IpHeader,
         parts: [&[u8]; 2],
     ) -> bool {
+        self.emit_within(self.mtu, out, link, header, parts)
+    }
+
+    /// The same on a way with a smaller MTU.
+    pub(crate) fn emit_within(
+        &mut self,
+        mtu: u16,
+        out: &mut dyn Output,
+        link: Link,
+        header: &IpHeader,
+        parts: [&[u8]; 2],
+    ) -> bool {
         let Some(pseudo) = Pseudo::new(header.source, header.destination) else {
             return false;
         };
         let total: usize = parts.map(<[u8]>::len).iter().sum();
-        let room = usize::from(self.mtu).saturating_sub(pseudo.ip_len());
+        let room = usize::from(mtu).saturating_sub(pseudo.ip_len());
         if total <= room {
             return emit_ip_parts(out, link, header, parts);
         }
         let extension = extension_len(pseudo);
         let step = (room.saturating_sub(extension) / UNIT * UNIT).max(UNIT);
         // All or none: one that is missing makes the others worthless.
-        if out.room_for(ETHERNET_LEN + usize::from(self.mtu)) < total.div_ceil(step) {
+        if out.room_for(ETHERNET_LEN + usize::from(mtu)) < total.div_ceil(step) {
             return false;
         }
         let id = self.next_id;

@@ -5,7 +5,27 @@ use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
     Icmpv4Packet, Icmpv6Packet, IpProtocol, Ipv4Packet, Ipv6Packet, UdpPacket, UdpRepr,
 };
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+pub(crate) const GUEST_V6: SocketAddr = SocketAddr::new(
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0x15)),
+    40_000,
+);
+pub(crate) const REMOTE_V6: SocketAddr = SocketAddr::new(
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x80)),
+    443,
+);
+
+/// Completes an ICMP message.
+pub(crate) fn fill_icmp_checksum(message: &mut [u8], source: IpAddr, destination: IpAddr) {
+    match (source, destination) {
+        (IpAddr::V4(_), _) => Icmpv4Packet::new_unchecked(message).fill_checksum(),
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            Icmpv6Packet::new_unchecked(message).fill_checksum(&source, &destination);
+        }
+        _ => panic!("two families"),
+    }
+}
 
 /// There is something in the error queue.
 pub(crate) const ERROR: Readiness = Readiness {

@@ -1,0 +1,123 @@
+//! What reaches guests in fragments, and when.
+use crate::DropReason;
+use crate::testkit::*;
+use smoltcp::wire::{IpProtocol, Ipv4Packet, Ipv6FragmentHeader, Ipv6Packet, UdpPacket};
+use std::net::IpAddr;
+
+/// An error of a router among the guests about a frame of the gateway.
+fn too_big(lab: &mut Lab, frame: &[u8], mtu: u16) {
+    let packet = &frame[14..];
+    let v4 = packet[0] >> 4 == 4;
+    let (kind, code, number, quoted) = if v4 {
+        (3, 4, IpProtocol::Icmp, 28)
+    } else {
+        (2, 0, IpProtocol::Icmpv6, 48)
+    };
+    let (source, destination): (IpAddr, IpAddr) = if v4 {
+        (GUEST.ip(), GATEWAY)
+    } else {
+        (GUEST_V6.ip(), "fd00::2".parse().unwrap())
+    };
+    let mut message = vec![kind, code, 0, 0, 0, 0];
+    message.extend(mtu.to_be_bytes());
+    message.extend(&packet[..quoted]);
+    let frame = ip_frame(
+        lab.mac,
+        source,
+        destination,
+        number,
+        message.len(),
+        |place| {
+            place.copy_from_slice(&message);
+            fill_icmp_checksum(place, source, destination);
+        },
+    );
+    lab.frame(&frame);
+}
+
+/// Payloads of the fragments that wait, none of which is longer than the MTU.
+fn fragments_v6(lab: &mut Lab, mtu: usize) -> Vec<u8> {
+    let (mut whole, mut id) = (Vec::new(), None);
+    while let Some((frame, _)) = lab.next_frame() {
+        assert!(frame.len() <= 14 + mtu, "{}", frame.len());
+        let ip = Ipv6Packet::new_checked(&frame[14..]).unwrap();
+        assert_eq!(ip.next_header(), IpProtocol::Ipv6Frag);
+        let payload = ip.payload();
+        assert_eq!(payload[..2], [17, 0], "the header behind is that of UDP");
+        let header = Ipv6FragmentHeader::new_checked(&payload[2..8]).unwrap();
+        assert_eq!(*id.get_or_insert(header.ident()), header.ident());
+        assert_eq!(usize::from(header.frag_offset()) * 8, whole.len());
+        whole.extend_from_slice(&payload[8..]);
+        if !header.more_frags() {
+            break;
+        }
+        assert_eq!(payload.len() % 8, 0);
+    }
+    whole
+}
+
+#[test]
+fn what_is_larger_than_the_mtu_goes_in_fragments_of_ipv6() {
+    let mut lab = Lab::new();
+    udp_from(&mut lab, GUEST_V6, REMOTE_V6, b"?");
+    for len in [1453, 4000, 60_000] {
+        let sent: Vec<u8> = (0..len).map(|n: u32| n.to_be_bytes()[3]).collect();
+        arrive(&mut lab, 0, REMOTE_V6, &sent);
+        let whole = fragments_v6(&mut lab, 1500);
+        let packet = UdpPacket::new_checked(&whole[..]).unwrap();
+        assert!(packet.verify_checksum(&REMOTE_V6.ip().into(), &GUEST_V6.ip().into()));
+        assert_eq!(packet.payload(), sent);
+    }
+    arrive(&mut lab, 0, REMOTE_V6, &[1; 1452]);
+    let (frame, _) = lab.next_frame().unwrap();
+    assert_eq!((frame.len(), frame[20]), (1514, 17), "it just fits");
+}
+
+#[test]
+fn a_router_behind_the_guest_is_heard() {
+    let mut lab = Lab::new();
+    udp(&mut lab, REMOTE, b"?");
+    udp_from(&mut lab, GUEST_V6, REMOTE_V6, b"?");
+    for (index, remote, mtu) in [(0, REMOTE, 1400), (1, REMOTE_V6, 1300)] {
+        arrive(&mut lab, index, remote, &[7; 1450]);
+        let (frame, _) = lab.next_frame().unwrap();
+        too_big(&mut lab, &frame, mtu);
+        // Of the two that were told the smaller one.
+        too_big(&mut lab, &frame, 1490);
+        arrive(&mut lab, index, remote, &[7; 1450]);
+        let mut frames = Vec::new();
+        while let Some((frame, _)) = lab.next_frame() {
+            assert!(frame.len() <= 14 + usize::from(mtu), "{}", frame.len());
+            frames.push(frame);
+        }
+        assert_eq!(frames.len(), 2);
+    }
+    assert_eq!(lab.gateway.counters().dropped(DropReason::UnknownIcmp), 0);
+}
+
+#[test]
+fn a_guest_shrinks_its_own_packets_only() {
+    let mut lab = Lab::new();
+    udp(&mut lab, REMOTE, b"?");
+    arrive(&mut lab, 0, REMOTE, &[7; 1450]);
+    let (frame, _) = lab.next_frame().unwrap();
+    lab.mac.0[5] = 0x16;
+    too_big(&mut lab, &frame, 600);
+    lab.mac = GUEST_MAC;
+    let mut other = frame.clone();
+    // For a port that has no mapping.
+    other[36..38].copy_from_slice(&[1, 1]);
+    too_big(&mut lab, &other, 600);
+    assert_eq!(lab.gateway.counters().dropped(DropReason::UnknownIcmp), 2);
+    arrive(&mut lab, 0, REMOTE, &[7; 1450]);
+    assert_eq!(next_udp(&mut lab).unwrap().1.len(), 1450);
+    // A tiny one is not believed.
+    too_big(&mut lab, &frame, 68);
+    arrive(&mut lab, 0, REMOTE, &[7; 1450]);
+    let (frame, _) = lab.next_frame().unwrap();
+    let ip = Ipv4Packet::new_checked(&frame[14..]).unwrap();
+    assert_eq!(
+        (ip.total_len(), ip.more_frags(), ip.dont_frag()),
+        (572, true, false)
+    );
+}
