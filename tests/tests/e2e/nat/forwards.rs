@@ -169,3 +169,59 @@ fn nat_forward_waits_for_its_guest() {
     stream.shutdown(Shutdown::Write).unwrap();
     assert_eq!(read_all(&inside), b"hello");
 }
+
+/// A client drops answers from an address that it has not asked.
+#[test]
+fn nat_forward_answers_from_the_address_that_was_asked() {
+    if !needs_root("nat_forward_answers_from_the_address_that_was_asked") {
+        return;
+    }
+    let world = World::leased("forwards = [\"udp:5353=:53\"]");
+    world.host.run("ip addr add 192.0.2.9/24 dev out");
+    world.host.run("ip addr add fd99::9/64 dev out nodad");
+    let bind = |namespace: &Namespace, at: &str| {
+        let socket = namespace.enter(|| UdpSocket::bind(at)).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket
+    };
+    let inside = bind(&world.guest, "0.0.0.0:53");
+    // One client, so that it is the same port of the forward that is asked at several addresses.
+    let clients = ["0.0.0.0:0", "[::]:0"].map(|any| bind(&world.server, any));
+    let [v4, v6] = &clients;
+    for (client, asked) in [
+        (v4, "192.0.2.1:5353"),
+        (v4, "192.0.2.9:5353"),
+        (v6, "[fd99::1]:5353"),
+        (v6, "[fd99::9]:5353"),
+    ] {
+        let asked: SocketAddr = asked.parse().unwrap();
+        client.send_to(b"question", asked).unwrap();
+        let mut bytes = [0; 64];
+        let (length, from) = inside.recv_from(&mut bytes).unwrap();
+        assert_eq!(&bytes[..length], b"question");
+        inside.send_to(b"answer", from).unwrap();
+        let (length, from) = client.recv_from(&mut bytes).unwrap();
+        assert_eq!((&bytes[..length], from), (&b"answer"[..], asked));
+    }
+}
+
+#[test]
+fn nat_forward_is_open_on_its_interface_only() {
+    if !needs_root("nat_forward_is_open_on_its_interface_only") {
+        return;
+    }
+    let world = World::leased("forwards = [\"tcp:%out:8080=10.0.2.15:80\"]");
+    let (listener, _) = listen(&world.guest, (Ipv4Addr::UNSPECIFIED, 80).into());
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let _ = stream.unwrap().write_all(b"inside");
+        }
+    });
+    assert_eq!(greeting(&world.server, (HOST4, 8080).into()), b"inside");
+    // By another interface nobody listens.
+    let refused = world
+        .host
+        .enter(|| TcpStream::connect_timeout(&localhost(8080), PATIENCE));
+    let kind = refused.unwrap_err().kind();
+    assert_eq!(kind, std::io::ErrorKind::ConnectionRefused);
+}

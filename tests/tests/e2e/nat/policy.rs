@@ -1,7 +1,8 @@
 //! What guests may not reach, and how they learn what cannot be reached.
 use super::world::{HOST4, PATIENCE, SERVER4, World, accept, listen};
+use nix::sys::socket::{setsockopt, sockopt};
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 use tests::needs_root;
 
@@ -97,4 +98,33 @@ fn nat_policy_decides_by_destination() {
         dropped.get("policy").is_some_and(|count| *count > 0),
         "{dropped:?}"
     );
+}
+
+/// The kernel refuses the datagram long after the gateway has taken it from the guest.
+#[test]
+fn nat_guest_learns_that_a_datagram_cannot_be_sent() {
+    if !needs_root("nat_guest_learns_that_a_datagram_cannot_be_sent") {
+        return;
+    }
+    let world = World::leased("");
+    world.wait_ipv6();
+    // The host has no way to either.
+    for (any, nowhere) in [
+        ("0.0.0.0:0", "198.51.100.1:443"),
+        ("[::]:0", "[2001:db8::1]:443"),
+    ] {
+        let nowhere: SocketAddr = nowhere.parse().unwrap();
+        let socket = world.guest.enter(|| UdpSocket::bind(any)).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        // Otherwise an unreachable network is not told to who sends (udp(7)).
+        if nowhere.is_ipv4() {
+            setsockopt(&socket, sockopt::Ipv4RecvErr, &true).unwrap();
+        } else {
+            setsockopt(&socket, sockopt::Ipv6RecvErr, &true).unwrap();
+        }
+        socket.connect(nowhere).unwrap();
+        socket.send(b"hello?").unwrap();
+        let error = socket.recv(&mut [0; 16]).unwrap_err().kind();
+        assert_eq!(error, ErrorKind::NetworkUnreachable, "{nowhere}");
+    }
 }
