@@ -1,7 +1,8 @@
 //! Fragments through the gateway, to a host socket.
 use crate::DropReason;
 use crate::testkit::*;
-use smoltcp::wire::{IpProtocol, Ipv4Packet};
+use smoltcp::phy::ChecksumCapabilities;
+use smoltcp::wire::{IpProtocol, Ipv4Packet, UdpPacket, UdpRepr};
 use std::time::Duration;
 
 /// A UDP datagram for [`REMOTE`], without a checksum.
@@ -153,4 +154,72 @@ fn tiny_fragments_of_tcp_cannot_hide_a_header() {
         lab.frame(&bytes);
     }
     assert_eq!(lab.socket(0).remote, Some(REMOTE), "it is one SYN, whole");
+}
+
+/// A UDP datagram of [`GUEST_V6`] for [`REMOTE_V6`], with its checksum, which IPv6 does not do without.
+fn datagram_v6(payload: &[u8]) -> Vec<u8> {
+    let repr = UdpRepr {
+        src_port: GUEST_V6.port(),
+        dst_port: REMOTE_V6.port(),
+    };
+    let mut bytes = vec![0; 8 + payload.len()];
+    repr.emit(
+        &mut UdpPacket::new_unchecked(&mut bytes[..]),
+        &GUEST_V6.ip().into(),
+        &REMOTE_V6.ip().into(),
+        payload.len(),
+        |place| place.copy_from_slice(payload),
+        &ChecksumCapabilities::default(),
+    );
+    bytes
+}
+
+/// Sends bytes behind a fragment header (RFC 8200, 4.5).
+fn fragment_v6(lab: &mut Lab, id: u32, bytes: &[u8], offset: u16, more: bool) {
+    let len = 8 + bytes.len();
+    let (source, destination) = (GUEST_V6.ip(), REMOTE_V6.ip());
+    lab.packet(source, destination, IpProtocol::Ipv6Frag, len, |place| {
+        place[..2].copy_from_slice(&[17, 0]);
+        place[2..4].copy_from_slice(&(offset | u16::from(more)).to_be_bytes());
+        place[4..8].copy_from_slice(&id.to_be_bytes());
+        place[8..].copy_from_slice(bytes);
+    });
+}
+
+#[test]
+fn fragments_of_ipv6_in_any_order_make_one_datagram() {
+    let payload: Vec<u8> = (0..4000_u32).map(|n| n.to_be_bytes()[3]).collect();
+    let bytes = datagram_v6(&payload);
+    for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0], [2, 0, 1]] {
+        let mut lab = Lab::new();
+        for n in order {
+            let start = n * 1448;
+            let end = bytes.len().min(start + 1448);
+            let offset = u16::try_from(start).unwrap();
+            fragment_v6(&mut lab, 1 << 20, &bytes[start..end], offset, n < 2);
+        }
+        assert_eq!(lab.socket(0).sent.len(), 1);
+        assert!(lab.socket(0).sent[0].payload == payload);
+        assert_eq!(held(&lab), 0);
+    }
+}
+
+#[test]
+fn fragments_of_ipv6_that_overlap_or_cannot_be_are_refused() {
+    let mut lab = Lab::new();
+    let bytes = datagram_v6(&[7; 56]);
+    // RFC 8200, 4.5: overlapping fragments end the whole datagram.
+    fragment_v6(&mut lab, 1, &bytes[..32], 0, true);
+    fragment_v6(&mut lab, 1, &bytes[24..], 24, false);
+    assert_eq!(dropped(&lab, DropReason::BadFragment), 1);
+    // All but the last are multiples of eight; and none goes on behind 65 535.
+    fragment_v6(&mut lab, 2, &bytes[..31], 0, true);
+    fragment_v6(&mut lab, 3, &bytes, 65_528, false);
+    assert_eq!(dropped(&lab, DropReason::BadFragment), 3);
+    // Identifications have 32 bits, and all of them count.
+    fragment_v6(&mut lab, 1, &bytes[..32], 0, true);
+    fragment_v6(&mut lab, 1 << 16 | 1, &bytes[32..], 32, false);
+    assert!(lab.host().sockets.is_empty());
+    fragment_v6(&mut lab, 1, &bytes[32..], 32, false);
+    assert_eq!(lab.socket(0).sent.len(), 1);
 }

@@ -312,3 +312,29 @@ fn truncated_and_broken_icmp_is_counted() {
     assert_eq!(dropped(&lab, DropReason::BadChecksum), 1);
     assert!(lab.host().sockets.is_empty());
 }
+
+#[test]
+fn truncated_and_broken_icmpv6_is_counted() {
+    let mut lab = Lab::new();
+    let (source, destination) = (GUEST_V6.ip(), REMOTE_V6.ip());
+    for len in 0..8 {
+        lab.packet(source, destination, IpProtocol::Icmpv6, len, |place| {
+            place.fill(128);
+        });
+    }
+    assert_eq!(dropped(&lab, DropReason::Malformed), 8);
+    lab.packet(source, destination, IpProtocol::Icmpv6, 8, |place| {
+        place.fill(128);
+    });
+    assert_eq!(dropped(&lab, DropReason::BadChecksum), 1);
+    // An error that quotes nothing, and one without an end of what it quotes.
+    for len in [8, 8 + 40] {
+        lab.packet(source, destination, IpProtocol::Icmpv6, len, |place| {
+            place.fill(0);
+            place[0] = 2;
+            fill_icmp_checksum(place, source, destination);
+        });
+    }
+    assert_eq!(dropped(&lab, DropReason::UnknownIcmp), 2);
+    assert!(lab.host().sockets.is_empty());
+}
