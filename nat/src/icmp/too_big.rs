@@ -48,7 +48,7 @@ fn quoted_v4(packet: &[u8]) -> Option<Quoted<'_>> {
     let [first] = get(packet, 0)?;
     let [number] = get(packet, 9)?;
     // The ports are in the first fragment.
-    let is_first = get_u16(packet, 6)? & 0x1fff == 0;
+    let is_first = get_u16(packet, 6)? << 3 == 0;
     let address = |at| Some(IpAddr::V4(Ipv4Addr::from_octets(get(packet, at)?)));
     let behind = packet.get(usize::from(first & 0x0f) * 4..)?;
     (first >> 4 == 4 && number == protocol::UDP && is_first).then_some((
