@@ -260,6 +260,10 @@ pub trait Host {
     /// Writes to a connection, what there is room for. Never raises SIGPIPE.
     fn write(&mut self, socket: SocketId, from: &[IoSlice<'_>]) -> Result<usize, HostError>;
 
+    /// Has a connection that is idle for a minute probed, so that a peer that vanished is noticed soon and told by an error event.
+    /// Connections that this was not asked for are probed after two hours.
+    fn keep_alive(&mut self, socket: SocketId);
+
     /// Sends no more on a connection (half-close).
     fn shutdown_write(&mut self, socket: SocketId);
 

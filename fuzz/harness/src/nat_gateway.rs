@@ -107,6 +107,10 @@ impl Host for Script {
         Ok((self.outcome()? * 300).clamp(1, all))
     }
 
+    fn keep_alive(&mut self, socket: SocketId) {
+        self.check(socket);
+    }
+
     fn shutdown_write(&mut self, socket: SocketId) {
         self.check(socket);
     }

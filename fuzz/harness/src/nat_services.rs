@@ -107,6 +107,10 @@ impl Host for FakeHost {
         Ok(len)
     }
 
+    fn keep_alive(&mut self, socket: SocketId) {
+        self.live(socket);
+    }
+
     fn shutdown_write(&mut self, socket: SocketId) {
         self.live(socket);
     }

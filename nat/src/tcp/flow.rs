@@ -123,6 +123,8 @@ pub(crate) struct Flow {
     pub(crate) wake_at: Option<Duration>,
     /// when nothing has happened for too long
     pub(crate) idle_at: Duration,
+    /// the guest probes us, and the host the world since then
+    pub(crate) kept_alive: bool,
     /// the guest sent FIN before we did
     pub(crate) guest_first: bool,
     /// timeouts since the guest was heard
@@ -167,6 +169,7 @@ impl Flow {
             syn_due: false,
             wake_at: Some(env.now + env.config.timeouts.tcp_transitory),
             idle_at: env.now + env.config.timeouts.tcp_idle,
+            kept_alive: false,
             guest_first: false,
             silent: 0,
             listed: false,

@@ -1,5 +1,5 @@
 //! What a segment of the guest does to its flow (RFC 9293, 3.10.7).
-use super::flow::{Flow, Outcome, Phase};
+use super::flow::{Flow, Outcome, Peer, Phase};
 use super::segment::{Header, Segment};
 use crate::counters::DropReason;
 use crate::env::Env;
@@ -135,6 +135,7 @@ impl Flow {
             // Out of the window, or a blind attack (RFC 5961, 3.2 and 4.2): who is really there answers an ACK as it is right.
             if !in_window {
                 env.counters.drop(DropReason::OutOfWindow);
+                self.keep_alive(env, segment);
             }
             self.ack_due |= in_window || !segment.rst;
             return Input::Listed;
@@ -168,6 +169,17 @@ impl Flow {
         }
         self.account(env);
         Input::Listed
+    }
+
+    /// A guest that probes us wants to know whether the other end is still there: so do we then (RFC 1122, 4.2.3.6).
+    fn keep_alive(&mut self, env: &mut Env<'_>, segment: &Segment<'_>) {
+        let is_probe = segment.seq == self.receiver.next().previous() && segment.len() <= 1;
+        if let Peer::Host(socket) = self.peer
+            && is_probe
+            && !std::mem::replace(&mut self.kept_alive, true)
+        {
+            env.host.keep_alive(socket);
+        }
     }
 
     /// Moves a segment's payload on. False: the other end is gone.

@@ -44,6 +44,8 @@ pub(crate) struct Socket {
     pub(crate) sent: Vec<Sent>,
     pub(crate) writes: usize,
     pub(crate) shut: bool,
+    /// how often it was asked to be probed
+    pub(crate) keep_alives: usize,
     pub(crate) closed: bool,
     pub(crate) reset: bool,
 }
@@ -87,6 +89,7 @@ impl FakeHost {
             sent: Vec::new(),
             writes: 0,
             shut: false,
+            keep_alives: 0,
             closed: false,
             reset: false,
         });
@@ -179,6 +182,10 @@ impl Host for FakeHost {
             return Err(HostError::WouldBlock);
         }
         Ok(total)
+    }
+
+    fn keep_alive(&mut self, socket: SocketId) {
+        self.live(socket).keep_alives += 1;
     }
 
     fn shutdown_write(&mut self, socket: SocketId) {

@@ -279,3 +279,31 @@ fn ten_thousand_connections_one_after_the_other_leave_nothing() {
     assert_eq!(lab.gateway.guest_of(GUEST_MAC).unwrap().flows, 0);
     assert_eq!(lab.host().open_count(), 0);
 }
+
+#[test]
+fn a_guest_that_probes_has_the_world_probed() {
+    let mut lab = Lab::new();
+    let ours = lab.establish(&syn(0));
+    lab.tcp(&data(1, ours, b"x"));
+    lab.expect(&ack(ours, 2));
+    assert_eq!(lab.socket(0).keep_alives, 0);
+    // With a byte that is none, and without (RFC 1122, 4.2.3.6).
+    for probe in [ack(1, ours), data(1, ours, b"?")] {
+        lab.tcp(&probe);
+        lab.expect(&ack(ours, 2));
+        assert_eq!(lab.socket(0).keep_alives, 1, "once is enough");
+    }
+    // What the host finds is what the guest learns.
+    lab.socket(0).broken = Some(HostError::TimedOut);
+    let ready = Readiness {
+        readable: true,
+        writable: true,
+        peer_closed: true,
+        error: true,
+        ..Readiness::default()
+    };
+    lab.event(0, ready);
+    assert_eq!(lab.next_tcp().unwrap().flags, "RA");
+    assert_eq!(lab.host().open_count(), 0);
+    assert_eq!(lab.gateway.flows(lab.now).count(), 0);
+}

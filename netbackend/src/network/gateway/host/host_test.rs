@@ -49,6 +49,40 @@ fn localhost(port: u16) -> SocketAddr {
 }
 
 #[test]
+fn a_peer_is_probed_after_hours_or_soon_if_asked_for() {
+    let mut bench = Bench::new();
+    let listener = TcpListener::bind(localhost(0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let connected = bench.host.tcp_connect(token(1), address).unwrap();
+    let _peer = listener.accept().unwrap();
+    bench.until(|host| host.tcp_connected(connected)).unwrap();
+    let at = ListenAt {
+        address: Some(Ipv4Addr::LOCALHOST.into()),
+        interface: None,
+        port: 0,
+    };
+    let forward = bench.host.tcp_listen(token(2), &at).unwrap();
+    let fd = bench.host.table.fd(forward).unwrap();
+    let port = socket2::SockRef::from(&fd).local_addr().unwrap();
+    let _client = TcpStream::connect(port.as_socket().unwrap()).unwrap();
+    let accepted = bench.until(|host| host.tcp_accept(forward, token(3)));
+    for socket in [connected, accepted.unwrap().0] {
+        let times = |bench: &Bench| {
+            let fd = bench.host.table.fd(socket).unwrap();
+            let socket = socket2::SockRef::from(&fd);
+            (
+                socket.keepalive().unwrap(),
+                socket.tcp_keepalive_time().unwrap(),
+            )
+        };
+        let (is_on, long) = times(&bench);
+        assert!(is_on && long > Duration::from_mins(1), "{long:?}");
+        bench.host.keep_alive(socket);
+        assert_eq!(times(&bench), (true, Duration::from_mins(1)));
+    }
+}
+
+#[test]
 fn a_connection_carries_bytes_and_half_closes() {
     let mut bench = Bench::new();
     let listener = TcpListener::bind(localhost(0)).unwrap();

@@ -118,6 +118,12 @@ impl Host for HostSockets {
         tcp::write(self.table.fd(socket)?, from)
     }
 
+    fn keep_alive(&mut self, socket: SocketId) {
+        if let Ok(fd) = self.table.fd(socket) {
+            tcp::keep_alive(fd);
+        }
+    }
+
     fn shutdown_write(&mut self, socket: SocketId) {
         if let Ok(fd) = self.table.fd(socket) {
             tcp::shutdown_write(fd);
