@@ -228,10 +228,11 @@ pub struct Policy {
     pub filtering: Filtering,
 }
 
-/// Most that one guest (a MAC address) may have at once, so that it cannot starve the others.
+/// Most that one guest may have at once, so that it cannot starve the others. A guest is a port of the network here, however many
+/// MAC addresses send from there: those it can make up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quotas {
-    /// guests, by MAC address
+    /// guests, by MAC address; behind one port a quarter of them at most
     pub guests: usize,
     /// flows and mappings of all guests
     pub flows: usize,

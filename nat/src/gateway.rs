@@ -16,6 +16,7 @@ use crate::status::FlowStatus;
 use crate::tcp::{Pool, TcpTable, Windows};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
+use switch::PortId;
 
 /// A gateway between a network of guests and a [`Host`].
 #[derive(Debug)]
@@ -83,14 +84,20 @@ impl<H: Host> Gateway<H> {
         }
     }
 
-    /// A frame from the network.
-    pub fn input(&mut self, now: Duration, frame: &[u8], meta: FrameMeta, out: &mut dyn Output) {
+    /// A frame from the network, and the port that it came in by.
+    pub fn input(
+        &mut self,
+        now: Duration,
+        port: PortId,
+        (frame, meta): (&[u8], FrameMeta),
+        out: &mut dyn Output,
+    ) {
         let out = &mut Counting::new(out);
         self.counters.frames_in += 1;
         self.counters.bytes_in += frame.len() as u64;
         let outcome = match frame::parse(frame) {
-            Ok(Content::Arp(arp)) => self.input_arp(now, &arp, out),
-            Ok(Content::Ip(packet)) => self.input_packet(now, &packet, meta, out),
+            Ok(Content::Arp(arp)) => self.input_arp(now, port, &arp, out),
+            Ok(Content::Ip(packet)) => self.input_packet(now, port, (&packet, meta), out),
             Err(reason) => Err(reason),
         };
         if let Err(reason) = outcome {
@@ -102,12 +109,13 @@ impl<H: Host> Gateway<H> {
     fn input_arp(
         &mut self,
         now: Duration,
+        port: PortId,
         arp: &Arp,
         out: &mut dyn Output,
     ) -> Result<(), DropReason> {
         let guest = self
             .guests
-            .seen(arp.sender_mac, now)
+            .seen(arp.sender_mac, port, now)
             .ok_or(DropReason::GuestQuota)?;
         let sender = arp.sender.into();
         let addressing = &self.config.addressing;
@@ -122,8 +130,8 @@ impl<H: Host> Gateway<H> {
     fn input_packet(
         &mut self,
         now: Duration,
-        packet: &Packet<'_>,
-        meta: FrameMeta,
+        port: PortId,
+        (packet, meta): (&Packet<'_>, FrameMeta),
         out: &mut dyn Output,
     ) -> Result<(), DropReason> {
         let to_group = !packet.link.destination.is_unicast();
@@ -135,7 +143,7 @@ impl<H: Host> Gateway<H> {
         }
         let guest = self
             .guests
-            .seen(packet.link.source, now)
+            .seen(packet.link.source, port, now)
             .ok_or(DropReason::GuestQuota)?;
         self.check_source(now, guest, packet)?;
         if packet.fragment.is_none() {
@@ -367,8 +375,8 @@ impl<H: Host> Gateway<H> {
 
     /// What a guest has.
     #[cfg(test)]
-    pub(crate) fn guest_of(&self, mac: crate::MacAddr) -> Option<&crate::guests::Guest> {
-        self.guests.by_mac(mac)
+    pub(crate) fn guest_of(&self, mac: crate::MacAddr) -> Option<crate::account::Held> {
+        self.guests.held_by(mac)
     }
 
     /// What was counted.

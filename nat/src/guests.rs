@@ -1,39 +1,35 @@
 //! Who is on the network: what each guest has of what there is, and which addresses it answered from.
 use crate::MacAddr;
+use crate::account::{Account, Held};
 use crate::config::Quotas;
 use crate::counters::DropReason;
 use crate::slab::Slab;
 use hashbrown::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
-use switch::{Rate, TokenBucket};
+use switch::{PortId, TokenBucket};
 
 /// Addresses that one guest may be known by: more than stable and temporary ones of some prefixes.
 const MAX_ADDRESSES: usize = 16;
 /// For how long an address belongs to whom it was seen from, if another claims it.
 const ADDRESS_HOLD: Duration = Duration::from_mins(1);
-/// ICMP errors per second to one guest (RFC 1812, 4.3.2.8; RFC 4443, 2.4 f).
-const ICMP_ERRORS: Rate = Rate {
-    per_second: 100,
-    burst: 50,
-};
+/// Guests that a port may have however many there are behind others.
+const SURE_GUESTS: usize = 16;
+/// One port has this part of all guests at most.
+const SHARE: usize = 4;
+/// Guests that are looked at to find one to be forgotten: who sends from ever new addresses is not to make us search them all.
+const LOOKS: usize = 8;
 
-/// What one guest has.
+/// A station of the network, by its MAC address.
 #[derive(Debug)]
-pub(crate) struct Guest {
-    pub(crate) mac: MacAddr,
-    pub(crate) flows: usize,
-    pub(crate) half_open: usize,
-    /// sessions by forwards that it has not answered
-    pub(crate) unanswered: usize,
-    pub(crate) buffered: usize,
-    pub(crate) reassembling: usize,
-    new_flows: TokenBucket,
-    /// of those that the world opens
-    new_inbound: TokenBucket,
-    icmp_errors: TokenBucket,
-    upload: Option<TokenBucket>,
-    download: Option<TokenBucket>,
+struct Guest {
+    mac: MacAddr,
+    port: PortId,
+    /// of its port
+    account: u32,
+    /// in the account's list
+    place: usize,
+    held: Held,
     seen: Duration,
     addresses: Vec<IpAddr>,
 }
@@ -51,62 +47,11 @@ pub(crate) struct Guests {
     quotas: Quotas,
     slab: Slab<Guest>,
     by_mac: HashMap<[u8; 6], u32, foldhash::fast::FixedState>,
+    accounts: Slab<Account>,
+    by_port: HashMap<PortId, u32, foldhash::fast::FixedState>,
     by_address: HashMap<IpAddr, Owner, foldhash::fast::FixedState>,
     /// flows of all guests
     flows: usize,
-}
-
-impl Guest {
-    fn new(mac: MacAddr, quotas: &Quotas, now: Duration) -> Self {
-        let bytes = |rate: Option<u64>| {
-            rate.map(|rate| TokenBucket::new(Rate::with_default_burst(rate, 64 << 10), now))
-        };
-        let new_flows = Rate {
-            per_second: quotas.new_flows_per_second.into(),
-            burst: quotas.new_flows_burst.into(),
-        };
-        Self {
-            mac,
-            flows: 0,
-            half_open: 0,
-            unanswered: 0,
-            buffered: 0,
-            reassembling: 0,
-            new_flows: TokenBucket::new(new_flows, now),
-            new_inbound: TokenBucket::new(new_flows, now),
-            icmp_errors: TokenBucket::new(ICMP_ERRORS, now),
-            upload: bytes(quotas.upload_rate),
-            download: bytes(quotas.download_rate),
-            seen: now,
-            addresses: Vec::new(),
-        }
-    }
-
-    /// Whether bytes may go to the world now.
-    pub(crate) fn may_upload(&mut self, now: Duration, bytes: usize) -> bool {
-        take(&mut self.upload, now, bytes)
-    }
-
-    /// Whether bytes may go to the guest now.
-    pub(crate) fn may_download(&mut self, now: Duration, bytes: usize) -> bool {
-        take(&mut self.download, now, bytes)
-    }
-
-    /// Whether anything limits its upload.
-    pub(crate) const fn is_upload_limited(&self) -> bool {
-        self.upload.is_some()
-    }
-
-    /// Whether an ICMP error may be sent to it.
-    pub(crate) fn may_get_error(&mut self, now: Duration) -> bool {
-        self.icmp_errors.take(now, 1)
-    }
-}
-
-fn take(bucket: &mut Option<TokenBucket>, now: Duration, bytes: usize) -> bool {
-    bucket
-        .as_mut()
-        .is_none_or(|bucket| bucket.take(now, bytes as u64))
 }
 
 impl Guests {
@@ -116,50 +61,139 @@ impl Guests {
             quotas,
             slab: Slab::new(),
             by_mac: HashMap::with_hasher(state.clone()),
+            accounts: Slab::new(),
+            by_port: HashMap::with_hasher(state.clone()),
             by_address: HashMap::with_hasher(state),
             flows: 0,
         }
     }
 
-    pub(crate) fn get(&self, id: u32) -> Option<&Guest> {
-        self.slab.at(id)
+    /// What the port of a guest has.
+    pub(crate) fn get(&self, id: u32) -> Option<&Account> {
+        self.accounts.at(self.slab.at(id)?.account)
     }
 
-    pub(crate) fn get_mut(&mut self, id: u32) -> Option<&mut Guest> {
-        self.slab.at_mut(id)
+    /// What the port of a guest has.
+    pub(crate) fn get_mut(&mut self, id: u32) -> Option<&mut Account> {
+        self.accounts.at_mut(self.slab.at(id)?.account)
     }
 
-    /// Who has a MAC address.
+    pub(crate) fn mac_of(&self, id: u32) -> Option<MacAddr> {
+        self.slab.at(id).map(|guest| guest.mac)
+    }
+
+    /// What a guest itself has.
     #[cfg(test)]
-    pub(crate) fn by_mac(&self, mac: MacAddr) -> Option<&Guest> {
-        self.get(self.id_of(mac)?)
+    pub(crate) fn held_by(&self, mac: MacAddr) -> Option<Held> {
+        self.slab.at(self.id_of(mac)?).map(|guest| guest.held)
     }
 
-    /// Whoever a frame came from; a new one if there may be more.
-    pub(crate) fn seen(&mut self, mac: MacAddr, now: Duration) -> Option<u32> {
+    /// Changes what a guest has, and its port by that.
+    pub(crate) fn count(&mut self, id: u32, change: impl Fn(&mut Held)) {
+        let Some(guest) = self.slab.at_mut(id) else {
+            return;
+        };
+        change(&mut guest.held);
+        if let Some(account) = self.accounts.at_mut(guest.account) {
+            change(&mut account.held);
+        }
+    }
+
+    /// Whoever a frame came from, by a port; a new one if there may be more.
+    pub(crate) fn seen(&mut self, mac: MacAddr, port: PortId, now: Duration) -> Option<u32> {
         if let Some(&id) = self.by_mac.get(&mac.0) {
-            if let Some(guest) = self.slab.at_mut(id) {
-                guest.seen = now;
+            let guest = self.slab.at_mut(id)?;
+            guest.seen = now;
+            if guest.port != port {
+                self.moved(id, port, now);
             }
             return Some(id);
         }
-        if self.slab.len() >= self.quotas.guests && !self.forget_one() {
+        let account = self.account_of(port, now);
+        if !self.may_join(account) && !self.forget_one(account) {
             return None;
         }
-        let key = self.slab.insert(Guest::new(mac, &self.quotas, now));
-        self.by_mac.insert(mac.0, key.index);
-        Some(key.index)
+        // Who was forgotten may have been the only one there.
+        let account = self.account_of(port, now);
+        let guest = Guest {
+            mac,
+            port,
+            account,
+            place: 0,
+            held: Held::default(),
+            seen: now,
+            addresses: Vec::new(),
+        };
+        let id = self.slab.insert(guest).index;
+        self.by_mac.insert(mac.0, id);
+        self.join(id, account);
+        Some(id)
     }
 
-    /// Makes room for a guest: of those without a flow, the one that was silent for the longest time goes.
-    fn forget_one(&mut self) -> bool {
-        let oldest = self
-            .slab
-            .iter()
-            .filter(|(_, guest)| guest.flows == 0 && guest.reassembling == 0)
+    fn account_of(&mut self, port: PortId, now: Duration) -> u32 {
+        let (accounts, quotas) = (&mut self.accounts, &self.quotas);
+        *self
+            .by_port
+            .entry(port)
+            .or_insert_with(|| accounts.insert(Account::new(port, quotas, now)).index)
+    }
+
+    /// A guest is behind another port now, as after a migration: what it has goes with it.
+    fn moved(&mut self, id: u32, port: PortId, now: Duration) {
+        self.leave(id);
+        let account = self.account_of(port, now);
+        self.join(id, account);
+    }
+
+    fn join(&mut self, id: u32, account: u32) {
+        if let (Some(guest), Some(to)) = (self.slab.at_mut(id), self.accounts.at_mut(account)) {
+            guest.port = to.port;
+            guest.account = account;
+            guest.place = to.join(id, guest.held);
+        }
+    }
+
+    fn leave(&mut self, id: u32) {
+        let Some(guest) = self.slab.at(id) else {
+            return;
+        };
+        let (place, index) = (guest.place, guest.account);
+        let Some(account) = self.accounts.at_mut(index) else {
+            return;
+        };
+        let follower = account.leave(place, guest.held);
+        if account.guests.is_empty() {
+            self.by_port.remove(&account.port);
+            self.accounts.remove(index);
+        }
+        if let Some(follower) = follower.and_then(|id| self.slab.at_mut(id)) {
+            follower.place = place;
+        }
+    }
+
+    /// Whether there may be one more guest behind a port.
+    fn may_join(&self, account: u32) -> bool {
+        let behind = self.accounts.at(account).map_or(0, |it| it.guests.len());
+        let most = (self.quotas.guests / SHARE).max(1);
+        behind < SURE_GUESTS.min(most) || (behind < most && self.slab.len() < self.quotas.guests)
+    }
+
+    /// Makes room for a guest behind a port: of a few there without a flow, the one that was silent for the longest time goes.
+    fn forget_one(&mut self, account: u32) -> bool {
+        let Some(account) = self.accounts.at_mut(account) else {
+            return false;
+        };
+        let oldest = account
+            .next_few(LOOKS)
+            .filter_map(|id| Some((id, self.slab.at(id)?)))
+            .filter(|(_, guest)| guest.held == Held::default())
             .min_by_key(|(_, guest)| guest.seen)
             .map(|(id, _)| id);
-        let Some(guest) = oldest.and_then(|id| self.slab.remove(id)) else {
+        let Some(id) = oldest else {
+            return false;
+        };
+        self.leave(id);
+        let Some(guest) = self.slab.remove(id) else {
             return false;
         };
         self.by_mac.remove(&guest.mac.0);
@@ -185,7 +219,7 @@ impl Guests {
             return;
         }
         let holder = holder();
-        let mac = self.get(id).map(|guest| guest.mac);
+        let mac = self.mac_of(id);
         if holder.is_some_and(|(holder, _)| Some(holder) != mac) {
             return;
         }
@@ -241,35 +275,38 @@ impl Guests {
 
     /// Counts a new flow of a guest in, if it may have one more.
     pub(crate) fn open_flow(&mut self, id: u32, now: Duration) -> Result<(), DropReason> {
-        self.open(id, now, |guest| &mut guest.new_flows)
+        self.open(id, now, |account| &mut account.new_flows)
     }
 
     /// The same for one that comes by a forward: whoever opens these takes no turn of the guest's own.
     pub(crate) fn open_inbound(&mut self, id: u32, now: Duration) -> Result<(), DropReason> {
-        self.open(id, now, |guest| &mut guest.new_inbound)
+        self.open(id, now, |account| &mut account.new_inbound)
     }
 
     /// Whether the world may begin one more session with a guest that it has not answered: these never take more than a quarter
-    /// of what the guest may have.
+    /// of what the guest's port may have.
     pub(crate) fn may_be_asked(&self, id: u32) -> bool {
         let most = (self.quotas.flows_per_guest / 4).max(1);
-        self.get(id).is_some_and(|guest| guest.unanswered < most)
+        self.get(id)
+            .is_some_and(|account| account.held.unanswered < most)
     }
 
     fn open(
         &mut self,
         id: u32,
         now: Duration,
-        bucket: impl FnOnce(&mut Guest) -> &mut TokenBucket,
+        bucket: impl FnOnce(&mut Account) -> &mut TokenBucket,
     ) -> Result<(), DropReason> {
-        let guest = self.slab.at_mut(id).ok_or(DropReason::GuestQuota)?;
-        if guest.flows >= self.quotas.flows_per_guest || self.flows >= self.quotas.flows {
+        let is_full = self.flows >= self.quotas.flows;
+        let most = self.quotas.flows_per_guest;
+        let account = self.get_mut(id).ok_or(DropReason::GuestQuota)?;
+        if is_full || account.held.flows >= most {
             return Err(DropReason::FlowQuota);
         }
-        if !bucket(guest).take(now, 1) {
+        if !bucket(account).take(now, 1) {
             return Err(DropReason::FlowRate);
         }
-        guest.flows += 1;
+        self.count(id, |held| held.flows += 1);
         self.flows += 1;
         Ok(())
     }
@@ -277,21 +314,19 @@ impl Guests {
     /// Whether a guest may have one more connection half open.
     pub(crate) fn may_half_open(&self, id: u32) -> bool {
         self.get(id)
-            .is_some_and(|guest| guest.half_open < self.quotas.half_open_per_guest)
+            .is_some_and(|account| account.held.half_open < self.quotas.half_open_per_guest)
     }
 
     /// Counts a flow out.
     pub(crate) fn close_flow(&mut self, id: u32) {
-        if let Some(guest) = self.slab.at_mut(id) {
-            guest.flows = guest.flows.saturating_sub(1);
-            self.flows = self.flows.saturating_sub(1);
-        }
+        self.count(id, |held| held.flows = held.flows.saturating_sub(1));
+        self.flows = self.flows.saturating_sub(1);
     }
 
     /// Whether a guest's TCP buffers may grow by so much.
     pub(crate) fn may_buffer(&self, id: u32, more: usize) -> bool {
         self.get(id)
-            .is_some_and(|guest| guest.buffered + more <= self.quotas.buffer_per_guest)
+            .is_some_and(|account| account.held.buffered + more <= self.quotas.buffer_per_guest)
     }
 }
 

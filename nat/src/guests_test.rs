@@ -1,6 +1,6 @@
 //! Quotas: what one guest does costs the others nothing.
 use crate::testkit::*;
-use crate::{DropReason, MacAddr};
+use crate::{DropReason, MacAddr, PortId};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -135,6 +135,7 @@ fn new_flows_are_rationed_and_come_back_with_time() {
 fn a_flood_of_mac_addresses_is_bounded_and_costs_nobody_a_flow() {
     let mut lab = Lab::with(|config| config.quotas.guests = 50);
     let ours = lab.establish(&syn(0));
+    lab.port = Some(PortId(7));
     for n in 0..1000_u16 {
         let [a, b] = n.to_be_bytes();
         lab.mac = MacAddr([2, 0, 0, 1, a, b]);
@@ -186,8 +187,8 @@ fn an_address_is_its_holders_whoever_was_seen_with_it() {
     let mut guests = super::Guests::new(crate::config::Quotas::default(), 1);
     let at = Duration::from_secs;
     let (holder, impostor) = (
-        guests.seen(mac, at(0)).unwrap(),
-        guests.seen(other, at(0)).unwrap(),
+        guests.seen(mac, PortId(1), at(0)).unwrap(),
+        guests.seen(other, PortId(2), at(0)).unwrap(),
     );
     // Nobody's: whoever was there first has it, until silent for a while.
     guests.learn(impostor, address, at(0), || None);
@@ -203,4 +204,120 @@ fn an_address_is_its_holders_whoever_was_seen_with_it() {
     assert_eq!(guests.owner(address), Some(holder));
     guests.learn(impostor, address, at(1000), || None);
     assert_eq!(guests.owner(address), Some(impostor), "the lease has ended");
+}
+
+#[test]
+fn many_addresses_behind_one_port_have_what_one_guest_may_have() {
+    let mut lab = Lab::with(|config| config.quotas.flows = 10_000);
+    lab.port = Some(PortId(7));
+    for n in 0..64 * 400_u32 {
+        let station = u8::try_from(n % 64).unwrap();
+        lab.mac = MacAddr([2, 0, 0, 0, 1, station]);
+        let guest: IpAddr = Ipv4Addr::new(10, 0, 2, 100 + station).into();
+        let from = SocketAddr::new(guest, u16::try_from(1 + n / 64).unwrap());
+        lab.tcp_from(from, REMOTE, &syn(n));
+        lab.now += Duration::from_micros(100);
+    }
+    assert_eq!(lab.host().open_count(), 2048);
+    // Behind another port nothing is missing.
+    let ours = {
+        lab.port = None;
+        lab.mac = GUEST_MAC;
+        lab.establish(&syn(0))
+    };
+    lab.tcp(&data(1, ours, b"alive"));
+    lab.expect(&ack(ours, 6));
+}
+
+#[test]
+fn connections_of_the_world_that_nobody_answers_leave_room_for_the_guests_own() {
+    let mut lab = Lab::with(|config| config.quotas.flows_per_guest = 400);
+    // It is heard, so that its MAC address is known.
+    lab.tcp(&rst(0));
+    let forward = crate::forward::Forward {
+        transport: crate::forward::Transport::Tcp,
+        address: None,
+        interface: None,
+        first_port: 2222,
+        last_port: 2222,
+        guest: crate::forward::GuestRef::Address(GUEST.ip()),
+        guest_port: 22,
+        preserve_source: false,
+    };
+    lab.gateway.forward_add(lab.now, &forward).unwrap();
+    for port in 1000..1300 {
+        let client = SocketAddr::new("203.0.113.5".parse().unwrap(), port);
+        lab.socket(0).backlog.push_back(client);
+        lab.event(0, READABLE);
+    }
+    assert_eq!(lab.gateway.flows(lab.now).count(), 100, "a quarter");
+    assert_eq!(lab.host().open_count(), 101);
+    for port in 0..300_u16 {
+        let from = SocketAddr::new(GUEST.ip(), 2000 + port);
+        lab.tcp_from(from, REMOTE, &syn(u32::from(port)));
+    }
+    assert_eq!(lab.gateway.flows(lab.now).count(), 400);
+    // Given up, and counted out.
+    lab.pass(Duration::from_mins(10));
+    let held = lab.gateway.guest_of(GUEST_MAC).unwrap();
+    assert_eq!(held, crate::account::Held::default());
+}
+
+#[test]
+fn what_a_guest_has_goes_with_it_to_another_port() {
+    let mut lab = Lab::with(|config| config.quotas.flows_per_guest = 3);
+    let connect = |lab: &mut Lab, port| {
+        lab.tcp_from(SocketAddr::new(GUEST.ip(), port), REMOTE, &syn(1));
+        lab.host().sockets.len()
+    };
+    lab.port = Some(PortId(1));
+    assert_eq!([1, 2].map(|port| connect(&mut lab, port)), [1, 2]);
+    lab.port = Some(PortId(2));
+    assert_eq!([3, 4].map(|port| connect(&mut lab, port)), [3, 3]);
+    // The first port is as good as new for others.
+    lab.port = Some(PortId(1));
+    other_guest(&mut lab);
+    assert_eq!(
+        [5, 6, 7, 8].map(|port| connect(&mut lab, port)),
+        [4, 5, 6, 6]
+    );
+    // All of it ends.
+    lab.pass(Duration::from_mins(10));
+    assert_eq!(lab.gateway.guest_of(GUEST_MAC).unwrap().flows, 0);
+    assert_eq!(connect(&mut lab, 9), 7);
+}
+
+#[test]
+fn a_port_full_of_addresses_takes_no_place_from_another() {
+    let mac = |port: u8, n: u16| {
+        let [a, b] = n.to_be_bytes();
+        MacAddr([2, 0, 0, port, a, b])
+    };
+    let quotas = crate::config::Quotas {
+        guests: 400,
+        ..Default::default()
+    };
+    let mut guests = super::Guests::new(quotas, 1);
+    let now = Duration::from_secs(1);
+    // Each of them has a flow, so none can be forgotten.
+    for port in 1..=5 {
+        for n in 0..200 {
+            if let Some(id) = guests.seen(mac(port, n), PortId(port.into()), now) {
+                guests.open_flow(id, now).unwrap();
+            }
+        }
+    }
+    let behind = |guests: &super::Guests, port| {
+        let of = |&n: &u16| guests.id_of(mac(port, n)).is_some();
+        (0..1000).filter(of).count()
+    };
+    assert_eq!(
+        [1, 2, 3, 4, 5].map(|port| behind(&guests, port)),
+        [100, 100, 100, 100, 16]
+    );
+    // Those without a flow make room for each other, of their own port only.
+    for n in 0..1000 {
+        assert!(guests.seen(mac(9, n), PortId(9), now).is_some(), "{n}");
+    }
+    assert_eq!([1, 9].map(|port| behind(&guests, port)), [100, 16]);
 }

@@ -13,6 +13,7 @@
 // Every byte seen here was written by a guest or by the world.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
+mod account;
 mod bytes;
 mod config;
 mod counters;
@@ -49,3 +50,4 @@ pub use host::{
 pub use meta::{Checksum, FrameMeta, Gso, GsoKind, Output};
 pub use smoltcp::wire::EthernetAddress as MacAddr;
 pub use status::{FlowDirection, FlowState, FlowStatus, Protocol};
+pub use switch::PortId;

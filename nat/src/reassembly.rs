@@ -131,9 +131,9 @@ impl Reassembly {
 
     fn forget(&mut self, key: &Key, guests: &mut Guests) -> Option<Partial> {
         let partial = self.partials.remove(key)?;
-        if let Some(guest) = guests.get_mut(key.guest) {
-            guest.reassembling = guest.reassembling.saturating_sub(partial.cost);
-        }
+        guests.count(key.guest, |held| {
+            held.reassembling = held.reassembling.saturating_sub(partial.cost);
+        });
         Some(partial)
     }
 
@@ -177,12 +177,12 @@ impl Partial {
         quotas: &Quotas,
     ) -> Result<(), DropReason> {
         let cost = self.cost.max(end + OVERHEAD);
-        let guest = guests.get_mut(guest).ok_or(DropReason::GuestQuota)?;
-        let held = guest.reassembling + (cost - self.cost);
-        if held > quotas.reassembly_per_guest {
+        let more = cost - self.cost;
+        let account = guests.get(guest).ok_or(DropReason::GuestQuota)?;
+        if account.held.reassembling + more > quotas.reassembly_per_guest {
             return Err(DropReason::ReassemblyQuota);
         }
-        guest.reassembling = held;
+        guests.count(guest, |held| held.reassembling += more);
         self.cost = cost;
         Ok(())
     }

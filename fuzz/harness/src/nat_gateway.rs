@@ -5,7 +5,7 @@
 use crate::input::Input;
 use nat::{
     Config, Family, FrameMeta, Gateway, Host, HostError, Incoming, IncomingError, ListenAt,
-    MacAddr, Outgoing, Output, Readiness, SocketId, Token, Unsent,
+    MacAddr, Outgoing, Output, PortId, Readiness, SocketId, Token, Unsent,
 };
 use std::{
     collections::HashMap,
@@ -238,7 +238,8 @@ pub fn run(input: &[u8]) {
         match input.u8() % 8 {
             0..=3 => {
                 let frame = frame(&mut input, &wire.last);
-                gateway.input(now, &frame, FrameMeta::default(), &mut wire);
+                let frame = (&frame[..], FrameMeta::default());
+                gateway.input(now, PortId(1), frame, &mut wire);
             }
             4 => {
                 let which = usize::from(input.u8());

@@ -56,9 +56,7 @@ impl DatagramTable {
                 return Err(DropReason::FlowQuota);
             }
             env.guests.open_inbound(way.guest, env.now)?;
-            if let Some(guest) = env.guests.get_mut(way.guest) {
-                guest.unanswered += 1;
-            }
+            env.guests.count(way.guest, |held| held.unanswered += 1);
             env.counters.udp_opened += 1;
             let mut mapping = Mapping::new(endpoint, way.mac, way.socket, way.seen, env.now);
             mapping.client = Some(way.client);

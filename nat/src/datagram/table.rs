@@ -306,9 +306,9 @@ impl DatagramTable {
 
 /// One session less waits for its guest's answer.
 fn answered(env: &mut Env<'_>, guest: u32) {
-    if let Some(guest) = env.guests.get_mut(guest) {
-        guest.unanswered = guest.unanswered.saturating_sub(1);
-    }
+    env.guests.count(guest, |held| {
+        held.unanswered = held.unanswered.saturating_sub(1);
+    });
 }
 
 /// Where a datagram goes to; the guest is told if it may not, or if it came too far.

@@ -360,7 +360,7 @@ fn target_of(
         .guests
         .owner(address)
         .or_else(|| env.guests.id_of(holder()?.0));
-    let Some((guest, mac)) = owner.and_then(|guest| Some((guest, env.guests.get(guest)?.mac)))
+    let Some((guest, mac)) = owner.and_then(|guest| Some((guest, env.guests.mac_of(guest)?)))
     else {
         neighbour::ask(env, address);
         return Err(Missing::Mac);

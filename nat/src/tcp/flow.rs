@@ -59,6 +59,15 @@ pub(crate) enum Phase {
     TimeWait,
 }
 
+/// Whom a connection that is being made waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Opening {
+    /// the world, or the guest that asked for it
+    HalfOpen,
+    /// the guest, whom the world asked for it
+    Unanswered,
+}
+
 /// What the guest's SYN said.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Offer {
@@ -211,10 +220,13 @@ impl Flow {
         env.config.mtu.saturating_sub(headers)
     }
 
-    /// Whether it counts against the quota of half-open connections.
-    pub(crate) fn is_half_open(&self) -> bool {
-        self.direction == FlowDirection::Outbound
-            && matches!(self.phase, Phase::Connecting | Phase::SynReceived)
+    /// Which quota of connections that are being made it counts against.
+    pub(crate) fn opening(&self) -> Option<Opening> {
+        match self.phase {
+            Phase::Connecting | Phase::SynReceived => Some(Opening::HalfOpen),
+            Phase::SynSent => Some(Opening::Unanswered),
+            Phase::Open | Phase::Resetting | Phase::TimeWait => None,
+        }
     }
 
     pub(crate) fn route(&self, env: &Env<'_>) -> Option<Route> {
@@ -317,10 +329,11 @@ impl Flow {
     /// Counts storage that was taken or given back against the guest.
     pub(crate) fn account(&mut self, env: &mut Env<'_>) {
         let held = self.sender.capacity() + self.receiver.capacity();
-        if held != self.accounted
-            && let Some(guest) = env.guests.get_mut(self.tuple.guest)
-        {
-            guest.buffered = (guest.buffered + held).saturating_sub(self.accounted);
+        if held != self.accounted {
+            let before = self.accounted;
+            env.guests.count(self.tuple.guest, |all| {
+                all.buffered = (all.buffered + held).saturating_sub(before);
+            });
             self.accounted = held;
         }
     }

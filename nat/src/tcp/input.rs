@@ -1,9 +1,9 @@
 //! What a segment of the guest does to its flow (RFC 9293, 3.10.7).
 use super::flow::{Flow, Outcome, Peer, Phase};
 use super::segment::{Header, Segment};
+use crate::account::Account;
 use crate::counters::DropReason;
 use crate::env::Env;
-use crate::guests::Guest;
 use crate::host::HostError;
 use std::io::IoSlice;
 
@@ -192,7 +192,7 @@ impl Flow {
         let limited = env
             .guests
             .get(self.tuple.guest)
-            .is_none_or(Guest::is_upload_limited);
+            .is_none_or(Account::is_upload_limited);
         if in_order
             && bytes.len() >= DIRECT
             && self.receiver.waiting() == 0

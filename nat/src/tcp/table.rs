@@ -1,5 +1,5 @@
 //! All TCP flows: how they are found, made, woken and forgotten.
-use super::flow::{Flow, Offer, Outcome, Peer, Phase, Tuple};
+use super::flow::{Flow, Offer, Opening, Outcome, Peer, Phase, Tuple};
 use super::input::Input;
 use super::segment::{Header, Route, Segment};
 use super::seq::Seq;
@@ -107,10 +107,10 @@ impl TcpTable {
         let Some(flow) = self.flows.at_mut(index) else {
             return Input::Ignored;
         };
-        let was_half_open = flow.is_half_open();
+        let opening = flow.opening();
         let input = flow.input(env, segment);
-        if was_half_open && !flow.is_half_open() {
-            count_half_open(env, flow.tuple.guest, false);
+        if opening != flow.opening() {
+            count_out(env, flow.tuple.guest, opening);
         }
         match input {
             Input::Listed => self.enlist(index),
@@ -214,7 +214,7 @@ impl TcpTable {
             };
         }
         let is_service = world.is_none();
-        count_half_open(env, tuple.guest, true);
+        env.guests.count(tuple.guest, |held| held.half_open += 1);
         let index = self.insert(env, flow);
         if is_service {
             self.enlist(index);
@@ -264,9 +264,7 @@ impl TcpTable {
             self.blocked.retain(|&other| other != index);
         }
         flow.release(env);
-        if flow.is_half_open() {
-            count_half_open(env, flow.tuple.guest, false);
-        }
+        count_out(env, flow.tuple.guest, flow.opening());
         env.guests.close_flow(flow.tuple.guest);
     }
 
@@ -281,6 +279,9 @@ impl TcpTable {
         let (socket, client) = env.host.tcp_accept(listener, token(key))?;
         env.counters.forwarded += 1;
         let made = whom(env, self, client).and_then(|inbound| {
+            if !env.guests.may_be_asked(inbound.guest) {
+                return Err(DropReason::FlowQuota);
+            }
             env.guests.open_inbound(inbound.guest, env.now)?;
             Ok(inbound)
         });
@@ -306,6 +307,7 @@ impl TcpTable {
         let mut flow = Flow::new(env, tuple, inbound.mac, direction, peer, iss, offer);
         flow.phase = Phase::SynSent;
         flow.syn_due = true;
+        env.guests.count(inbound.guest, |held| held.unanswered += 1);
         let index = self.insert(env, flow);
         self.enlist(index);
         Ok(())
@@ -422,14 +424,13 @@ fn token(key: Key) -> Token {
     Token::new(TokenClass::Tcp, key.index, key.generation)
 }
 
-fn count_half_open(env: &mut Env<'_>, guest: u32, opened: bool) {
-    if let Some(guest) = env.guests.get_mut(guest) {
-        guest.half_open = if opened {
-            guest.half_open + 1
-        } else {
-            guest.half_open.saturating_sub(1)
-        };
-    }
+/// A connection is not being made any more.
+fn count_out(env: &mut Env<'_>, guest: u32, opening: Option<Opening>) {
+    env.guests.count(guest, |held| match opening {
+        Some(Opening::HalfOpen) => held.half_open = held.half_open.saturating_sub(1),
+        Some(Opening::Unanswered) => held.unanswered = held.unanswered.saturating_sub(1),
+        None => {}
+    });
 }
 
 /// Answers a segment of no connection.

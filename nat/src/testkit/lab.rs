@@ -1,7 +1,7 @@
 //! A gateway with time, a host, and what it sent to the network.
 use super::host::{FakeHost, Socket};
 use super::segment::Tcp;
-use crate::{Checksum, Config, FrameMeta, Gateway, MacAddr, Output, Readiness, SocketId};
+use crate::{Checksum, Config, FrameMeta, Gateway, MacAddr, Output, PortId, Readiness, SocketId};
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
     EthernetFrame, EthernetProtocol, EthernetRepr, IpAddress, IpProtocol, IpRepr, Ipv4Packet,
@@ -50,6 +50,8 @@ pub(crate) struct Lab {
     pub(crate) wire: Wire,
     /// whose frames [`Lab::frame`] sends
     pub(crate) mac: MacAddr,
+    /// by which port; `None`: each guest has its own
+    pub(crate) port: Option<PortId>,
     /// what [`Gateway::poll`] said last
     pub(crate) next: Option<Duration>,
 }
@@ -72,6 +74,7 @@ impl Lab {
                 room: usize::MAX,
             },
             mac: GUEST_MAC,
+            port: None,
             next: None,
         }
     }
@@ -117,13 +120,18 @@ impl Lab {
 
     /// A frame in the middle of a burst.
     pub(crate) fn input_only(&mut self, frame: &[u8]) {
+        let frame = (frame, FrameMeta::default());
         self.gateway
-            .input(self.now, frame, FrameMeta::default(), &mut self.wire);
+            .input(self.now, self.port(), frame, &mut self.wire);
+    }
+
+    fn port(&self) -> PortId {
+        let [.., last] = self.mac.0;
+        self.port.unwrap_or(PortId(last.into()))
     }
 
     pub(crate) fn frame(&mut self, frame: &[u8]) {
-        self.gateway
-            .input(self.now, frame, FrameMeta::default(), &mut self.wire);
+        self.input_only(frame);
         self.poll();
     }
 

@@ -85,6 +85,8 @@ pub(super) struct PortOffloads {
     pub(super) rx_uso4: bool,
     /// VIRTIO_NET_F_GUEST_USO6
     pub(super) rx_uso6: bool,
+    /// The gateway: in its headers `hdr_len`, which nobody may rely on, is the port that a frame came in by.
+    pub(super) wants_source: bool,
 }
 
 /// What a new port is made of.

@@ -195,7 +195,8 @@ fn receive(
     };
     // Packets have the whole header.
     let takes_packets = offloads.header_len as usize == NET_HEADER_LEN;
-    let mut receiver = Receiver::new(ring, &mut scratch.burst, shared, offloads, passing.count);
+    let told = (offloads, passing.frames.source);
+    let mut receiver = Receiver::new(ring, &mut scratch.burst, shared, told, passing.count);
     for (index, frame) in passing.frames() {
         if takes_packets
             && passing.retagged.keeps(index)

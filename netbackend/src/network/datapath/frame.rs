@@ -5,6 +5,7 @@ use crate::{
     offload::{self, Segmentation, Validated},
 };
 use std::ops::Range;
+use switch::PortId;
 use virtqueue::{Burst, LocalReceiver, NetHeader, Segments};
 
 /// Bytes of each frame that are copied once and steer everything.
@@ -268,6 +269,8 @@ fn range(bytes: &[u8], offset: u32, len: u32) -> Option<&[u8]> {
 /// The frames of the burst at hand and where their bytes are.
 #[derive(Debug)]
 pub(super) struct Frames {
+    /// The port that they came in by.
+    pub(super) source: PortId,
     /// In the order they were sent.
     pub(super) list: Vec<Frame>,
     /// How each of them begins.
@@ -287,6 +290,7 @@ pub(super) struct Frames {
 impl Frames {
     pub(super) fn new() -> Self {
         Self {
+            source: PortId(0),
             list: Vec::with_capacity(BURST),
             heads: Heads::new(),
             burst: Burst::new(),

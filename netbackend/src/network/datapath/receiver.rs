@@ -6,7 +6,11 @@ use super::{
     ring::Ring,
 };
 use arrayvec::ArrayVec;
+use switch::PortId;
 use virtqueue::{Burst, NET_HEADER_LEN, Segments};
+
+/// Where `hdr_len` is in the header (virtio 1.2, 5.1.6).
+const HDR_LEN_AT: u32 = 2;
 
 /// Puts frames into a receive ring, one burst of chains after the other.
 #[derive(Debug)]
@@ -15,6 +19,8 @@ pub(super) struct Receiver<'a> {
     burst: &'a mut Burst,
     shared: &'a PortShared,
     offloads: PortOffloads,
+    /// Where the frames came in, if the driver wants to know.
+    source: Option<PortId>,
     /// Frames expected: how many chains to take at once.
     expected: usize,
     /// Bytes written into the first chains of the burst, whose completion is not staged yet.
@@ -27,7 +33,7 @@ impl<'a> Receiver<'a> {
         ring: &'a mut Ring,
         burst: &'a mut Burst,
         shared: &'a PortShared,
-        offloads: PortOffloads,
+        (offloads, source): (PortOffloads, PortId),
         expected: usize,
     ) -> Self {
         burst.clear();
@@ -36,6 +42,7 @@ impl<'a> Receiver<'a> {
             burst,
             shared,
             offloads,
+            source: offloads.wants_source.then_some(source),
             expected,
             written: ArrayVec::new(),
             completed: false,
@@ -71,6 +78,11 @@ impl<'a> Receiver<'a> {
         };
         let room = chain.writable();
         if room.len() < packet.len() || !packet.copy_to(&room) {
+            return false;
+        }
+        if let Some(PortId(source)) = self.source
+            && room.write_at(HDR_LEN_AT, &source.to_le_bytes()) != size_of_val(&source)
+        {
             return false;
         }
         self.take_next(packet.len());
@@ -196,6 +208,9 @@ impl<'a> Receiver<'a> {
         let mut header = frame.header();
         // Virtio 1.2, 5.1.6.3.2: 1 unless mergeable buffers were negotiated.
         header.num_buffers = u16::try_from(chains).unwrap_or(u16::MAX);
+        if let Some(PortId(source)) = self.source {
+            header.hdr_len = source;
+        }
         let bytes: [u8; NET_HEADER_LEN] = header.encode();
         let len = usize::try_from(self.offloads.header_len).unwrap_or(NET_HEADER_LEN);
         bytes

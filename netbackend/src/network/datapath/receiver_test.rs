@@ -9,8 +9,8 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::{fs::File, sync::Arc};
 use switch::Role;
 use virtqueue::{
-    DriverBuffer, DriverQueue, MemoryMap, QueueConfig, RegionSpec, RingFeatures, RingPosition,
-    SealPolicy,
+    DriverBuffer, DriverQueue, MemoryMap, NetHeader, QueueConfig, RegionSpec, RingFeatures,
+    RingPosition, SealPolicy,
 };
 
 const RING: u16 = 256;
@@ -35,6 +35,7 @@ const MERGEABLE: PortOffloads = PortOffloads {
     rx_ufo: false,
     rx_uso4: false,
     rx_uso6: false,
+    wants_source: false,
 };
 
 fn memory() -> Arc<MemoryMap> {
@@ -95,7 +96,7 @@ fn a_full_burst_looks_again_for_buffers_posted_meanwhile() {
     let mut burst = Burst::new();
     // As many as a burst holds, so that the avail index is not loaded while they last.
     post(&mut driver, Burst::MAX as u64);
-    let mut receiver = Receiver::new(&mut ring, &mut burst, &shared, MERGEABLE, 32);
+    let mut receiver = Receiver::new(&mut ring, &mut burst, &shared, (MERGEABLE, PortId(0)), 32);
     let two = frame(2);
     for _ in 0..31 {
         assert!(receiver.put(&Outgoing::plain(&two, &[])));
@@ -106,4 +107,44 @@ fn a_full_burst_looks_again_for_buffers_posted_meanwhile() {
     assert!(receiver.put(&Outgoing::plain(&five, &[])), "there is room");
     receiver.finish(&Tally::default());
     assert_eq!(ring.position().next_used, 31 * 2 + 5);
+}
+
+#[test]
+fn the_gateway_learns_where_a_frame_came_in_and_nobody_else_does() {
+    for wants_source in [false, true] {
+        let memory = memory();
+        let mut driver = DriverQueue::new(Arc::clone(&memory), &config()).unwrap();
+        let start = RingStart {
+            memory: Arc::clone(&memory),
+            config: config(),
+            kick: Kick::Polled,
+            call: None,
+            err: None,
+            enabled: true,
+        };
+        let mut ring = Ring::new(start, Arc::default()).unwrap();
+        let shared = PortShared::new("a".into(), Carrier::VhostUser, Role::Guest, None, 1);
+        let mut burst = Burst::new();
+        post(&mut driver, 4);
+        let offloads = PortOffloads {
+            wants_source,
+            ..MERGEABLE
+        };
+        let told = (offloads, PortId(0x1234));
+        let mut receiver = Receiver::new(&mut ring, &mut burst, &shared, told, 2);
+        // As a packet with its header, and as any frame.
+        let start = [0; 12 + 60];
+        let packet = Packet::new(&start, 60, || None).unwrap();
+        assert!(receiver.put_packet(&packet));
+        assert!(receiver.put(&Outgoing::plain(&[0; 60], &[])));
+        receiver.finish(&Tally::default());
+        for buffer in 0..2 {
+            let mut header = [0; 12];
+            let at = BUFFERS_AT + buffer * u64::from(BUFFER);
+            assert!(memory.read(at, &mut header));
+            let expected = if wants_source { 0x1234 } else { 0 };
+            let header = NetHeader::decode(&header).unwrap();
+            assert_eq!(header.hdr_len, expected, "buffer {buffer}");
+        }
+    }
 }

@@ -276,6 +276,7 @@ impl Worker {
             ..
         } = self;
         deliveries.clear();
+        frames.source = source.port;
         let moves = switch.counters().fdb_moves;
         let mut copies = 0usize;
         let limited = ports

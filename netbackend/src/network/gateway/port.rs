@@ -1,5 +1,5 @@
 //! Frames of the gateway in the shape of the network, and back.
-use nat::{Checksum, FrameMeta, Gso, GsoKind, Output};
+use nat::{Checksum, FrameMeta, Gso, GsoKind, Output, PortId};
 use virtqueue::{GsoType, LocalSender, NetHeader};
 
 /// Bytes of a frame at most: an IP packet of 65 535 and its Ethernet header.
@@ -40,7 +40,13 @@ impl Output for Port<'_> {
     }
 }
 
-/// What the network says beside a frame, for the gateway.
+/// The port that a frame came in by: the datapath puts it where drivers find a hint that none may rely on, as it is told to by
+/// [`PortOffloads::wants_source`](super::super::command::PortOffloads).
+pub(super) const fn source(header: &NetHeader) -> PortId {
+    PortId(header.hdr_len)
+}
+
+/// What the network says beside a frame, for the gateway. It looks for the headers itself.
 pub(super) fn meta(header: &NetHeader) -> FrameMeta {
     let kind = match header.gso {
         GsoType::TcpV4 => Some(GsoKind::Tcp4),
@@ -64,7 +70,7 @@ pub(super) fn meta(header: &NetHeader) -> FrameMeta {
         gso: kind.map(|kind| Gso {
             kind,
             size: header.gso_size,
-            header_len: header.hdr_len,
+            header_len: 0,
         }),
     }
 }
@@ -107,7 +113,7 @@ mod tests {
             Some(Gso {
                 kind,
                 size: 1448,
-                header_len: 66,
+                header_len: 0,
             })
         };
         for (checksum, gso) in [

@@ -159,8 +159,8 @@ impl GatewayThread {
             && bytes < BURST_BYTES
             && let Some((header, frame)) = receiver.receive()?
         {
-            let meta = port::meta(&header);
-            self.gateway.input(now, frame, meta, &mut out);
+            let (port, meta) = (port::source(&header), port::meta(&header));
+            self.gateway.input(now, port, (frame, meta), &mut out);
             frames += 1;
             bytes += frame.len();
         }

@@ -42,6 +42,7 @@ const OFFLOADS: PortOffloads = PortOffloads {
     rx_ufo: false,
     rx_uso4: true,
     rx_uso6: true,
+    wants_source: true,
 };
 
 /// Rings, and the fds by which the two ends wake each other.

@@ -159,6 +159,7 @@ pub(crate) fn offloads(bits: u64) -> PortOffloads {
         rx_ufo: has(bits, NET_GUEST_UFO),
         rx_uso4: has(bits, NET_GUEST_USO4),
         rx_uso6: has(bits, NET_GUEST_USO6),
+        wants_source: false,
     }
 }
 
