@@ -1,5 +1,6 @@
 //! What a port of the network has of what there is, whatever addresses its frames come from.
 use crate::config::Quotas;
+use crate::limit::Limit;
 use std::time::Duration;
 use switch::{PortId, Rate, TokenBucket};
 
@@ -42,8 +43,8 @@ pub(crate) struct Account {
     /// of those that the world opens
     pub(crate) new_inbound: TokenBucket,
     icmp_errors: TokenBucket,
-    upload: Option<TokenBucket>,
-    download: Option<TokenBucket>,
+    pub(crate) upload: Option<Limit>,
+    pub(crate) download: Option<Limit>,
     /// its guests
     pub(crate) guests: Vec<u32>,
     /// the one to be looked at next, if one has to go
@@ -52,9 +53,7 @@ pub(crate) struct Account {
 
 impl Account {
     pub(crate) fn new(port: PortId, quotas: &Quotas, now: Duration) -> Self {
-        let bytes = |rate: Option<u64>| {
-            rate.map(|rate| TokenBucket::new(Rate::with_default_burst(rate, 64 << 10), now))
-        };
+        let bytes = |rate: Option<u64>| rate.map(|rate| Limit::new(rate, now));
         let new_flows = Rate {
             per_second: quotas.new_flows_per_second.into(),
             burst: quotas.new_flows_burst.into(),
@@ -75,13 +74,13 @@ impl Account {
     /// Whether a datagram may go to the world now.
     pub(crate) fn may_upload(&mut self, now: Duration, bytes: usize) -> bool {
         let limit = self.upload.as_mut();
-        limit.is_none_or(|limit| limit.take(now, bytes as u64))
+        limit.is_none_or(|limit| limit.admit(now, bytes))
     }
 
     /// Whether a datagram may go to the guest now.
     pub(crate) fn may_download(&mut self, now: Duration, bytes: usize) -> bool {
         let limit = self.download.as_mut();
-        limit.is_none_or(|limit| limit.take(now, bytes as u64))
+        limit.is_none_or(|limit| limit.admit(now, bytes))
     }
 
     /// Whether anything limits its upload.

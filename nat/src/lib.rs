@@ -25,6 +25,7 @@ mod gateway;
 mod guests;
 mod host;
 mod icmp;
+mod limit;
 mod meta;
 mod neighbour;
 mod policy;

@@ -83,6 +83,19 @@ impl TokenBucket {
         self.rate.burst
     }
 
+    /// Whole tokens that there are.
+    pub fn available(&mut self, now: Duration) -> u64 {
+        self.fill(now);
+        u64::try_from(self.credit / SCALE).unwrap_or(0)
+    }
+
+    /// Takes `tokens`, whether there are so many or not.
+    #[inline]
+    pub fn spend(&mut self, tokens: u64) {
+        let tokens = i128::from(tokens).saturating_mul(SCALE);
+        self.credit = self.credit.saturating_sub(tokens);
+    }
+
     #[inline]
     fn fill(&mut self, now: Duration) {
         if let Some(passed) = now.checked_sub(self.filled) {

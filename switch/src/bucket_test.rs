@@ -78,6 +78,21 @@ fn extreme_numbers_do_not_overflow() {
     assert!(bucket.take(Duration::MAX, u64::MAX));
 }
 
+#[test]
+fn what_is_charged_beyond_the_credit_is_a_debt() {
+    let rate = Rate {
+        per_second: 1000,
+        burst: 100,
+    };
+    let at = Duration::from_millis;
+    let mut bucket = TokenBucket::new(rate, Duration::ZERO);
+    assert_eq!(bucket.available(at(50)), 100, "no more than it holds");
+    bucket.spend(150);
+    assert_eq!(bucket.available(at(50)), 0);
+    assert!(!bucket.take(at(100), 1));
+    assert_eq!(bucket.available(at(110)), 10);
+}
+
 proptest! {
     /// However frames come, no more passes than the rate allows, plus the burst and the frame that used up the last credit.
     #[test]

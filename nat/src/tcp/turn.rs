@@ -5,6 +5,7 @@ use super::segment::Header;
 use super::sender::Expired;
 use crate::env::Env;
 use crate::host::HostError;
+use crate::limit::Limit;
 use std::time::Duration;
 
 /// Bytes that one turn sends to the guest.
@@ -21,6 +22,18 @@ const MAX_KEEP_ALIVES: u8 = 4;
 const MAX_SILENCE: u8 = 9;
 /// When a flow that its rate limit has stopped looks again.
 const RATE_PAUSE: Duration = Duration::from_millis(4);
+
+/// What is worth a call, or a segment, if there is as much: an Ethernet segment.
+const LEAST: usize = 1460;
+
+/// How much of `wanted` bytes a limit lets pass now; `None`: not enough to be worth it.
+fn allowed(wanted: usize, limit: Option<(&mut Limit, Duration)>) -> Option<usize> {
+    let Some((limit, now)) = limit else {
+        return Some(wanted);
+    };
+    let room = limit.room(now);
+    (room >= wanted.min(LEAST)).then_some(wanted.min(room))
+}
 
 /// The connection cannot go on: the other end is gone.
 struct Gone;
@@ -76,25 +89,20 @@ impl Flow {
     fn write_to_peer(&mut self, env: &mut Env<'_>) -> Result<(), Gone> {
         while self.side.writable && self.receiver.waiting() > 0 {
             let waiting = self.receiver.waiting();
-            let now = env.now;
-            let allowed = env
-                .guests
-                .get_mut(self.tuple.guest)
-                .is_none_or(|guest| !guest.is_upload_limited() || guest.may_upload(now, 0));
-            if !allowed {
+            let Some(most) = allowed(waiting, self.upload(env)) else {
                 self.pause(env);
                 break;
-            }
-            match Self::write_peer(self.peer, env, &self.receiver.to_write(waiting)) {
+            };
+            match Self::write_peer(self.peer, env, &self.receiver.to_write(most)) {
                 Ok(len) => {
                     self.sent += len as u64;
                     self.receiver.consumed(len);
-                    if let Some(guest) = env.guests.get_mut(self.tuple.guest) {
-                        guest.may_upload(now, len);
+                    if let Some((limit, _)) = self.upload(env) {
+                        limit.passed(len);
                     }
                     let service = matches!(self.peer, Peer::Service(_));
                     // A service takes one part at a time, and may have its answer ready.
-                    self.side.writable = len == waiting || service;
+                    self.side.writable = len == most || service;
                     self.side.readable |= service;
                 }
                 Err(HostError::WouldBlock) => self.side.writable = false,
@@ -112,6 +120,18 @@ impl Flow {
             }
         }
         Ok(())
+    }
+
+    /// The limit of what goes to the world, and the time.
+    fn upload<'e>(&self, env: &'e mut Env<'_>) -> Option<(&'e mut Limit, Duration)> {
+        let account = env.guests.get_mut(self.tuple.guest)?;
+        Some((account.upload.as_mut()?, env.now))
+    }
+
+    /// The limit of what the guest is sent, and the time.
+    fn download<'e>(&self, env: &'e mut Env<'_>) -> Option<(&'e mut Limit, Duration)> {
+        let account = env.guests.get_mut(self.tuple.guest)?;
+        Some((account.download.as_mut()?, env.now))
     }
 
     fn pause(&mut self, env: &Env<'_>) {
@@ -176,18 +196,18 @@ impl Flow {
             return Outcome::Remove;
         };
         let mut budget = BUDGET;
-        while let Some(plan) = self.sender.plan() {
+        while let Some(mut plan) = self.sender.plan() {
             if budget == 0 {
                 return Outcome::Again;
             }
             let now = env.now;
-            let allowed = env
-                .guests
-                .get_mut(self.tuple.guest)
-                .is_none_or(|guest| guest.may_download(now, plan.len));
-            if !allowed {
+            let Some(most) = allowed(plan.len, self.download(env)) else {
                 self.pause(env);
                 return Outcome::Keep;
+            };
+            if most < plan.len {
+                plan.len = most;
+                plan.fin = false;
             }
             let end = self.sender.unacknowledged() + self.sender.len();
             let header = Header {
@@ -204,6 +224,9 @@ impl Flow {
             }
             env.counters.tcp_retransmits += u64::from(plan.again);
             self.sender.sent(&plan, now);
+            if let Some((limit, _)) = self.download(env) {
+                limit.passed(plan.len);
+            }
             budget = budget.saturating_sub(plan.len.max(1));
             // Data acknowledge by the way; what is told of gaps they have no room for.
             self.ack_due &= self.duplicates_due > 0;
