@@ -64,8 +64,10 @@ impl Flow {
             return Input::Remove;
         }
         if segment.syn {
-            self.syn_due = segment.seq == self.offer.irs;
-            return if self.syn_due {
+            // One that is due for want of room stays so, whatever comes: no timer runs until it is sent.
+            let is_again = segment.seq == self.offer.irs;
+            self.syn_due |= is_again;
+            return if is_again {
                 Input::Listed
             } else {
                 self.input_new_syn(env, segment)
