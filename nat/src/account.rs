@@ -19,6 +19,8 @@ pub(crate) struct Held {
     pub(crate) unanswered: usize,
     pub(crate) buffered: usize,
     pub(crate) reassembling: usize,
+    /// ports of the host
+    pub(crate) ports: usize,
 }
 
 impl Held {
@@ -29,6 +31,7 @@ impl Held {
             unanswered: what(self.unanswered, other.unanswered),
             buffered: what(self.buffered, other.buffered),
             reassembling: what(self.reassembling, other.reassembling),
+            ports: what(self.ports, other.ports),
         }
     }
 }

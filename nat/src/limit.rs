@@ -42,8 +42,9 @@ impl Limit {
 
     /// Bytes of a connection have passed.
     pub(crate) fn passed(&mut self, bytes: usize) {
-        self.all.spend(bytes as u64);
-        self.streams.spend(bytes as u64);
+        self.all.spend(bytes as u64, BURST);
+        // What they had because nobody else wanted it is not to be paid back.
+        self.streams.spend(bytes as u64, 0);
     }
 }
 

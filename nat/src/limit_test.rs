@@ -44,3 +44,22 @@ fn datagrams_without_end_leave_half_to_connections() {
         assert!(got.abs_diff(half) < half / 10, "{got} of {half}");
     }
 }
+
+#[test]
+fn a_connection_that_had_all_for_long_still_has_its_half_when_datagrams_come() {
+    let mut limit = Limit::new(RATE, Duration::ZERO);
+    let mut streams = 0;
+    for step in 0..20_000u64 {
+        let now = Duration::from_millis(step);
+        if step >= 10_000 {
+            limit.admit(now, 1400);
+        }
+        let room = limit.room(now);
+        if room >= SEGMENT {
+            limit.passed(room);
+            streams += if step >= 11_000 { room as u64 } else { 0 };
+        }
+    }
+    let half = 9 * RATE / 2;
+    assert!(streams.abs_diff(half) < half / 10, "{streams} of {half}");
+}

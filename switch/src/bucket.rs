@@ -66,8 +66,7 @@ impl TokenBucket {
     #[inline]
     pub fn charge(&mut self, now: Duration, tokens: u64) -> bool {
         self.fill(now);
-        let most = i128::from(self.rate.burst) * SCALE;
-        self.credit = (self.credit - i128::from(tokens) * SCALE).max(-most);
+        self.spend(tokens, self.rate.burst);
         self.credit > 0
     }
 
@@ -89,11 +88,13 @@ impl TokenBucket {
         u64::try_from(self.credit / SCALE).unwrap_or(0)
     }
 
-    /// Takes `tokens`, whether there are so many or not.
+    /// Takes `tokens`, whether there are so many or not; no more than `owed` of them are owed then.
     #[inline]
-    pub fn spend(&mut self, tokens: u64) {
-        let tokens = i128::from(tokens).saturating_mul(SCALE);
-        self.credit = self.credit.saturating_sub(tokens);
+    pub fn spend(&mut self, tokens: u64, owed: u64) {
+        let left = self.credit - i128::from(tokens) * SCALE;
+        // What was owed before stays so.
+        let least = (-i128::from(owed) * SCALE).min(self.credit);
+        self.credit = left.max(least);
     }
 
     #[inline]

@@ -87,7 +87,7 @@ fn what_is_charged_beyond_the_credit_is_a_debt() {
     let at = Duration::from_millis;
     let mut bucket = TokenBucket::new(rate, Duration::ZERO);
     assert_eq!(bucket.available(at(50)), 100, "no more than it holds");
-    bucket.spend(150);
+    bucket.spend(150, 1000);
     assert_eq!(bucket.available(at(50)), 0);
     assert!(!bucket.take(at(100), 1));
     assert_eq!(bucket.available(at(110)), 10);

@@ -52,12 +52,13 @@ impl DatagramTable {
         match endpoint.kind {
             Kind::Udp => {
                 let most = env.config.quotas.datagram_ports;
-                self.ports
-                    .take(endpoint.guest, most)
-                    .map_err(Refusal::Quota)?;
+                let account = env.guests.get(endpoint.guest);
+                let own = account.map_or(0, |account| account.held.ports);
+                self.ports.take(own, most).map_err(Refusal::Quota)?;
                 let opened = env.host.udp_open(self.next_token(Kind::Udp), family);
-                if opened.is_err() {
-                    self.ports.give_back(endpoint.guest);
+                match opened {
+                    Ok(_) => env.guests.count(endpoint.guest, |held| held.ports += 1),
+                    Err(_) => self.ports.give_back(),
                 }
                 opened.map_err(Refusal::Host)
             }

@@ -80,7 +80,7 @@ impl DatagramTable {
             index: HashTable::new(),
             sessions: HashMap::with_hasher(hasher.clone()),
             echoes: HashSet::with_hasher(hasher.clone()),
-            ports: Ports::new(hasher.clone()),
+            ports: Ports::default(),
             hasher,
             timers: Timers::new(),
             pending: Vec::new(),
@@ -137,7 +137,10 @@ impl DatagramTable {
         match mapping.client {
             None => {
                 if mapping.endpoint.kind == Kind::Udp {
-                    self.ports.give_back(mapping.endpoint.guest);
+                    self.ports.give_back();
+                    let guest = mapping.endpoint.guest;
+                    env.guests
+                        .count(guest, |held| held.ports = held.ports.saturating_sub(1));
                 }
                 env.host.close(mapping.socket);
             }

@@ -285,7 +285,7 @@ impl LeaseTable {
             mac: lease.mac.0,
             hostname: lease.hostname.clone(),
             remaining: lease.expires.saturating_sub(now).as_secs(),
-            station_age: millis(now) - lease.station_since,
+            station_age: millis(now).saturating_sub(lease.station_since),
         };
         bound.into_iter().map(record).collect()
     }

@@ -123,7 +123,10 @@ impl Services {
                 let described = setup::dhcp6(config, ipv6, own6_all);
                 dhcp6::Server::new(described, told.reservations.clone())
             }),
-            dns: told.dns.forwarder.then(|| setup::forwarder(config, random.u64())),
+            dns: told
+                .dns
+                .forwarder
+                .then(|| setup::forwarder(config, random.u64())),
             tftp: None,
             own,
             random,

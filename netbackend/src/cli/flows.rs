@@ -57,6 +57,9 @@ struct Look {
     bytes: HashMap<Key, u64>,
 }
 
+/// An answer may have taken so long that a look was earlier than its time says.
+const ANSWER: Duration = Duration::from_millis(200);
+
 impl Look {
     fn new(flows: Vec<FlowStatus>) -> Self {
         let bytes = flows
@@ -85,7 +88,8 @@ fn show(out: &mut impl Write, before: &Look, now: &Look) -> io::Result<()> {
     let seconds = now.at.duration_since(before.at).as_secs_f64().max(0.001);
     let rate = |flow: &FlowStatus| {
         // One that is younger than the look before has only its ends in common with what was there then.
-        let is_older = Duration::from_millis(flow.age_ms) >= now.at.duration_since(before.at);
+        let between = now.at.duration_since(before.at);
+        let is_older = Duration::from_millis(flow.age_ms) + ANSWER >= between;
         let earlier = before.bytes.get(&key(flow)).filter(|_| is_older);
         let earlier = earlier.copied().unwrap_or(0);
         let more = (flow.sent + flow.received).saturating_sub(earlier);

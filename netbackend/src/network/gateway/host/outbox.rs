@@ -176,7 +176,9 @@ fn send(
         _ => [IoSlice::new(payload)],
     };
     let to = sockaddr(ends.to, family);
-    let source = ends.from.map(|from| Source::new(from, family));
+    // A link-local address is one of each link, which the route to the client chooses.
+    let source = ends.from.filter(|from| !is_link_local(*from));
+    let source = source.map(|from| Source::new(from, family));
     let source = source.as_ref().map(Source::message);
     let segments = segment.as_ref().map(ControlMessage::UdpGsoSegments);
     // A socket sends with one of them, both or none.
@@ -199,6 +201,10 @@ fn send(
     let sent = sendmsg(fd, &bytes, beside, flags, Some(&to))
         .or_else(|_| sendmsg(fd, &bytes, beside, flags, Some(&to)));
     sent.map(drop).map_err(error::of_errno)
+}
+
+const fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
 /// An address to send from, as the socket's family has it.
@@ -226,7 +232,6 @@ impl Source {
                     ipi6_addr: libc::in6_addr {
                         s6_addr: from.octets(),
                     },
-                    // The client's scope says by which link, where that matters.
                     ipi6_ifindex: 0,
                 })
             }
