@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 /// How long the driver may leave them, at first: longer than any that is at work needs for a frame.
 const FIRST: Duration = Duration::from_millis(1);
-/// And at most between two reminders.
-const LAST: Duration = Duration::from_millis(50);
+/// And at last: who has left them for two seconds has gone, and must not keep a thread awake.
+const LAST: Duration = Duration::from_secs(1);
 
 /// When to tell the driver once more.
 #[derive(Debug, Default)]
 pub(super) struct Reminder {
-    /// Where the driver was when it was looked at last (CAPR).
-    capr: u16,
+    /// Where the driver was when it was looked at last (CAPR), if it had left frames.
+    capr: Option<u16>,
     pause: Duration,
     due: Option<Instant>,
 }
@@ -23,20 +23,19 @@ impl Reminder {
     /// The driver has read to `capr`, and frames are `left` or not; true: it is time to raise ROK.
     pub(super) fn look(&mut self, now: Instant, capr: u16, left: bool) -> bool {
         if !left {
-            self.due = None;
+            *self = Self::default();
             return false;
         }
-        let Some(due) = self.due.filter(|_| capr == self.capr) else {
-            self.capr = capr;
+        if self.capr.replace(capr) != Some(capr) {
             self.pause = FIRST;
             self.due = Some(now + FIRST);
             return false;
-        };
-        if now < due {
+        }
+        if self.due.is_none_or(|due| now < due) {
             return false;
         }
-        self.pause = (self.pause * 2).min(LAST);
-        self.due = Some(now + self.pause);
+        self.pause *= 2;
+        self.due = (self.pause <= LAST).then(|| now + self.pause);
         true
     }
 
