@@ -175,6 +175,12 @@ impl PortShared {
         self.fault.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether the rest of the network is behind it.
+    #[inline]
+    pub(super) fn is_uplink(&self) -> bool {
+        self.role == Role::Uplink
+    }
+
     /// The state and counters as the control API shows them.
     pub(super) fn status(&self) -> PortStatus {
         let (fault, last_fault) = {
@@ -203,7 +209,7 @@ impl PortShared {
                     netns: None,
                 },
             },
-            uplink: self.role == Role::Uplink,
+            uplink: self.is_uplink(),
             mac: self.mac().map(format_mac),
             // The supervisor knows it.
             policy: control::PortPolicy::default(),

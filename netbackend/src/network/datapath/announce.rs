@@ -1,5 +1,5 @@
 //! SEND_RARP: telling everybody that a station is behind a port now.
-use super::{Source, conduct::Conduct, worker::Worker};
+use super::{Source, worker::Worker};
 use std::{collections::HashSet, time::Duration};
 use switch::{MacAddr, PortId, Switch, VlanId};
 use tracing::debug;
@@ -13,22 +13,24 @@ impl Worker {
         let now = self.clock.elapsed();
         let source = Source { port, queue: 0 };
         // A front-end that asks for it all the time is a storm like any other.
-        let is_behind = |conduct: Option<&mut Conduct>| conduct.is_some_and(|it| it.behind);
-        if is_behind(self.ports.conduct(source)) {
+        let conduct = self.ports.conduct(source);
+        if conduct.is_some_and(|conduct| !conduct.may_announce(now)) {
             debug!(port = port.0, %mac, "guest is not announced: its port floods the network");
             return;
         }
+        self.scratch.blames_sender = false;
+        let mut extra = 0;
         for vlan in places(&self.switch, now, port, mac) {
             if self.frames.set_only(&rarp_request(mac, vlan)) {
-                let extra = self.forward(source, now);
-                if let Some(conduct) = self.ports.conduct(source) {
-                    conduct.note(now, 1, extra);
-                }
+                extra += self.forward(source, now);
             }
             // The memory of who received it must not outlive this command, nor pile up within.
             self.scratch.burst.release();
         }
         self.frames.clear();
+        if let Some(conduct) = self.ports.conduct(source) {
+            conduct.announced(now, extra);
+        }
     }
 }
 

@@ -16,6 +16,10 @@ const FREE: Rate = Rate {
 };
 /// Who holds so much of [`FREE`] again is not behind any more.
 const FORGIVEN: u64 = FREE.burst / 2;
+/// An uplink speaks for so many.
+pub(super) const BEHIND_UPLINK: usize = 16;
+/// A turn that took longer was interrupted by the kernel, which is not to be paid for.
+const LONGEST_TURN: Duration = Duration::from_millis(1);
 /// One part of a worker's time is for those who are behind.
 const PARTS: u32 = 20;
 /// So long the others have had no work when those who are behind get the rest: less would let a storm fill the rings of receivers
@@ -34,7 +38,7 @@ pub(super) struct Conduct {
     /// Bursts since its worker last looked how its load is spread.
     pub(super) bursts: u32,
     free: TokenBucket,
-    /// The most copies of each frame in a burst since it is behind.
+    /// Copies of each frame in a burst, the most of the last few.
     fan_out: usize,
 }
 
@@ -62,6 +66,17 @@ impl Conduct {
         }
     }
 
+    /// Whether something may be sent to all for its front-end, which counts like what it sends itself.
+    pub(super) fn may_announce(&mut self, now: Duration) -> bool {
+        self.free.holds(now, 1)
+    }
+
+    /// That was sent. It is no conduct of the guest's, and does not put it behind.
+    pub(super) fn announced(&mut self, now: Duration, extra: usize) {
+        let extra = u64::try_from(extra).unwrap_or(u64::MAX);
+        self.free.charge(now, extra);
+    }
+
     /// Notes what a burst of `frames` frames has cost beyond what it may: copies and moved addresses.
     #[inline]
     pub(super) fn note(&mut self, now: Duration, frames: usize, extra: usize) {
@@ -69,7 +84,7 @@ impl Conduct {
             return;
         }
         if extra > 0 {
-            self.fan_out = self.fan_out.max(1 + extra / frames.max(1));
+            self.fan_out = (self.fan_out / 2).max(1 + extra / frames.max(1));
             let extra = u64::try_from(extra).unwrap_or(u64::MAX);
             self.behind |= !self.free.charge(now, extra);
         }
@@ -102,7 +117,7 @@ impl Behind {
 
     /// A turn was taken at `now`, for so long: the next one is due when the others have had their parts.
     pub(super) fn took(&mut self, now: Duration, took: Duration) {
-        self.due = now.saturating_add(took.saturating_mul(PARTS));
+        self.due = now.saturating_add(took.min(LONGEST_TURN) * PARTS);
     }
 }
 

@@ -2,7 +2,7 @@
 use super::{
     super::{command::Inbox, mailbox::Mailbox, queue_stats::QueueDrop},
     BURST, Source,
-    conduct::Behind,
+    conduct::{BEHIND_UPLINK, Behind},
     egress::{self, Delivery, Scratch},
     frame::Frames,
     ingress,
@@ -245,8 +245,11 @@ impl Worker {
             return false;
         }
         self.scratch.blames_sender = behind;
-        let extra = self.forward(source, now);
+        let mut extra = self.forward(source, now);
         if let Some(port) = self.ports.get_mut(source.port) {
+            if port.shared.is_uplink() {
+                extra /= BEHIND_UPLINK;
+            }
             if let Some(conduct) = port.conduct(source.queue) {
                 conduct.last_work = now;
                 conduct.bursts = conduct.bursts.saturating_add(1);
