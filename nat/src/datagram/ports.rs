@@ -34,7 +34,7 @@ mod tests {
     fn one_leaves_something_to_the_next_and_all_leave_the_rest_to_the_host() {
         let mut ports = Ports::default();
         let fill = |ports: &mut Ports| {
-            (0..)
+            (0..=100)
                 .take_while(|own| ports.take(*own, 100).is_ok())
                 .count()
         };
