@@ -192,9 +192,7 @@ fn a_driver_that_has_acknowledged_frames_and_left_them_is_reminded() {
         bench.write16(spec::ISR, spec::ISR_ROK);
         bench.now = bench.now.max(due);
         reminders += 1;
-        if reminders == 100 {
-            break;
-        }
+        assert!(reminders < 20, "it is reminded for ever");
     }
     bench.write16(spec::ISR, spec::ISR_ROK);
     // It reads on: once there is nothing left, there is nothing to say.
