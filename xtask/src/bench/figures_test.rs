@@ -3,6 +3,7 @@ use super::*;
 
 fn sample(mpps: f64, gbps: f64) -> Sample {
     Sample {
+        sent: 1e6,
         mpps,
         gbps,
         busy: 0.5,

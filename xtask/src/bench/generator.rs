@@ -20,6 +20,8 @@ pub(super) struct Sample {
     pub(super) gbps: f64,
     /// Share of the time in which the generator had something to do.
     pub(super) busy: f64,
+    /// Frames sent, before and after the measurement too.
+    pub(super) sent: f64,
     /// Share of all sent frames that never came out.
     pub(super) dropped: f64,
 }
@@ -100,6 +102,7 @@ fn parse_throughput(line: &str) -> Result<Sample> {
         mpps: frames / seconds / 1e6,
         gbps: bytes * 8.0 / seconds / 1e9,
         busy: busy / seconds,
+        sent,
         dropped: dropped / sent.max(1.0),
     })
 }

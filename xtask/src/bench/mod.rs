@@ -6,6 +6,7 @@
 //! the first round warms the machine up and is dropped. What counts are the medians, and more than these their ratios.
 
 mod backend;
+mod fairness;
 mod figures;
 mod generator;
 mod generators;
@@ -28,9 +29,11 @@ mod statistics;
 mod table;
 mod testpmd;
 mod uplink;
+mod verify;
 mod workers;
 mod workload;
 
+pub use fairness::{FairnessOptions, fairness};
 pub use generators::{GeneratorOptions, generators};
 pub use idle::{IdleOptions, idle};
 pub use instructions::{InstructionOptions, check_instructions, instructions};
@@ -40,6 +43,7 @@ pub use nics::{NicOptions, nics};
 pub use peers::{PeerOptions, peers};
 pub use scale::{ScaleOptions, scale};
 pub use uplink::{UplinkOptions, uplink};
+pub use verify::{VerifyOptions, verify};
 pub use workers::{WorkersOptions, workers};
 
 use crate::commands::build::cargo;

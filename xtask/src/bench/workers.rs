@@ -55,6 +55,8 @@ struct Carried {
     case: Case,
     size: u32,
     mpps: f64,
+    /// The slower pair's share of what the faster one has.
+    balance: f64,
 }
 
 /// Measures all cases in turns and writes the section of the results.
@@ -67,10 +69,17 @@ pub fn workers(ui: Ui, options: &WorkersOptions) -> Result<()> {
         ui.step(&title, |step| {
             for size in SIZES {
                 for case in rotated(&cases, round) {
-                    let mpps = measure(&bench, case, size, options.seconds)?;
+                    let pairs = measure(&bench, case, size, options.seconds)?;
+                    let mpps = pairs.iter().sum();
+                    let balance = balance(&pairs);
                     step.progress(&format!("{size} B, {case:?}: {mpps:.2} Mpps"));
                     if round > 0 {
-                        carried.push(Carried { case, size, mpps });
+                        carried.push(Carried {
+                            case,
+                            size,
+                            mpps,
+                            balance,
+                        });
                     }
                 }
             }
@@ -86,8 +95,15 @@ pub fn workers(ui: Ui, options: &WorkersOptions) -> Result<()> {
     Ok(())
 }
 
-/// Mpps of all pairs.
-fn measure(bench: &Bench, case: Case, size: u32, seconds: f64) -> Result<f64> {
+/// 1: all pairs carry the same.
+fn balance(mpps: &[f64]) -> f64 {
+    let least = mpps.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = mpps.iter().copied().fold(0.0, f64::max);
+    least / most
+}
+
+/// Mpps of each pair.
+fn measure(bench: &Bench, case: Case, size: u32, seconds: f64) -> Result<Vec<f64>> {
     let both = [bench.cpu, bench.generator_cpu];
     let cpus = match case {
         Case::One(index) => vec![both[index]],
@@ -127,7 +143,7 @@ fn measure(bench: &Bench, case: Case, size: u32, seconds: f64) -> Result<f64> {
                 Ok(sample) => sample.map(|Sample { mpps, .. }| mpps),
                 Err(_) => bail!("a generator's thread ended"),
             })
-            .sum()
+            .collect()
     })
 }
 
@@ -157,6 +173,10 @@ fn wait_until_served(bench: &Bench, daemon: &Daemon, port: &str, wanted: usize) 
 }
 
 fn write_up(options: &WorkersOptions, carried: &[Carried]) -> String {
+    let balance = |size: u32| {
+        let two = |one: &&Carried| one.size == size && one.case == Case::Two;
+        summarize(carried.iter().filter(two).map(|one| one.balance))
+    };
     let summary = |size: u32, wanted: fn(Case) -> bool| {
         let of = carried
             .iter()
@@ -172,6 +192,7 @@ fn write_up(options: &WorkersOptions, carried: &[Carried]) -> String {
             size.to_string(),
             show(one, 2),
             show(two, 2),
+            show(balance(size)?, 2),
             format!("{ratio:.2}"),
             format!("{AT_LEAST:.2}"),
             verdict.to_owned(),
@@ -181,6 +202,7 @@ fn write_up(options: &WorkersOptions, carried: &[Carried]) -> String {
         "bytes",
         "one worker, one pair, Mpps",
         "two workers, two pairs, Mpps",
+        "balance",
         "ratio",
         "at least",
         "reached",
@@ -193,7 +215,8 @@ fn write_up(options: &WorkersOptions, carried: &[Carried]) -> String {
              (least–most).\n\
              * Where: {}.\n\
              * What: one network, each worker on a CPU of its own, which it shares with the generator of its pair: both leave it to \
-             each other when they have nothing to do. One worker is measured on either CPU.",
+             each other when they have nothing to do. One worker is measured on either CPU. Balance is what the \
+             slower pair of two carries for each frame of the faster one.",
             report::date(),
             options.rounds,
             options.seconds,

@@ -1,9 +1,9 @@
 //! `cargo xtask bench`: our daemon beside its peers, its cost when idle, ring operations alone.
 use super::build::cargo;
 use crate::bench::{
-    GeneratorOptions, IdleOptions, InstructionOptions, LatencyOptions, NatOptions, NicOptions,
-    PeerOptions, ScaleOptions, UplinkOptions, WorkersOptions, generators, idle, instructions,
-    latency, nat, nics, peers, scale, uplink, workers,
+    FairnessOptions, GeneratorOptions, IdleOptions, InstructionOptions, LatencyOptions, NatOptions,
+    NicOptions, PeerOptions, ScaleOptions, UplinkOptions, VerifyOptions, WorkersOptions, fairness,
+    generators, idle, instructions, latency, nat, nics, peers, scale, uplink, verify, workers,
 };
 use crate::exec;
 use crate::setup;
@@ -29,6 +29,10 @@ enum What {
     Scale(ScaleOptions),
     /// Whether two workers carry twice as much as one; needs root and two CPUs
     Workers(WorkersOptions),
+    /// What is left of a port's rate beside others that misbehave
+    Fairness(FairnessOptions),
+    /// Whether every frame comes out once, in order and unaltered, at full rate; needs root and two CPUs
+    Verify(VerifyOptions),
     /// Our traffic generator beside DPDK's; needs root and two CPUs
     Generators(GeneratorOptions),
     /// CPU time and memory of the daemon with silent guests
@@ -58,11 +62,13 @@ struct Line {
     args: Args,
 }
 
-const ALL: [&str; 11] = [
+const ALL: [&str; 13] = [
     "peers",
     "latency",
     "scale",
     "workers",
+    "fairness",
+    "verify",
     "generators",
     "idle",
     "uplink",
@@ -91,6 +97,8 @@ fn measure(ui: Ui, what: &What) -> Result<()> {
         }
         What::Scale(options) => scale(ui, options)?,
         What::Workers(options) => workers(ui, options)?,
+        What::Fairness(options) => fairness(ui, options)?,
+        What::Verify(options) => verify(ui, options)?,
         What::Generators(options) => {
             setup::install_tools(ui)?;
             generators(ui, options)?;
