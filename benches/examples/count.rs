@@ -1,8 +1,8 @@
 //! Work of a known amount, for callgrind to count: `cargo xtask bench instructions`.
 //!
-//! `count rings BURSTS` lets chains go through a ring's two ends, each primitive in a function of its own name.
-//! `count forward SIZE BURSTS` lets a network forward frames, a burst at a time: the datapath sleeps in between, so that it never
-//! polls in vain and does the same for each burst.
+//! `count rings split|packed BURSTS` lets chains go through a ring's two ends, each primitive in a function of its own name.
+//! `count forward SIZE [mergeable] [packed] [stations] BURSTS` lets a network forward frames, a burst at a time: the datapath sleeps
+//! in between, so that it never polls in vain and does the same for each burst. `stations`: among 2000 addresses.
 
 use std::{
     hint::black_box,
@@ -15,31 +15,68 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use benches::{Endpoint, FrameKind, FrontEnd, Load, Options, Role, bursts};
 use netbackend::network::{Network, NetworkSpec, PortSpec, PortTransport};
-use virtqueue::{Burst, DeviceQueue, DriverBuffer, DriverQueue, MemoryMap, QueueConfig};
+use virtqueue::{
+    Burst, DeviceQueue, DriverBuffer, DriverQueue, MemoryMap, QueueConfig, RingFeatures,
+    RingPosition,
+};
 use vm_memory::{GuestAddress, GuestMemoryMmap};
 
 const BURST: usize = 32;
+/// Addresses behind each of two ports, when there are many.
+const STATIONS: u32 = 1000;
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
-        ["rings", count] => rings(count.parse()?),
-        ["forward", size, count] => forward(size.parse()?, false, count.parse()?),
-        ["forward-mergeable", size, count] => forward(size.parse()?, true, count.parse()?),
-        _ => bail!("count rings BURSTS | forward SIZE BURSTS | forward-mergeable SIZE BURSTS"),
+        ["rings", "split", count] => rings(false, count.parse()?),
+        ["rings", "packed", count] => rings(true, count.parse()?),
+        ["forward", size, words @ .., count] => {
+            forward(&kind(size.parse()?, words)?, count.parse()?)
+        }
+        _ => bail!("count rings split|packed BURSTS | forward SIZE [WORD...] BURSTS"),
     }
 }
 
-fn rings(count: u32) -> anyhow::Result<()> {
+/// What is forwarded, and between whom.
+struct Kind {
+    options: Options,
+    load: Load,
+}
+
+fn kind(frame: FrameKind, words: &[&str]) -> anyhow::Result<Kind> {
+    let mut kind = Kind {
+        options: Options::new(frame),
+        load: Load {
+            burst: u16::try_from(BURST)?,
+            ..Load::new(frame)
+        },
+    };
+    for word in words {
+        match *word {
+            "mergeable" => kind.options.mergeable = true,
+            "packed" => kind.options.packed = true,
+            "stations" => kind.load.stations = STATIONS,
+            other => bail!("{other:?} is none of mergeable, packed, stations"),
+        }
+    }
+    Ok(kind)
+}
+
+fn rings(packed: bool, count: u32) -> anyhow::Result<()> {
     let ram = GuestMemoryMmap::<()>::from_ranges(&[(GuestAddress(0), 4 << 20)])?;
     let mem = MemoryMap::from_guest_memory(1, &ram)?;
+    let features = RingFeatures {
+        packed,
+        ..RingFeatures::default()
+    };
     let config = QueueConfig {
         size: 256,
         desc: 0,
         avail: 0x1_0000,
         used: 0x2_0000,
-        ..QueueConfig::default()
+        features,
+        position: RingPosition::start(features),
     };
     let mut driver = DriverQueue::new(Arc::clone(&mem), &config)?;
     let mut device = DeviceQueue::new(mem, &config)?;
@@ -92,20 +129,15 @@ fn driver_poll(driver: &mut DriverQueue) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn forward(frame: FrameKind, mergeable: bool, count: u32) -> anyhow::Result<()> {
+fn forward(kind: &Kind, count: u32) -> anyhow::Result<()> {
     let directory = PathBuf::from(format!("/tmp/count-{}", std::process::id()));
     std::fs::create_dir_all(&directory)?;
-    let outcome = forward_in(&directory, frame, mergeable, count);
+    let outcome = forward_in(&directory, kind, count);
     std::fs::remove_dir_all(&directory)?;
     outcome
 }
 
-fn forward_in(
-    directory: &Path,
-    frame: FrameKind,
-    mergeable: bool,
-    count: u32,
-) -> anyhow::Result<()> {
+fn forward_in(directory: &Path, kind: &Kind, count: u32) -> anyhow::Result<()> {
     let network = Network::start(NetworkSpec {
         name: "count".to_owned(),
         mode: switch::Mode::Bridge,
@@ -119,10 +151,6 @@ fn forward_in(
         require_sealed_memory: false,
         isolate: false,
     })?;
-    let options = Options {
-        mergeable,
-        ..Options::new(frame)
-    };
     let mut ends = Vec::new();
     for name in ["from", "to"] {
         let path = directory.join(name);
@@ -137,14 +165,10 @@ fn forward_in(
         network.add_port(spec, PortTransport::VhostUser(listener))?;
         ends.push(FrontEnd::meet(
             &Endpoint::open(&path, Role::Connect)?,
-            options,
+            kind.options,
         )?);
     }
-    let load = Load {
-        burst: u16::try_from(BURST)?,
-        ..Load::new(frame)
-    };
-    let received = bursts(&mut ends, &load, count)?;
+    let received = bursts(&mut ends, &kind.load, count)?;
     ensure!(
         received == u64::from(count) * BURST as u64,
         "{received} frames came"

@@ -32,12 +32,15 @@ const RINGS: [(&str, &str); 4] = [
 ];
 
 /// Frames through a whole network.
-const FORWARD: [(&str, &[&str]); 5] = [
+const FORWARD: [(&str, &[&str]); 8] = [
     ("forward 64", &["forward", "64"]),
+    ("forward 64, packed", &["forward", "64", "packed"]),
+    ("forward 64, 2000 addresses", &["forward", "64", "stations"]),
     ("forward 1518", &["forward", "1518"]),
+    ("forward 1518, packed", &["forward", "1518", "packed"]),
     ("forward 64 KiB GSO", &["forward", "gso"]),
-    ("forward 1518, mergeable", &["forward-mergeable", "1518"]),
-    ("forward 9000, mergeable", &["forward-mergeable", "9000"]),
+    ("forward 1518, mergeable", &["forward", "1518", "mergeable"]),
+    ("forward 9000, mergeable", &["forward", "9000", "mergeable"]),
 ];
 
 /// Arguments of `bench instructions`.
@@ -94,7 +97,8 @@ fn count(ui: Ui, profile: Profile) -> Result<Vec<Count>> {
     let directory = std::env::temp_dir().join(format!("xtask-count-{}", std::process::id()));
     fs::create_dir(&directory)?;
     let counts = ui.step("count instructions (callgrind)", |step| {
-        let mut counts = count_rings(&program, &directory)?;
+        let mut counts = count_rings(&program, &directory, "split")?;
+        counts.extend(count_rings(&program, &directory, "packed")?);
         for (name, arguments) in FORWARD {
             let run = |bursts| forwarding_total(&program, &directory, arguments, bursts);
             let instructions = difference(run(SHORT)?, run(LONG)?);
@@ -134,9 +138,9 @@ fn difference(short: u64, long: u64) -> f64 {
 }
 
 /// Each primitive has a function of its own, whose cost with all that it calls is in one report.
-fn count_rings(program: &Path, directory: &Path) -> Result<Vec<Count>> {
-    let file = directory.join("rings");
-    callgrind(program, &file, &["rings"], LONG, &[])?;
+fn count_rings(program: &Path, directory: &Path, kind: &str) -> Result<Vec<Count>> {
+    let file = directory.join(format!("rings-{kind}"));
+    callgrind(program, &file, &["rings", kind], LONG, &[])?;
     let mut annotate = Command::new("callgrind_annotate");
     annotate
         .args(["--inclusive=yes", "--threshold=100"])
@@ -146,7 +150,7 @@ fn count_rings(program: &Path, directory: &Path) -> Result<Vec<Count>> {
         let total = inclusive(&report, function)
             .with_context(|| format!("callgrind has not seen the function {function}"))?;
         Ok(Count {
-            name: (*name).to_owned(),
+            name: format!("{kind}, {name}"),
             instructions: as_float(total) / (BURST * f64::from(LONG)),
         })
     };
