@@ -30,6 +30,10 @@ pub(super) fn take(port: &mut Port, queue: u16, most: usize, frames: &mut Frames
                 return 0;
             };
             let work = ring.pop(&mut frames.burst, most, &port.shared);
+            if work == 0 {
+                // Most looks of a worker that polls find nothing.
+                return 0;
+            }
             if ring.enabled {
                 frames.header_len = offloads.header_len;
                 parse_burst(frames, offloads, &mut tally);
@@ -38,7 +42,7 @@ pub(super) fn take(port: &mut Port, queue: u16, most: usize, frames: &mut Frames
             work
         }
     };
-    count(port, queue, frames, tally);
+    count(port, queue, frames, &mut tally);
     work
 }
 
@@ -53,7 +57,7 @@ pub(super) fn complete(port: &mut Port, queue: u16, frames: &mut Frames) {
     frames.clear();
 }
 
-fn count(port: &mut Port, queue: u16, frames: &Frames, mut tally: Tally) {
+fn count(port: &mut Port, queue: u16, frames: &Frames, tally: &mut Tally) {
     if frames.list.is_empty() && frames.malformed == 0 {
         return;
     }
@@ -68,7 +72,7 @@ fn count(port: &mut Port, queue: u16, frames: &Frames, mut tally: Tally) {
         tally.drop(reason, frames.malformed as u64);
     }
     if let Some(stats) = port.shared.transmit_stats(queue) {
-        stats.add(&tally);
+        stats.add(tally);
     }
     if let Some(first) = frames.list.first() {
         port.note_mac(frames.head(first));

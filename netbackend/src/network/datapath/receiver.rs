@@ -229,7 +229,7 @@ impl<'a> Receiver<'a> {
     }
 
     /// Gives back unused chains, counts, publishes the used ones, calls the driver. In this order: who has seen a frame finds it counted.
-    pub(super) fn finish(mut self, tally: &Tally) {
+    pub(super) fn finish(&mut self, tally: &Tally) {
         self.stage_and_return();
         self.ring.stats().add(tally);
         if self.completed {
