@@ -22,6 +22,7 @@ mod report;
 pub mod stock_backend;
 mod sys;
 mod testpmd;
+mod tshark;
 mod wait;
 
 pub use daemon::Daemon;
@@ -35,4 +36,5 @@ pub use qemu::{Machine, Memory, Nic, QemuGuest};
 pub use qmp::Qmp;
 pub use report::{assert_checks, say};
 pub use testpmd::{Testpmd, VirtioUser};
+pub use tshark::Tshark;
 pub use wait::wait_until;

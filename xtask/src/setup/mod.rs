@@ -36,6 +36,7 @@ pub const TOOLS: &[Tool] = &[
     tool("ping", "iputils-ping"),
     tool("ethtool", "ethtool"),
     tool("tcpdump", "tcpdump"),
+    tool("tshark", "tshark"),
     tool("dnsmasq", "dnsmasq-base"),
     tool("dhclient", "isc-dhcp-client"),
     tool("depmod", "kmod"),
