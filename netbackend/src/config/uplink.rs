@@ -245,6 +245,19 @@ impl NetworkConfig {
         }
     }
 
+    /// The key of the section that names that NIC.
+    pub(crate) fn nic_key(&self) -> &'static str {
+        let device = self.ports.iter().find_map(|port| match &port.transport {
+            TransportConfig::Uplink(uplink) => Some(&uplink.device),
+            _ => None,
+        });
+        match device {
+            Some(UplinkDevice::Packet(_)) => "packet",
+            Some(UplinkDevice::Tap { .. }) => "bridge",
+            Some(UplinkDevice::Nic(_)) | None => "nic",
+        }
+    }
+
     /// The NIC that decides the MTU: name, namespace.
     pub(crate) fn nic(&self) -> Option<(&str, Option<&str>)> {
         if let Some(attach) = &self.attach {

@@ -103,8 +103,10 @@ mod tests {
     fn present(index: u32, carries: bool) -> Sight {
         Sight::Present {
             index,
+            is_up: carries,
             carries,
             mac: None,
+            mtu: 1500,
         }
     }
 

@@ -179,6 +179,11 @@ impl NetworkHandle {
             .await
     }
 
+    /// Offered to guests now.
+    pub(super) fn mtu(&self) -> u16 {
+        self.status.borrow().mtu
+    }
+
     /// Whether the network has a port, leased or not.
     pub(super) fn has_port(&self, name: &str) -> bool {
         let status = self.status.borrow();

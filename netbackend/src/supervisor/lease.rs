@@ -1,5 +1,5 @@
 //! Ports that live as long as the process that asked for them.
-use super::handle::NetworkHandle;
+use super::{absence::Absent, handle::NetworkHandle};
 use crate::{process::Process, sys};
 use nix::sys::socket::{
     getsockopt,
@@ -40,6 +40,7 @@ impl Peer {
         Some(Lessee {
             pid: self.pid,
             pidfd: self.pidfd.as_ref()?.try_clone().ok()?,
+            absent: Absent::Refused,
         })
     }
 }
@@ -50,6 +51,7 @@ pub(crate) struct Lessee {
     pid: i32,
     /// Gets readable when the process ends.
     pidfd: OwnedFd,
+    absent: Absent,
 }
 
 /// The process, if it lives, for a lease by a daemon that it has not asked.
@@ -59,10 +61,16 @@ pub(super) fn lessee_of(process: Process) -> Option<Lessee> {
     process.is_alive().then_some(Lessee {
         pid: process.pid,
         pidfd,
+        absent: Absent::Awaited,
     })
 }
 
 impl Lessee {
+    /// A guest that runs already has nobody who asks again for its port.
+    pub(super) fn absent(&self) -> Absent {
+        self.absent
+    }
+
     /// What tells it from a later process; `None`: it is gone or out of sight.
     pub(super) fn identity(&self) -> Option<Process> {
         Process::of(self.pid)

@@ -4,6 +4,7 @@
 //! Everything here runs in one thread. Each network has a task ([`network`]) that alone knows its
 //! ports and its worker; others talk to it through a [`NetworkHandle`]. So a network that hangs
 //! holds up nobody else.
+mod absence;
 mod activation;
 mod backoff;
 mod connector;
@@ -12,9 +13,11 @@ mod handle;
 mod health;
 mod lease;
 mod listen;
+mod mtu;
 mod network;
 mod nic_watch;
 mod notify;
+mod opening;
 mod plan;
 mod port;
 mod port_removal;

@@ -1,5 +1,6 @@
 //! The task of one network: its ports, and the worker that serves them.
 use super::{
+    absence::Absent,
     activation::Inherited,
     backoff::Backoff,
     forward::OpenForward,
@@ -7,7 +8,7 @@ use super::{
     lease::{Lease, Lessee},
     nic_watch::{News, NicWatch},
     port::Port,
-    registry::Registry,
+    registry::{OpenNetwork, Registry},
     requests::{Adding, Outcome, Requests, Waiting},
     worker::{Event, Worker},
 };
@@ -30,6 +31,8 @@ use tracing::{info, warn};
 #[derive(Debug)]
 pub(super) struct NetworkTask {
     pub(super) config: NetworkConfig,
+    /// The MTU is that of a NIC that has not been there yet.
+    pub(super) awaits_mtu: bool,
     pub(super) runtime_dir: PathBuf,
     /// Beside the state file.
     pub(super) lease_path: PathBuf,
@@ -86,12 +89,13 @@ enum Life {
 
 impl NetworkTask {
     /// The task of a network with its open ports, and the handle for others.
-    pub(super) fn new(
-        config: &NetworkConfig,
-        ports: Vec<Port>,
-        forwards: Vec<OpenForward>,
-        registry: &Registry,
-    ) -> (Self, NetworkHandle) {
+    pub(super) fn new(network: OpenNetwork, registry: &Registry) -> (Self, NetworkHandle) {
+        let OpenNetwork {
+            config,
+            ports,
+            forwards,
+            awaits_mtu,
+        } = network;
         let ports: BTreeMap<String, Entry> = (0..)
             .zip(ports)
             .map(|(serial, port)| (port.config.name.clone(), Entry::new(serial, port)))
@@ -110,9 +114,10 @@ impl NetworkTask {
             nat: None,
         });
         let task = Self {
-            config: config.clone(),
+            awaits_mtu,
             runtime_dir: registry.runtime_path(),
             lease_path: registry.lease_path(&config.name),
+            config,
             inherited: Arc::clone(&registry.inherited),
             log: registry.options.log.clone(),
             next_serial: ports.len() as u64,
@@ -155,7 +160,10 @@ impl NetworkTask {
                     command => self.command(command),
                 },
                 news = self.nics.next() => match news {
-                    News::Sight(nic, sight) => self.nic_changed(&nic, sight),
+                    News::Sight(nic, sight) => {
+                        self.settle_mtu(&nic, sight).await;
+                        self.nic_changed(&nic, sight);
+                    }
                     News::TryAgain => self.rewire(),
                 },
                 event = event => match event {
@@ -359,7 +367,9 @@ impl NetworkTask {
         config: &PortConfig,
         lessee: Option<Lessee>,
     ) -> Result<Entry, ApiError> {
-        let mut port = Port::open(&self.config, config, &self.inherited, &self.runtime_dir)
+        let absent = lessee.as_ref().map_or(Absent::Refused, Lessee::absent);
+        let (inherited, runtime_dir) = (&self.inherited, &self.runtime_dir);
+        let mut port = Port::open(&self.config, config, inherited, runtime_dir, absent)
             .map_err(|error| unavailable(format!("open port {}: {error:#}", config.name)))?;
         let serial = self.take_serial();
         if let Some(lessee) = lessee {

@@ -1,6 +1,8 @@
 //! What the supervisor keeps of a port: enough to give it to a new worker.
 use super::wire::{self, Wire};
-use super::{activation::Inherited, connector::Connector, lease::Lease, listen::BoundSocket};
+use super::{
+    absence::Absent, activation::Inherited, connector::Connector, lease::Lease, listen::BoundSocket,
+};
 use crate::{
     config::{NetworkConfig, PortConfig, TransportConfig},
     protocol::PortSettings,
@@ -46,9 +48,10 @@ impl Port {
         config: &PortConfig,
         inherited: &Inherited,
         runtime_dir: &Path,
+        absent: Absent,
     ) -> anyhow::Result<Self> {
         let mut config = config.clone();
-        let wire = Wire::open(network, &mut config, runtime_dir)?;
+        let wire = Wire::open(network, &mut config, runtime_dir, absent)?;
         let transport = match &mut config.transport {
             TransportConfig::VhostUser { socket } => {
                 let name = format!("{}/{}", network.name, config.name);

@@ -4,6 +4,7 @@
 //! file. Changes of networks and reloads go one after the other; ports may come and go meanwhile, so
 //! that a network that hangs holds up no other.
 use super::{
+    absence::Absent,
     activation::Inherited,
     forward::OpenForward,
     handle::{NetworkHandle, unavailable},
@@ -15,10 +16,7 @@ use super::{
     state::State,
     wire::take_mtu_of_nic,
 };
-use crate::config::{
-    Base, NetworkConfig, Overrides, PortConfig, TransportConfig, check_name, parse_port,
-};
-use anyhow::Context;
+use crate::config::{Base, NetworkConfig, Overrides, TransportConfig, check_name, parse_port};
 use control::{ApiError, ForwardStatus, NetworkRequest, NetworkStatus, PortRequest, PortStatus};
 use nat::forward::Forward;
 use std::{
@@ -51,6 +49,8 @@ pub(super) struct OpenNetwork {
     pub(super) config: NetworkConfig,
     pub(super) ports: Vec<Port>,
     pub(super) forwards: Vec<OpenForward>,
+    /// Its MTU is that of a NIC that is not there yet.
+    pub(super) awaits_mtu: bool,
 }
 
 /// The networks.
@@ -105,10 +105,9 @@ impl Registry {
         };
         crate::uplink::remove_leftovers(&registry.runtime_path());
         let mut opened = Vec::new();
-        for mut network in networks {
+        for network in networks {
             let name = network.name.clone();
-            let open = take_mtu_of_nic(&mut network).and_then(|()| registry.open_network(network));
-            match open {
+            match registry.open_network(network) {
                 Ok(open) => opened.push(open),
                 Err(wrong) if registry.lock().state.has_network(&name) => {
                     error!(
@@ -121,65 +120,10 @@ impl Registry {
         Ok((registry, opened))
     }
 
-    fn open_network(&self, mut network: NetworkConfig) -> anyhow::Result<OpenNetwork> {
-        self.runtime_dir.make_network_dir(&network.name)?;
-        let mut ports = Vec::new();
-        let mut left_out = Vec::new();
-        for config in &network.ports {
-            match self.open_port(&network, config) {
-                Ok(port) => ports.push(port),
-                Err(wrong) if self.lock().state.has_added(&network.name, &config.name) => {
-                    error!("{wrong:#}; left out (`netbackend reload` tries again)");
-                    left_out.push(config.name.clone());
-                }
-                Err(wrong) => return Err(wrong),
-            }
-        }
-        network.ports.retain(|port| !left_out.contains(&port.name));
-        let forwards = self.open_forwards(&mut network)?;
-        Ok(OpenNetwork {
-            config: network,
-            ports,
-            forwards,
-        })
-    }
-
-    /// Opens forwards. Those that were added at run time and cannot be had are left out.
-    fn open_forwards(&self, network: &mut NetworkConfig) -> anyhow::Result<Vec<OpenForward>> {
-        let mut open = Vec::new();
-        let wanted = network.nat.iter().flat_map(|nat| &nat.forwards);
-        for forward in wanted {
-            match OpenForward::open(&network.name, forward) {
-                Ok(forward) => open.push(forward),
-                Err(wrong) if self.lock().state.has_added_forward(&network.name, forward) => {
-                    error!("{wrong:#}; left out (`netbackend reload` tries again)");
-                }
-                Err(wrong) => return Err(wrong),
-            }
-        }
-        if let Some(nat) = &mut network.nat {
-            nat.forwards = open.iter().map(|open| open.forward.clone()).collect();
-        }
-        Ok(open)
-    }
-
-    pub(super) fn open_port(
-        &self,
-        network: &NetworkConfig,
-        config: &PortConfig,
-    ) -> anyhow::Result<Port> {
-        Port::open(network, config, &self.inherited, &self.runtime_path())
-            .with_context(|| format!("open port {} of network {}", config.name, network.name))
-    }
-
     /// Starts the worker of a network that is open.
     pub(super) fn start(self: &Arc<Self>, network: OpenNetwork) {
-        let OpenNetwork {
-            config,
-            ports,
-            forwards,
-        } = network;
-        let (task, handle) = NetworkTask::new(&config, ports, forwards, self);
+        let config = network.config.clone();
+        let (task, handle) = NetworkTask::new(network, self);
         let task = tokio::spawn(task.run());
         let mut definitions = self.lock();
         let running = Running { handle, task };
@@ -262,7 +206,7 @@ impl Registry {
         take_mtu_of_nic(&mut config).map_err(|wrong| unavailable(format!("{wrong:#}")))?;
         let opened = self.runtime_dir.make_network_dir(&name).and_then(|()| {
             let ports = config.ports.iter();
-            let ports = ports.map(|port| self.open_port(&config, port));
+            let ports = ports.map(|port| self.open_port(&config, port, Absent::Refused));
             let ports = ports.collect::<anyhow::Result<Vec<_>>>()?;
             let forwards = config.nat.iter().flat_map(|nat| &nat.forwards);
             let forwards = forwards.map(|forward| OpenForward::open(&name, forward));
@@ -278,6 +222,7 @@ impl Registry {
             config,
             ports,
             forwards,
+            awaits_mtu: false,
         });
         self.keep(|definitions| definitions.state = state);
         let handle = self.network(&name)?;

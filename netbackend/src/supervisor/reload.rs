@@ -1,5 +1,6 @@
 //! Reading the configuration again: everything is checked and opened before anything is changed.
 use super::{
+    absence::Absent,
     forward::OpenForward,
     handle::NetworkHandle,
     port::Port,
@@ -49,7 +50,7 @@ impl Registry {
                     wrong.remedy.unwrap_or_default(),
                 )
             })?;
-        let old = self.lock().defined.clone();
+        let old = self.defined_as_it_runs();
         let mut waiting = Vec::new();
         for network in &mut new {
             let Err(wrong) = take_mtu_of_nic(network) else {
@@ -80,6 +81,17 @@ impl Registry {
         };
         self.apply(plan, &old, opened, &mut report).await;
         Ok(report)
+    }
+
+    /// What there is; the MTU of a NIC that came later is not in what was asked for.
+    fn defined_as_it_runs(&self) -> Networks {
+        let mut defined = self.lock().defined.clone();
+        for network in defined.values_mut().filter(|network| network.mtu_of_nic) {
+            if let Ok(handle) = self.network(&network.name) {
+                network.mtu = handle.mtu();
+            }
+        }
+        defined
     }
 
     /// What only a restart can change.
@@ -136,7 +148,7 @@ impl Registry {
             let open = self
                 .runtime_dir
                 .make_network_dir(&network.name)
-                .and_then(|()| self.open_port(network, port));
+                .and_then(|()| self.open_port(network, port, Absent::Refused));
             let open = open.map_err(|wrong| format!("{wrong:#}"))?;
             opened.insert((network.name.clone(), port.name.clone()), open);
             Ok(())
@@ -270,7 +282,7 @@ impl Registry {
         let port = match opened.remove(&(network.name.clone(), config.name.clone())) {
             Some(port) => port,
             None => self
-                .open_port(network, config)
+                .open_port(network, config, Absent::Refused)
                 .map_err(|wrong| format!("{wrong:#}"))?,
         };
         let inserted = handle.insert_port(port).await;
@@ -293,7 +305,7 @@ impl Registry {
         for config in &network.ports {
             match opened.remove(&(name.clone(), config.name.clone())) {
                 Some(port) => ports.push(port),
-                None => match self.open_port(&network, config) {
+                None => match self.open_port(&network, config, Absent::Refused) {
                     Ok(port) => ports.push(port),
                     Err(wrong) => {
                         report.failed.push(format!("{wrong:#}"));
@@ -308,6 +320,7 @@ impl Registry {
             config: network,
             ports,
             forwards,
+            awaits_mtu: false,
         });
         if let Ok(handle) = self.network(&name) {
             handle.settled().await;

@@ -1,5 +1,6 @@
 //! Ports whose interfaces go and come back: closed when they go, opened again when they are back.
 use super::{
+    absence::nic_of,
     network::{NetworkTask, borrowed},
     port::Port,
     requests::Waiting,
@@ -42,7 +43,8 @@ impl NetworkTask {
             .ports
             .values()
             .filter_map(|entry| entry.port.wire.as_ref());
-        let mut nics: Vec<Nic> = wires.filter_map(Wire::nic).collect();
+        let of_network = nic_of(&self.config).filter(|_| self.awaits_mtu);
+        let mut nics: Vec<Nic> = wires.filter_map(Wire::nic).chain(of_network).collect();
         nics.sort();
         nics.dedup();
         self.nics.follow(nics);

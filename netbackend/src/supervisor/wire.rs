@@ -1,4 +1,5 @@
 //! The interface of the host that a port is on.
+use super::absence::{Absent, awaited, is_absence, nic_of};
 use crate::{
     config::{NetworkConfig, PortConfig, TransportConfig, UplinkConfig, UplinkDevice},
     tap::TapSpec,
@@ -23,8 +24,10 @@ pub(super) struct Wire {
     spec: Spec,
     /// Whose names it has.
     runtime_dir: PathBuf,
-    /// None: it is gone.
+    /// None: it is gone, or has not been there yet.
     open: Option<Uplink>,
+    /// Why it has not been there yet.
+    absence: Option<anyhow::Error>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -121,6 +124,7 @@ impl Wire {
         network: &NetworkConfig,
         config: &mut PortConfig,
         runtime_dir: &Path,
+        absent: Absent,
     ) -> anyhow::Result<Option<Self>> {
         let Some(spec) = Spec::of(network, config, runtime_dir) else {
             return Ok(None);
@@ -129,8 +133,14 @@ impl Wire {
             spec,
             runtime_dir: runtime_dir.to_owned(),
             open: None,
+            absence: None,
         };
-        wire.reopen()?;
+        match wire.reopen() {
+            Err(wrong) if absent == Absent::Awaited && is_absence(&wrong) => {
+                wire.absence = Some(wrong);
+            }
+            done => done?,
+        }
         config.mac = wire.host().or(config.mac);
         Ok(Some(wire))
     }
@@ -153,10 +163,12 @@ impl Wire {
         match wire {
             Some(wire) if wire.spec == spec => {}
             _ => {
+                let same_nic = wire.take().filter(|wire| wire.spec.nic() == spec.nic());
                 *wire = Some(Self {
                     spec,
                     runtime_dir: runtime_dir.to_owned(),
                     open: None,
+                    absence: same_nic.and_then(|wire| wire.absence),
                 });
             }
         }
@@ -173,6 +185,7 @@ impl Wire {
             Spec::Packet(spec) => Uplink::packet(spec)?,
             Spec::Tap(spec) => Uplink::tap(spec)?,
         });
+        self.absence = None;
         Ok(())
     }
 
@@ -185,6 +198,11 @@ impl Wire {
     /// The NIC has this address now; true: guests share it, and the host's address there was another one.
     pub(super) fn follow_host(&mut self, nic: &Nic, index: u32, mac: MacAddr) -> bool {
         self.is_on(nic, index) && self.open.as_mut().is_some_and(|open| open.follow_host(mac))
+    }
+
+    /// Why it has not been there yet.
+    pub(super) fn absence(&self) -> Option<&anyhow::Error> {
+        self.absence.as_ref()
     }
 
     /// Whether it is there.
@@ -210,7 +228,8 @@ impl Wire {
         let Some(open) = &self.open else {
             let nic = self.nic();
             let name = nic.as_ref().map_or("it needs", |nic| nic.name.as_str());
-            return Err(io::Error::other(gone(name)));
+            let absence = self.absence.as_ref().map(awaited);
+            return Err(io::Error::other(absence.unwrap_or_else(|| gone(name))));
         };
         open.queues().iter().map(OwnedFd::try_clone).collect()
     }
@@ -271,12 +290,8 @@ pub(super) fn take_mtu_of_nic(network: &mut NetworkConfig) -> anyhow::Result<()>
     if !network.mtu_of_nic {
         return Ok(());
     }
-    let Some((nic, netns)) = network.nic() else {
+    let Some(nic) = nic_of(network) else {
         return Ok(());
-    };
-    let nic = Nic {
-        name: nic.to_owned(),
-        netns: netns.map(str::to_owned),
     };
     let mtu = uplink::mtu_of(&nic);
     let mtu = mtu.with_context(|| format!("open the uplink of network {}", network.name))?;

@@ -70,6 +70,11 @@ pub(crate) enum UplinkError {
 }
 
 impl UplinkError {
+    /// Whether all that is wrong is that the interface is not there yet, or not up.
+    pub(crate) fn is_absence(&self) -> bool {
+        matches!(self, Self::Missing { .. } | Self::Down { .. })
+    }
+
     /// An error of a request to the kernel about `interface`.
     pub(super) fn io(operation: &'static str, interface: &str) -> impl FnOnce(io::Error) -> Self {
         move |source| match source.raw_os_error() {

@@ -142,7 +142,7 @@ impl Uplink {
 pub(crate) fn mtu_of(nic: &Nic) -> Result<u32, UplinkError> {
     netns::within(nic.netns.as_deref(), || {
         let mut netlink = open_netlink(&nic.name)?;
-        Ok(nic.find(&mut netlink, Use::Beside, None)?.mtu)
+        Ok(nic.find_down(&mut netlink, None)?.mtu)
     })
 }
 

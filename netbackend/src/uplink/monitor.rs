@@ -37,9 +37,11 @@ pub(crate) enum Sight {
     Gone,
     Present {
         index: u32,
+        is_up: bool,
         /// It is up and has a carrier.
         carries: bool,
         mac: Option<MacAddr>,
+        mtu: u32,
     },
 }
 
@@ -128,8 +130,10 @@ impl Monitor {
         match looked {
             Ok(Some(link)) => Some(Sight::Present {
                 index: link.index,
+                is_up: link.is_up,
                 carries: link.is_up && link.has_carrier,
                 mac: link.mac,
+                mtu: link.mtu,
             }),
             Ok(None) | Err(UplinkError::Namespace(NetnsError::Missing { .. })) => Some(Sight::Gone),
             Err(error) => {

@@ -32,6 +32,25 @@ impl Nic {
         how: Use,
         mtu: Option<u16>,
     ) -> Result<Link, UplinkError> {
+        let link = self.find_down(netlink, mtu)?;
+        if how != Use::Beside {
+            self.check_free(netlink, &link, how)?;
+        }
+        // Last: that it comes up may be worth waiting for, all else is not.
+        if !link.is_up {
+            return Err(UplinkError::Down {
+                nic: self.name.clone(),
+            });
+        }
+        Ok(link)
+    }
+
+    /// The interface, if it would do; it may be down, and somebody else's.
+    pub(super) fn find_down(
+        &self,
+        netlink: &mut Netlink,
+        mtu: Option<u16>,
+    ) -> Result<Link, UplinkError> {
         let found = netlink.link(&self.name);
         let link = found.map_err(UplinkError::io("look up the interface", &self.name))?;
         let link = link.ok_or_else(|| UplinkError::Missing {
@@ -39,9 +58,6 @@ impl Nic {
             place: self.place(),
         })?;
         self.check(&link, mtu)?;
-        if how != Use::Beside {
-            self.check_free(netlink, &link, how)?;
-        }
         Ok(link)
     }
 
@@ -55,9 +71,6 @@ impl Nic {
         // A loopback interface has another link layer type.
         if !link.is_ethernet {
             return Err(UplinkError::NotEthernet { nic: nic() });
-        }
-        if !link.is_up {
-            return Err(UplinkError::Down { nic: nic() });
         }
         match mtu {
             Some(mtu) if u32::from(mtu) > link.mtu => Err(UplinkError::Mtu {

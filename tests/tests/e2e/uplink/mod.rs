@@ -1,4 +1,5 @@
 //! Networks on a NIC of the host: a veth in a namespace, whose other end is the wire.
+mod absent;
 mod attach;
 mod bad_inputs;
 mod lifecycle;

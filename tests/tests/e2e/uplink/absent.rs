@@ -1,0 +1,162 @@
+//! NICs that are not there, or not up, when the daemon starts.
+use super::{Guest, NIC, OUTSIDE, PATIENCE, Wire};
+use control::{PortRequest, PortState};
+use tests::{Daemon, heavy, needs_root, wait_until};
+
+/// Why each port of the network waits, and that all do.
+#[track_caller]
+fn faults(daemon: &Daemon, network: &str, count: usize) -> Vec<String> {
+    wait_until("ports that wait", PATIENCE, || {
+        let ports = daemon.network(network).ports;
+        let faults = ports.into_iter().filter_map(|port| port.fault);
+        let faults: Vec<String> = faults.collect();
+        (faults.len() == count).then_some(faults)
+    })
+}
+
+#[track_caller]
+fn wait_healthy(daemon: &Daemon) {
+    wait_until("no fault", PATIENCE, || {
+        let health = daemon.client().health().unwrap();
+        health.healthy.then_some(())
+    });
+}
+
+#[test]
+fn a_network_whose_nic_is_missing_at_the_start_waits_and_others_run() {
+    if !needs_root("a_network_whose_nic_is_missing_at_the_start_waits_and_others_run") {
+        return;
+    }
+    let _turn = heavy();
+    for (key, attach) in [("nic", ""), ("nic", "attach = \"macvtap\""), ("packet", "")] {
+        let (missing, there) = (Wire::new(), Wire::new());
+        missing.pull_out();
+        let (guest, other) = (Guest::new(2), Guest::new(3));
+        let section = missing
+            .section("n", attach)
+            .replace("nic = ", &format!("{key} = "));
+        let config = section + &guest.section("n") + &there.section("o", "") + &other.section("o");
+        let daemon = Daemon::start(&config);
+        other.configure();
+        other.wait_reaches(OUTSIDE);
+        for fault in faults(&daemon, "n", 1) {
+            assert!(fault.contains("there is no interface nic0"), "{fault}");
+            assert!(fault.contains("works as soon as it is there"), "{fault}");
+        }
+        let health = daemon.client().health().unwrap();
+        assert!(!health.healthy, "{health:?}");
+        let file = daemon.directory().join("netbackend.toml");
+        let place = format!("{}: networks.n.uplink.{key}: ", file.display());
+        let log = daemon.log();
+        let told = log.lines().find(|line| line.contains(&place));
+        let told = told.unwrap_or_else(|| panic!("{place}: {log}"));
+        for part in [
+            "WARN",
+            "no interface nic0",
+            "`ip link`",
+            "takes it as soon as",
+        ] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        // A reload neither fails for that nor touches what waits.
+        let report = daemon.client().reload().unwrap();
+        assert_eq!(report.failed, Vec::<String>::new());
+        assert_eq!(report.untouched, ["n", "o"]);
+        missing.plug_in_with_mtu(1400);
+        wait_healthy(&daemon);
+        assert_eq!(daemon.network("n").mtu, 1400);
+        guest.configure();
+        guest.wait_reaches(OUTSIDE);
+        let pid = daemon.network("n").worker_pid;
+        let report = daemon.client().reload().unwrap();
+        assert_eq!(report.untouched, ["n", "o"]);
+        assert_eq!(daemon.network("n").worker_pid, pid);
+        assert_eq!(daemon.network("n").restarts, 0, "{}", daemon.log());
+    }
+}
+
+#[test]
+fn a_nic_that_is_down_at_the_start_is_taken_once_it_is_up() {
+    if !needs_root("a_nic_that_is_down_at_the_start_is_taken_once_it_is_up") {
+        return;
+    }
+    let _turn = heavy();
+    for attach in ["switch", "macvtap"] {
+        let wire = Wire::new();
+        wire.host.run(&format!("ip link set {NIC} down"));
+        let guest = Guest::new(2);
+        let section = wire.section("n", &format!("attach = \"{attach}\""));
+        let daemon = Daemon::start(&(section + &guest.section("n")));
+        for fault in faults(&daemon, "n", 1) {
+            assert!(fault.contains("ip link set nic0 up"), "{fault}");
+        }
+        wire.host.run(&format!("ip link set {NIC} up"));
+        wait_healthy(&daemon);
+        guest.configure();
+        guest.wait_reaches(OUTSIDE);
+    }
+}
+
+#[test]
+fn a_bridge_that_is_missing_at_the_start_is_taken_once_it_is_there() {
+    if !needs_root("a_bridge_that_is_missing_at_the_start_is_taken_once_it_is_there") {
+        return;
+    }
+    let _turn = heavy();
+    let wire = Wire::new();
+    let guest = Guest::new(2);
+    let netns = wire.host.name();
+    let section =
+        format!("[networks.n.uplink]\ntap = \"t0\"\nbridge = \"br0\"\nnetns = \"{netns}\"\n");
+    let daemon = Daemon::start(&(section + &guest.section("n")));
+    for fault in faults(&daemon, "n", 1) {
+        assert!(fault.contains("there is no interface br0"), "{fault}");
+    }
+    assert!(daemon.log().contains("networks.n.uplink.bridge: "));
+    wire.host.script(&format!(
+        "ip link add br0 type bridge
+         ip link set {NIC} master br0
+         ip link set br0 up"
+    ));
+    wait_healthy(&daemon);
+    guest.configure();
+    guest.wait_reaches(OUTSIDE);
+}
+
+#[test]
+fn a_guest_on_lease_is_kept_through_a_start_without_its_nic() {
+    if !needs_root("a_guest_on_lease_is_kept_through_a_start_without_its_nic") {
+        return;
+    }
+    let _turn = heavy();
+    let wire = Wire::new();
+    let mut daemon = Daemon::start(&wire.section("n", "attach = \"macvtap\""));
+    let lease = PortRequest {
+        name: Some("vm".to_owned()),
+        lease: true,
+        ..PortRequest::default()
+    };
+    daemon.client().add_port("n", &lease).unwrap();
+    wire.pull_out();
+    daemon.kill_and_start_again();
+    for fault in faults(&daemon, "n", 1) {
+        assert!(fault.contains("there is no interface nic0"), "{fault}");
+    }
+    assert!(daemon.socket("n", "vm").exists());
+    // Who asks now is told.
+    let another = PortRequest {
+        name: Some("vm2".to_owned()),
+        ..lease
+    };
+    let refused = daemon.client().add_port("n", &another).unwrap_err();
+    assert!(
+        refused.to_string().contains("there is no interface nic0"),
+        "{refused}"
+    );
+    wire.plug_in();
+    wait_healthy(&daemon);
+    let ports = daemon.network("n").ports;
+    assert_eq!(ports.len(), 1, "{ports:#?}");
+    assert_eq!(ports[0].state, PortState::Listening);
+    assert_eq!(wire.more_links().len(), 1);
+}
