@@ -76,6 +76,9 @@ pub struct NetworkStatus {
     pub mode: Mode,
     /// MTU offered to guests.
     pub mtu: u16,
+    /// That of the network's NIC, while it is smaller: larger frames are lost there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nic_mtu: Option<u32>,
     /// Life of the worker.
     pub state: NetworkState,
     /// Process id of the worker, while there is one.

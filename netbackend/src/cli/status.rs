@@ -92,9 +92,11 @@ pub(super) fn show_network(out: &mut impl Write, network: &NetworkStatus) -> io:
         Some(pid) => format!("worker {pid}"),
         None => "no worker".into(),
     };
+    let nic_mtu = network.nic_mtu.map(|mtu| format!(" (its NIC {mtu})"));
+    let nic_mtu = nic_mtu.unwrap_or_default();
     writeln!(
         out,
-        "network {name}: {mode}, mtu {mtu}, {state}, {worker}, restarts {restarts}"
+        "network {name}: {mode}, mtu {mtu}{nic_mtu}, {state}, {worker}, restarts {restarts}"
     )?;
     if let Some(fault) = &network.last_fault {
         let ago = human_time(fault.seconds_ago);

@@ -11,6 +11,7 @@ fn network(ports: Vec<PortStatus>) -> Status {
             name: "lan".into(),
             mode: Mode::Bridge,
             mtu: 9000,
+            nic_mtu: None,
             state: NetworkState::Running,
             worker_pid: Some(8),
             restarts: 2,

@@ -9,6 +9,7 @@ pub(crate) fn examine(networks: &[NetworkStatus]) -> Health {
     let mut health = Health::default();
     for network in networks {
         examine_network(network, &mut health);
+        examine_mtu(network, &mut health);
         for port in &network.ports {
             examine_port(&network.name, port, &mut health);
         }
@@ -41,6 +42,15 @@ fn examine_network(network: &NetworkStatus, health: &mut Health) {
                 fault.seconds_ago, fault.message
             ));
         }
+    }
+}
+
+fn examine_mtu(network: &NetworkStatus, health: &mut Health) {
+    if let Some(mtu_of_nic) = network.nic_mtu {
+        let (name, mtu) = (&network.name, network.mtu);
+        health.problems.push(format!(
+            "network {name} has mtu {mtu}, but its NIC {mtu_of_nic}: larger frames are lost"
+        ));
     }
 }
 

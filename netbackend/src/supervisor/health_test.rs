@@ -26,6 +26,7 @@ fn network(ports: Vec<PortStatus>) -> NetworkStatus {
         name: "n".into(),
         mode: Mode::Bridge,
         mtu: 1500,
+        nic_mtu: None,
         state: NetworkState::Running,
         worker_pid: Some(1),
         restarts: 0,
@@ -103,4 +104,18 @@ fn restart_is_noted_for_a_while() {
     assert_eq!(examine(&[restarted(5)]).notes.len(), 1);
     assert_eq!(examine(&[restarted(RECENT_SECONDS)]).notes.len(), 0);
     assert!(examine(&[restarted(5)]).healthy);
+}
+
+#[test]
+fn nic_that_carries_smaller_frames_only_is_a_problem() {
+    let network = NetworkStatus {
+        nic_mtu: Some(1400),
+        ..network(Vec::new())
+    };
+    let health = examine(&[network]);
+    assert!(!health.healthy);
+    let [problem] = &health.problems[..] else {
+        panic!("{health:?}");
+    };
+    assert!(problem.contains("mtu 1500, but its NIC 1400"), "{problem}");
 }

@@ -7,6 +7,63 @@ use crate::{
 use tracing::{info, warn};
 
 impl NetworkTask {
+    /// Follows the MTU of a NIC that ports are on, and tells what that means. The network's own stays: its guests have been told.
+    pub(super) fn follow_mtu(&mut self, nic: &Nic, sight: Sight) {
+        let now = match sight {
+            Sight::Present { mtu, .. } => Some(mtu),
+            Sight::Gone => None,
+        };
+        let before = std::mem::replace(&mut self.nics.mtu, now);
+        let (Some(before), Some(now)) = (before, now) else {
+            return;
+        };
+        if now > before {
+            self.raise_mtu(nic, sight);
+        }
+        if now == before {
+            return;
+        }
+        let (network, nic, mtu) = (&self.config.name, &nic.name, self.config.mtu);
+        if now < mtu.into() {
+            warn!(
+                network,
+                "the MTU of interface {nic} is {now} now: frames that are larger are lost there, and the network has mtu {mtu} (raise the other with `ip link set {nic} mtu {mtu}`, or set mtu = {now} and reload)"
+            );
+        } else {
+            info!(
+                network,
+                mtu, "the MTU of interface {nic} is {now} now: the network's fits"
+            );
+        }
+    }
+
+    fn raise_mtu(&self, nic: &Nic, sight: Sight) {
+        let Sight::Present { index, mtu, .. } = sight else {
+            return;
+        };
+        let wires = self.ports.iter().filter_map(|(port, entry)| {
+            let wire = entry.port.wire.as_ref()?;
+            wire.is_on(nic, index).then_some((port, wire))
+        });
+        for (port, wire) in wires {
+            if let Err(error) = wire.raise_mtu(mtu) {
+                warn!(
+                    network = self.config.name,
+                    port, "follow the MTU of interface {}: {error:#}", nic.name
+                );
+            }
+        }
+    }
+
+    /// That of the NIC that ports are on, if it is too small for the network's.
+    pub(super) fn smaller_mtu_of_nic(&self) -> Option<u32> {
+        let mut wires = self.ports.values().filter_map(|e| e.port.wire.as_ref());
+        let has_nic = wires.any(|wire| wire.is_open() && wire.nic().is_some());
+        self.nics
+            .mtu
+            .filter(|mtu| has_nic && *mtu < self.config.mtu.into())
+    }
+
     /// Takes over the MTU of a NIC that was not there when the network started.
     pub(super) async fn settle_mtu(&mut self, nic: &Nic, sight: Sight) {
         let Sight::Present { mtu, .. } = sight else {

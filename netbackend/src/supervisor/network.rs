@@ -104,6 +104,7 @@ impl NetworkTask {
             name: config.name.clone(),
             mode: config.mode,
             mtu: config.mtu,
+            nic_mtu: None,
             state: NetworkState::Starting,
             worker_pid: None,
             restarts: 0,
@@ -231,6 +232,7 @@ impl NetworkTask {
         NetworkStatus {
             mode: self.config.mode,
             mtu: self.config.mtu,
+            nic_mtu: self.smaller_mtu_of_nic(),
             last_fault,
             ports: ports.collect(),
             ..status

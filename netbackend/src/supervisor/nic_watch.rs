@@ -32,6 +32,8 @@ pub(super) struct NicWatch {
     pub(super) present: HashSet<Nic>,
     /// As seen last; until then the best is hoped for.
     pub(super) carries: bool,
+    /// Of the one seen last, while it is there.
+    pub(super) mtu: Option<u32>,
     /// One did not fit: when to try again.
     again: Option<time::Instant>,
     /// How long after the next failure.
@@ -47,6 +49,7 @@ impl Default for NicWatch {
             sights,
             present: HashSet::new(),
             carries: true,
+            mtu: None,
             again: None,
             pause: FIRST_PAUSE,
         }

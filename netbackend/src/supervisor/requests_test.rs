@@ -29,6 +29,7 @@ fn network(ports: Vec<PortStatus>) -> NetworkStatus {
         name: "n".into(),
         mode: Mode::Bridge,
         mtu: 1500,
+        nic_mtu: None,
         state: NetworkState::Running,
         worker_pid: Some(1),
         restarts: 0,

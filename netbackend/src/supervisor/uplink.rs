@@ -80,6 +80,7 @@ impl NetworkTask {
         {
             self.follow_host(nic, index, mac);
         }
+        self.follow_mtu(nic, sight);
         self.rewire();
         let carries = matches!(sight, Sight::Present { carries: true, .. });
         self.nics.carries = carries;

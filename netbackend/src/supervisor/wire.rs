@@ -205,6 +205,17 @@ impl Wire {
         self.absence.as_ref()
     }
 
+    /// Its NIC, which has this MTU now, carries larger frames than before: so does what was made on it, up to what it was made for.
+    pub(super) fn raise_mtu(&self, mtu_of_nic: u32) -> anyhow::Result<()> {
+        let mtu = match &self.spec {
+            Spec::Macvtap(spec) => u32::from(spec.mtu),
+            // Nothing of ours is on top of their interfaces.
+            Spec::Packet(_) | Spec::Tap(_) => return Ok(()),
+        };
+        let open = self.open.as_ref();
+        Ok(open.map_or(Ok(()), |open| open.raise_mtu(mtu, mtu_of_nic))?)
+    }
+
     /// Whether it is there.
     pub(super) fn is_open(&self) -> bool {
         self.open.is_some()

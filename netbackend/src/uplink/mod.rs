@@ -132,6 +132,24 @@ impl Uplink {
         changes
     }
 
+    /// Gives what was made on a NIC the largest MTU that it can have there now, up to `mtu`. The kernel lowers it with that of
+    /// the NIC, but does not raise it again.
+    pub(crate) fn raise_mtu(&self, mtu: u32, mtu_of_nic: u32) -> Result<(), UplinkError> {
+        let Some((top, lower)) = self.made.names.split_last() else {
+            return Ok(());
+        };
+        netns::within(self.made.netns.as_deref(), || {
+            let mut netlink = open_netlink(top)?;
+            let mut raise = |name: &str, mtu: u32| {
+                let link = LinkUnspec::new_with_name(name).mtu(mtu);
+                let raised = netlink.set(link.build());
+                raised.map_err(UplinkError::io("set the MTU", name))
+            };
+            lower.iter().try_for_each(|name| raise(name, mtu_of_nic))?;
+            raise(top, mtu.min(mtu_of_nic))
+        })
+    }
+
     /// The interface that it needs, and its index.
     pub(crate) fn needs(&self) -> Option<(&Nic, u32)> {
         self.needs.as_ref().map(|(nic, index)| (nic, *index))

@@ -222,6 +222,48 @@ fn a_nic_that_comes_back_unfit_is_taken_once_it_fits() {
 }
 
 #[test]
+fn the_mtu_of_a_nic_is_followed() {
+    if !needs_root("the_mtu_of_a_nic_is_followed") {
+        return;
+    }
+    let _turn = heavy();
+    for attach in ["switch", "macvtap"] {
+        let wire = Wire::new();
+        let guest = Guest::new(2);
+        let section = wire.section("n", &format!("attach = \"{attach}\""));
+        let daemon = Daemon::start(&(section + &guest.section("n")));
+        guest.configure();
+        guest.wait_reaches(OUTSIDE);
+        let set = |mtu: u16| {
+            wire.host.run(&format!("ip link set {NIC} mtu {mtu}"));
+            wire.outside.run(&format!("ip link set eth0 mtu {mtu}"));
+        };
+        let wait_for = |mtu_of_nic: Option<u32>, macvtap: &str| {
+            wait_until("the MTU of the NIC in the status", PATIENCE, || {
+                let network = daemon.network("n");
+                (network.nic_mtu == mtu_of_nic && network.mtu == 1500).then_some(())
+            });
+            let health = daemon.client().health().unwrap();
+            assert_eq!(health.healthy, mtu_of_nic.is_none(), "{health:?}");
+            let links = wire.more_links();
+            assert!(links[0].contains(macvtap), "{macvtap}: {links:#?}");
+        };
+        set(1400);
+        wait_for(Some(1400), "mtu 1400");
+        let log = daemon.log();
+        let told = "the MTU of interface nic0 is 1400 now";
+        assert!(log.contains(told), "{log}");
+        set(1450);
+        wait_for(Some(1450), "mtu 1450");
+        set(9000);
+        wait_for(None, "mtu 1500");
+        let large = format!("ping -c 1 -W 10 -M do -s 1472 {OUTSIDE}");
+        guest.namespace.run(&large);
+        assert_eq!(daemon.network("n").restarts, 0, "{}", daemon.log());
+    }
+}
+
+#[test]
 fn a_namespace_that_is_deleted_is_let_go_of() {
     if !needs_root("a_namespace_that_is_deleted_is_let_go_of") {
         return;
