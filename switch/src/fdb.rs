@@ -185,9 +185,13 @@ impl Fdb {
         self.follow();
     }
 
-    /// Makes an address the port's fixed one, and the only one.
+    /// Makes an address the port's fixed one, and the only one. One that is bound to it anyway stays so: it is there still when the
+    /// next takes its place.
     pub(crate) fn refix(&mut self, key: Key, port: PortId) {
-        self.pin(key, port, EntryKind::Fixed);
+        let found = self.shared.lock().slots.find(key);
+        if found.is_none_or(|(_, value)| value.kind() != EntryKind::Static) {
+            self.pin(key, port, EntryKind::Fixed);
+        }
         let mut book = self.shared.lock();
         let is_old = |slot: &&Slot| {
             slot.entry().is_some_and(|(found, value)| {

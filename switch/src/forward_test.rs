@@ -358,6 +358,26 @@ fn the_address_of_the_uplink_changes_for_all_switches() {
 }
 
 #[test]
+fn an_address_that_is_bound_to_the_uplink_outlives_being_the_hosts() {
+    let mut switch = learning_bridge(8);
+    switch.add_static(mac(4), UP).unwrap();
+    for address in [4, 5] {
+        switch.set_uplink_address(UP, mac(address)).unwrap();
+        assert_eq!(owner(&mut switch, NOW, mac(address)), Some(UP));
+    }
+    let kinds = switch.fdb(NOW).filter_map(|entry| {
+        let is_pinned = entry.kind != EntryKind::Learned;
+        is_pinned.then_some((entry.mac, entry.kind))
+    });
+    let mut kinds: Vec<_> = kinds.collect();
+    kinds.sort_by_key(|(mac, _)| *mac);
+    assert_eq!(
+        kinds,
+        [(mac(4), EntryKind::Static), (mac(5), EntryKind::Fixed)]
+    );
+}
+
+#[test]
 fn a_gateway_pinned_to_the_uplink_cannot_be_shadowed() {
     let mut switch = Switch::new(SwitchConfig::new(Mode::Private));
     switch.add_port(A, guest(None)).unwrap();
