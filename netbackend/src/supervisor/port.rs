@@ -15,13 +15,15 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     path::Path,
 };
-use switch::Role;
+use switch::{MacAddr, Role};
 use tracing::warn;
 
 /// An open port.
 #[derive(Debug)]
 pub(super) struct Port {
     pub(super) config: PortConfig,
+    /// The address that it was asked for with; it may have been given another one.
+    asked_mac: Option<MacAddr>,
     transport: Transport,
     /// The host's interface that it is on: the network's uplink, or the guest's own macvtap.
     pub(super) wire: Option<Wire>,
@@ -51,6 +53,7 @@ impl Port {
         absent: Absent,
     ) -> anyhow::Result<Self> {
         let mut config = config.clone();
+        let asked_mac = config.mac;
         let wire = Wire::open(network, &mut config, runtime_dir, absent)?;
         let transport = match &mut config.transport {
             TransportConfig::VhostUser { socket } => {
@@ -69,6 +72,7 @@ impl Port {
         };
         Ok(Self {
             config,
+            asked_mac,
             transport,
             wire,
             fault: None,
@@ -88,7 +92,12 @@ impl Port {
 
     /// Takes over other settings of its network, as far as its interface goes ([`Wire::adapt`]); no worker may have it.
     pub(super) fn adapt_wire(&mut self, network: &NetworkConfig, runtime_dir: &Path) -> bool {
-        Wire::adapt(&mut self.wire, network, &mut self.config, runtime_dir)
+        // One that it was given for a macvtap is nobody's without it.
+        self.config.mac = self.asked_mac;
+        let is_due = Wire::adapt(&mut self.wire, network, &mut self.config, runtime_dir);
+        let host = self.wire.as_ref().and_then(Wire::host);
+        self.config.mac = host.or(self.config.mac);
+        is_due
     }
 
     /// The port as a worker is told. `link`: that of guests follows an interface, which has a carrier or not.
@@ -199,4 +208,44 @@ fn open_tap(config: &PortConfig, mtu: u16) -> anyhow::Result<Vec<OwnedFd>> {
         // The namespace is the guest: its interface has the guest's address.
         mac: config.mac,
     })?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Overrides};
+
+    fn network(keys: &str) -> NetworkConfig {
+        let text = format!("[networks.n.ports.g]\n[networks.n.uplink]\nnic = \"e\"\n{keys}");
+        let config = Config::parse(Path::new("nb.toml"), &text, &Overrides::default());
+        config.unwrap().networks.remove(0)
+    }
+
+    #[test]
+    fn an_address_made_for_a_macvtap_goes_with_it() {
+        let by_switch = network("");
+        let by_macvtap = network("attach = \"macvtap\"");
+        for asked in [None, Some(MacAddr([2, 0, 0, 0, 0, 1]))] {
+            let ports = by_switch.ports.iter();
+            let mut config = ports.clone().find(|port| port.name == "g").unwrap().clone();
+            config.mac = asked;
+            let mut port = Port {
+                config,
+                asked_mac: asked,
+                transport: Transport::VhostUserClient(None),
+                wire: None,
+                fault: None,
+                lease: None,
+            };
+            let runtime_dir = Path::new("/run/netbackend");
+            assert!(port.adapt_wire(&by_macvtap, runtime_dir));
+            let given = port.config.mac;
+            assert!(given.is_some() && (asked.is_none() || given == asked));
+            // The same with the same settings: it is derived.
+            assert!(!port.adapt_wire(&by_macvtap, runtime_dir));
+            assert_eq!(port.config.mac, given);
+            assert!(!port.adapt_wire(&by_switch, runtime_dir));
+            assert_eq!(port.config.mac, asked);
+        }
+    }
 }
