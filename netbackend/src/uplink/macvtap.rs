@@ -119,28 +119,47 @@ fn make_vlan(
     let name = identity.interface();
     let failed = || UplinkError::io("make a VLAN interface", &spec.nic.name);
     remove_unmarked(netlink, &name)?;
-    if let Some(link) = netlink.link(&name).map_err(failed())? {
-        if link.lower != Some(nic.index) || link.alias != identity.alias() {
-            return Err(UplinkError::NameTaken(name));
-        }
+    let found = netlink.link(&name).map_err(failed())?;
+    if let Some(index) = adopted(found, nic, identity)? {
         // Of another port of this network.
         made.note(&name);
-        return Ok(link.index);
+        return Ok(index);
     }
     let link = LinkVlan::new(&name, nic.index, id).mtu(nic.mtu);
-    netlink
-        .add(link.build())
-        .map_err(|source| match source.raw_os_error() {
-            Some(libc::EEXIST) => spec.nic.busy(&format!("an interface of VLAN {id}")),
-            Some(libc::EOPNOTSUPP) => UplinkError::NoModule("8021q"),
-            _ => failed()(source),
-        })?;
+    if let Err(source) = netlink.add(link.build()) {
+        return match source.raw_os_error() {
+            Some(libc::EEXIST) => {
+                // Of the name, made since we looked, or of the VLAN.
+                let found = netlink.link(&name).map_err(failed())?;
+                adopted(found, nic, identity)?
+                    .inspect(|_| made.note(&name))
+                    .ok_or_else(|| spec.nic.busy(&format!("an interface of VLAN {id}")))
+            }
+            Some(libc::EOPNOTSUPP) => Err(UplinkError::NoModule("8021q")),
+            _ => Err(failed()(source)),
+        };
+    }
     made.note(&name);
     let index = index_of(netlink, &name)?;
     silence(&name);
     let link = LinkUnspec::new_with_index(index).alias(identity.alias());
     netlink.set(link.up().build()).map_err(failed())?;
     Ok(index)
+}
+
+/// The index of an interface that was found by our name, if it is ours; `None`: none was.
+fn adopted(
+    found: Option<Link>,
+    nic: &Link,
+    identity: &Identity,
+) -> Result<Option<u32>, UplinkError> {
+    let Some(link) = found else {
+        return Ok(None);
+    };
+    let is_ours = link.lower == Some(nic.index) && link.alias == identity.alias();
+    is_ours
+        .then_some(Some(link.index))
+        .ok_or(UplinkError::NameTaken(link.name))
 }
 
 fn index_of(netlink: &mut Netlink, name: &str) -> Result<u32, UplinkError> {
@@ -181,5 +200,46 @@ fn refusal(spec: &MacvtapSpec, source: io::Error) -> UplinkError {
         (Some(libc::EINVAL), _) => nic.busy("another macvlan or macvtap"),
         (Some(libc::EOPNOTSUPP), _) => UplinkError::NoModule("macvtap"),
         _ => UplinkError::io("make a macvtap", &nic.name)(source),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn link(index: u32, lower: Option<u32>, alias: &str) -> Link {
+        Link {
+            index,
+            name: "nb0".into(),
+            kind: "vlan".into(),
+            is_ethernet: true,
+            is_up: true,
+            has_carrier: true,
+            mtu: 1500,
+            mac: None,
+            controller: None,
+            lower,
+            alias: alias.into(),
+        }
+    }
+
+    #[test]
+    fn only_our_own_interface_on_that_nic_is_adopted() {
+        let of = |network: &str| Identity::new(Path::new("/run/netbackend"), network, "vlan.5");
+        let (ours, other) = (of("n"), of("m"));
+        let nic = link(2, None, "");
+        let adopt = |found| adopted(found, &nic, &ours);
+        assert_eq!(adopt(None).unwrap(), None);
+        let found = link(7, Some(2), ours.alias());
+        assert_eq!(adopt(Some(found)).unwrap(), Some(7));
+        for foreign in [
+            link(7, Some(2), other.alias()),
+            link(7, Some(2), ""),
+            link(7, Some(3), ours.alias()),
+        ] {
+            let refused = adopt(Some(foreign)).unwrap_err();
+            assert!(matches!(refused, UplinkError::NameTaken(_)), "{refused}");
+        }
     }
 }
