@@ -55,6 +55,44 @@ fn a_nic_changes_hands_in_a_reload() {
 }
 
 #[test]
+fn two_networks_swap_their_nics_in_a_reload() {
+    if !needs_root("two_networks_swap_their_nics_in_a_reload") {
+        return;
+    }
+    let _turn = heavy();
+    for (mode, attach) in [("bridge", "switch"), ("private", "macvtap")] {
+        let wires = [Wire::new(), Wire::new()];
+        let guests = [Guest::new(2), Guest::new(3)];
+        let section = |network: &str, wire: &Wire| {
+            let uplink = wire.section(network, &format!("attach = \"{attach}\""));
+            let network = format!("[networks.{network}]\nmode = \"{mode}\"\n");
+            network + &uplink
+        };
+        let config = |first: usize, second: usize| {
+            let networks = [("a", first, &guests[0]), ("b", second, &guests[1])];
+            let sections = networks
+                .map(|(name, wire, guest)| section(name, &wires[wire]) + &guest.section(name));
+            sections.concat()
+        };
+        let daemon = Daemon::start(&config(0, 1));
+        for (first, second) in [(1, 0), (0, 1)] {
+            let report = reload(&daemon, &config(first, second));
+            assert_eq!(report.failed, Vec::<String>::new(), "{attach}");
+            for guest in &guests {
+                guest.configure();
+                guest.wait_reaches(OUTSIDE);
+            }
+            for wire in &wires {
+                assert_eq!(wire.more_links().len(), 1, "{attach}");
+            }
+            for guest in &guests {
+                guest.namespace.run("ip addr flush dev eth0");
+            }
+        }
+    }
+}
+
+#[test]
 fn ports_wait_for_their_nic_through_a_reload() {
     if !needs_root("ports_wait_for_their_nic_through_a_reload") {
         return;
