@@ -89,6 +89,12 @@ impl DriverQueue {
         either!(&mut self.0, ring => ring.poll_used())
     }
 
+    /// Whether completions wait to be taken: a load, for who polls.
+    #[inline]
+    pub fn has_used(&self) -> bool {
+        either!(&self.0, ring => ring.has_used())
+    }
+
     /// Tells the device not to interrupt.
     pub fn suppress_calls(&mut self) {
         either!(&mut self.0, ring => ring.suppress_calls());

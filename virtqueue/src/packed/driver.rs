@@ -304,6 +304,12 @@ impl Driver {
         });
         // The wish must be visible before the descriptor is read again.
         fence(Ordering::SeqCst);
+        self.has_used()
+    }
+
+    /// Whether completions wait to be taken.
+    #[inline]
+    pub(crate) fn has_used(&self) -> bool {
         let word = self.ring.load(self.next_used.index);
         self.batch.is_some() || word.is_used(self.next_used.wrap)
     }

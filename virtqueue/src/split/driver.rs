@@ -271,7 +271,13 @@ impl Driver {
 
     /// Tells the device not to interrupt.
     pub(crate) fn suppress_calls(&mut self) {
-        if !self.features.event_idx {
+        if self.features.event_idx {
+            // The completion that was taken last: a device comes to it again after 65535 others.
+            let passed = self.next_used.wrapping_sub(1);
+            self.ring
+                .used_event()
+                .store(passed.to_le(), Ordering::Relaxed);
+        } else {
             self.ring
                 .avail_flags()
                 .store(AVAIL_F_NO_INTERRUPT.to_le(), Ordering::Relaxed);
@@ -289,6 +295,12 @@ impl Driver {
         }
         // The wish must be visible before the index is read again (2.7.14).
         fence(Ordering::SeqCst);
+        self.has_used()
+    }
+
+    /// Whether completions wait to be taken.
+    #[inline]
+    pub(crate) fn has_used(&self) -> bool {
         u16::from_le(self.ring.used_idx().load(Ordering::Acquire)) != self.next_used
     }
 
