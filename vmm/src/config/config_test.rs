@@ -1,4 +1,5 @@
 use super::*;
+use std::time::Duration;
 
 #[test]
 fn nets_are_read_and_mistakes_explained() {
@@ -13,6 +14,12 @@ fn nets_are_read_and_mistakes_explained() {
     assert!(net.link);
     let net: NetConfig = "socket=/s,model=e1000-82545em,link=down".parse().unwrap();
     assert_eq!((net.model, net.link), (NetModel::E1000Server, false));
+    assert_eq!(net.poll_idle, Duration::from_micros(50));
+    for us in [0, 10_000] {
+        let text = format!("network=a,poll_idle_us={us},model=pcnet");
+        let net: NetConfig = text.parse().unwrap();
+        assert_eq!(net.poll_idle, Duration::from_micros(us));
+    }
     let net: NetConfig = "mode=vepa,macvtap=eth0".parse().unwrap();
     let (nic, mode) = ("eth0".into(), control::Mode::Vepa);
     let (vhost, trust) = (false, false);
@@ -69,6 +76,11 @@ fn nets_are_read_and_mistakes_explained() {
         ("network=a,mtu=67", "a number from 68 to 65535"),
         ("network=a,model=pcnet32", "pcnet, pcnet-79c973"),
         ("network=a,model=e1000,queues=2", "only model=virtio"),
+        (
+            "network=a,model=e1000,poll_idle_us=10001",
+            "a number from 0 to 10000",
+        ),
+        ("network=a,poll_idle_us=0", "leave out `poll_idle_us=`"),
         ("network=a,model=foo", "unknown model"),
         ("network=a,link=maybe", "link=up or link=down"),
         ("network=a,colour=red", "unknown key `colour`"),

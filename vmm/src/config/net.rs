@@ -1,12 +1,16 @@
-//! `--net network=NAME|socket=PATH|macvtap=NIC[,mode=MODE][,vhost=on][,trust=on][,mac=…][,queues=N][,mtu=N][,model=MODEL][,link=down]`
+//! `--net network=NAME|socket=PATH|macvtap=NIC[,mode=MODE][,vhost=on][,trust=on][,mac=…][,queues=N][,mtu=N][,model=MODEL][,poll_idle_us=N][,link=down]`
 
-use std::{path::PathBuf, str::FromStr};
+use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use super::{pairs, value};
 use control::Mode;
 
 /// Queue pairs of a NIC at most.
 const MAX_QUEUE_PAIRS: u16 = 8;
+/// How long the thread of an emulated NIC polls before it sleeps, if nobody says: as long as netbackend's workers do.
+const POLL_IDLE: Duration = Duration::from_micros(50);
+/// Microseconds that it may at most.
+const LONGEST_POLL_US: u16 = 10_000;
 /// Names of the models.
 const MODELS: [(&str, NetModel); 8] = [
     ("virtio", NetModel::Virtio),
@@ -74,6 +78,8 @@ pub struct NetConfig {
     pub queues: u16,
     /// MTU told to the guest; the back-end's own when missing.
     pub mtu: Option<u16>,
+    /// How long the thread of an emulated NIC polls after the last frame before it sleeps.
+    pub poll_idle: Duration,
     /// Its cable is plugged in.
     pub link: bool,
 }
@@ -86,6 +92,7 @@ impl FromStr for NetConfig {
         let mut macvtap = MacvtapKeys::default();
         let mut model = NetModel::default();
         let (mut mac, mut queues, mut mtu, mut link) = (None, 1, None, true);
+        let mut poll_idle = None;
         for (key, given) in pairs(text) {
             let new_source = match key {
                 "network" => Some(NetSource::Network(value(key, given)?.to_owned())),
@@ -116,13 +123,18 @@ impl FromStr for NetConfig {
                     model = parse_model(value(key, given)?)?;
                     None
                 }
+                "poll_idle_us" => {
+                    let us = parse_number(key, value(key, given)?, 0, LONGEST_POLL_US)?;
+                    poll_idle = Some(Duration::from_micros(us.into()));
+                    None
+                }
                 "link" => {
                     link = parse_link(value(key, given)?)?;
                     None
                 }
                 other => {
                     return Err(format!(
-                        "unknown key `{other}`: --net knows network, socket, macvtap, mode, vhost, trust, mac, queues, mtu, model and link"
+                        "unknown key `{other}`: --net knows network, socket, macvtap, mode, vhost, trust, mac, queues, mtu, model, poll_idle_us and link"
                     ));
                 }
             };
@@ -138,12 +150,19 @@ impl FromStr for NetConfig {
                 "only model=virtio has more than one queue pair: leave out `queues=`".into(),
             );
         }
+        if model == NetModel::Virtio && poll_idle.is_some() {
+            return Err(
+                "model=virtio has no thread that polls, its back-end has: leave out `poll_idle_us=`"
+                    .into(),
+            );
+        }
         Ok(Self {
             model,
             source,
             mac,
             queues,
             mtu,
+            poll_idle: poll_idle.unwrap_or(POLL_IDLE),
             link,
         })
     }

@@ -143,6 +143,7 @@ pub(super) fn plug_in(
         let plug = Plug {
             attachment,
             mac: *mac,
+            poll_idle: net.poll_idle,
             ram,
             controller: interrupts,
         };

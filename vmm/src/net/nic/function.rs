@@ -70,7 +70,7 @@ impl<M: Model> Nic<M> {
             quiet: true,
             base: None,
             kept: Vec::new(),
-            _datapath: Datapath::start(Arc::clone(&shared), wire)?,
+            _datapath: Datapath::start(Arc::clone(&shared), wire, plug.poll_idle)?,
             shared,
         })
     }

@@ -4,7 +4,8 @@
 //! A [`Model`] is registers, rings and interrupts: a state machine that is told of register accesses and of time, and that moves
 //! frames when it is asked for a [`burst`](Model::burst). It knows neither threads nor the bus. [`Nic`] puts it on the bus: accesses
 //! are cut into bytes, words and double words, and take the model's lock between two bursts. One thread per NIC asks for bursts as
-//! long as there is work, then arms the wire's signals and sleeps.
+//! long as there is work. Then it looks at the wire's rings and at whether anybody has woken it, without the lock and without
+//! signals ([`poll_idle`](Plug::poll_idle)), and at last arms the wire's signals, asks for one burst more and sleeps.
 //!
 //! A register that a driver writes once per packet should be one of the model's [`Doorbells`]: it is stored without a lock, so that a
 //! vCPU never waits for a burst, nor for another vCPU that does. It cannot be an ioeventfd, because its value matters and KVM throws
@@ -18,6 +19,7 @@ mod function;
 pub mod mii;
 mod offload;
 mod packet;
+mod patience;
 mod segment;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -43,7 +45,7 @@ use std::{
     fmt::{self, Debug},
     io, ops,
     sync::{Arc, Mutex},
-    time::Instant,
+    time::{Duration, Instant},
 };
 use thiserror::Error;
 use virtqueue::MemoryMap;
@@ -194,6 +196,8 @@ pub struct Plug<'a> {
     pub mac: MacAddress,
     /// Guest memory.
     pub ram: &'a GuestRam,
+    /// How long its thread polls after the last work before it sleeps.
+    pub poll_idle: Duration,
     /// Where interrupts go.
     pub controller: &'a Arc<dyn InterruptController>,
 }

@@ -14,6 +14,8 @@ use crate::{
 
 #[path = "doorbell_test.rs"]
 mod doorbell;
+#[path = "idle_test.rs"]
+mod idle;
 
 /// A NIC in a machine, and where its BARs are: ports and memory.
 struct Bench {
@@ -32,6 +34,14 @@ impl Bench {
     }
 
     fn plug<M: Model>(cable: bool, build: impl FnOnce(Parts) -> M) -> Self {
+        Self::plug_patient(cable, Duration::from_micros(50), build)
+    }
+
+    fn plug_patient<M: Model>(
+        cable: bool,
+        poll_idle: Duration,
+        build: impl FnOnce(Parts) -> M,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
         let backend = EchoBackend::start(&path, Traits::default());
@@ -47,6 +57,7 @@ impl Bench {
         let plug = Plug {
             attachment: &attachment,
             mac: MAC,
+            poll_idle,
             ram: &machine.ram,
             controller: &controller,
         };

@@ -1,5 +1,5 @@
 //! The thread that moves frames, and how vCPUs wake it.
-use super::Model;
+use super::{Burst, Model, patience::Patience};
 use crate::{
     net::wire::{RingWire, Wire},
     wait::wait,
@@ -32,6 +32,8 @@ pub(super) struct Shared<M: Model> {
     doorbells: Arc<M::Doorbells>,
     /// There is a cable; then its link is the wire's.
     cable: bool,
+    /// Somebody woke the thread, which may have been awake.
+    news: AtomicBool,
     /// The thread sleeps, or is about to.
     asleep: AtomicBool,
     /// vCPUs that wait for the device.
@@ -48,6 +50,7 @@ impl<M: Model> Shared<M> {
             doorbells: device.doorbells(),
             device: Mutex::new(device),
             cable,
+            news: AtomicBool::new(false),
             asleep: AtomicBool::new(false),
             waiting: AtomicU32::new(0),
             link_changed: AtomicBool::new(false),
@@ -75,6 +78,7 @@ impl<M: Model> Shared<M> {
 
     /// Something happened that the thread must look at.
     pub(super) fn wake(&self) {
+        self.news.store(true, Ordering::SeqCst);
         if self.asleep.swap(false, Ordering::SeqCst) {
             let _ = self.wake.write(1);
         }
@@ -96,12 +100,17 @@ pub(super) struct Datapath<M: Model> {
 
 impl<M: Model> Datapath<M> {
     /// Starts to move frames between the device and `wire`.
-    pub(super) fn start(shared: Arc<Shared<M>>, wire: RingWire) -> io::Result<Self> {
+    pub(super) fn start(
+        shared: Arc<Shared<M>>,
+        wire: RingWire,
+        poll_idle: Duration,
+    ) -> io::Result<Self> {
         let mut worker = Worker {
             shared: Arc::clone(&shared),
             wire,
             timer: TimerFd::new()?,
             repair: Repair::new(),
+            patience: Patience::new(poll_idle),
         };
         let thread = std::thread::Builder::new()
             .name(M::NAME.into())
@@ -120,7 +129,7 @@ impl<M: Model> Datapath<M> {
 impl<M: Model> Drop for Datapath<M> {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::SeqCst);
-        let _ = self.shared.wake.write(1);
+        self.shared.wake();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -132,6 +141,7 @@ struct Worker<M: Model> {
     wire: RingWire,
     timer: TimerFd,
     repair: Repair,
+    patience: Patience,
 }
 
 /// When broken rings are started anew: each time later, unless they have held meanwhile.
@@ -177,51 +187,86 @@ impl<M: Model> Worker<M> {
     fn run(&mut self) -> io::Result<()> {
         let mut armed = false;
         while !self.shared.stop.load(Ordering::SeqCst) {
-            let burst = {
-                let mut device = self.shared.lock_as_thread();
-                if self.shared.link_changed.swap(false, Ordering::SeqCst) {
-                    let up = self.shared.cable && self.wire.link().is_up();
-                    device.set_link(up, Instant::now());
-                }
-                device.burst(&mut self.wire, Instant::now())
-            };
+            // Before the burst looks at what they are about.
+            self.shared.news.store(false, Ordering::SeqCst);
+            let waited = self.wire.waiting();
+            let (burst, now) = self.burst();
             if burst.restart {
                 // Without the lock: the back-end may take its time to let go.
                 self.wire.restart();
                 self.shared.lock_as_thread().restarted();
+                armed = false;
+                self.disarm();
                 continue;
             }
             if burst.busy {
+                self.patience.worked(now);
                 if armed {
                     armed = false;
-                    self.shared.asleep.store(false, Ordering::SeqCst);
-                    self.wire.disarm();
+                    self.disarm();
                 }
                 self.let_in();
                 continue;
             }
             if self.mend() {
+                armed = false;
+                self.disarm();
                 continue;
             }
             if armed {
                 let deadlines = [burst.deadline, self.repair.due];
                 self.sleep(deadlines.into_iter().flatten().min())?;
                 armed = false;
-                self.shared.asleep.store(false, Ordering::SeqCst);
-                self.wire.disarm();
-            } else {
-                // Whoever acts from now on wakes us; then everything is looked at once more.
-                self.shared.asleep.store(true, Ordering::SeqCst);
-                if self.wire.arm() {
-                    // What is taken now may be no work yet, and the signal was for it.
-                    self.shared.asleep.store(false, Ordering::SeqCst);
-                    self.wire.disarm();
-                } else {
-                    armed = true;
-                }
+                self.disarm();
+            } else if !self.linger(waited, burst.deadline) {
+                armed = self.arm();
             }
         }
         Ok(())
+    }
+
+    fn burst(&mut self) -> (Burst, Instant) {
+        let mut device = self.shared.lock_as_thread();
+        let now = Instant::now();
+        if self.shared.link_changed.swap(false, Ordering::SeqCst) {
+            let up = self.shared.cable && self.wire.link().is_up();
+            device.set_link(up, now);
+        }
+        (device.burst(&mut self.wire, now), now)
+    }
+
+    /// Goes on looking, without the device's lock, for a while after the last work; true: there is something to do. `waited`: what
+    /// waited on the wire before the burst.
+    fn linger(&self, waited: [bool; 2], deadline: Option<Instant>) -> bool {
+        if self.wire.is_broken() {
+            return false;
+        }
+        // What the device has no room for, and left, is no news.
+        let left = self.wire.waiting();
+        let left = [waited[0] && left[0], waited[1] && left[1]];
+        self.patience.look(deadline, || {
+            let waiting = self.wire.waiting();
+            self.shared.news.load(Ordering::SeqCst)
+                || (waiting[0] && !left[0])
+                || (waiting[1] && !left[1])
+        })
+    }
+
+    /// Asks for signals; false: there is something to do at once.
+    fn arm(&mut self) -> bool {
+        // Whoever acts from now on wakes us; then everything is looked at once more.
+        self.shared.asleep.store(true, Ordering::SeqCst);
+        let missed = self.wire.arm();
+        if missed {
+            // What is taken now may be no work yet, and the signal was for it.
+            self.disarm();
+        }
+        !missed
+    }
+
+    fn disarm(&mut self) {
+        self.shared.asleep.store(false, Ordering::SeqCst);
+        self.wire.disarm();
     }
 
     /// Starts rings anew that the back-end broke; again and again in growing pauses. True: they start.

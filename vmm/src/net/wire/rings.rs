@@ -172,6 +172,11 @@ impl RingWire {
         self.tx.suppress_calls();
     }
 
+    /// Whether something came in, and whether something was sent, that was not asked for yet.
+    pub fn waiting(&self) -> [bool; 2] {
+        [self.rx.has_used(), self.tx.has_used()]
+    }
+
     /// The back-end broke the rules.
     pub fn is_broken(&self) -> bool {
         self.broken

@@ -128,3 +128,51 @@ fn rings_that_the_back_end_broke_are_mended_and_their_frames_count_as_sent() {
     eventually("it comes back", || wire.receive(&mut frame).is_some());
     assert_eq!(frame, b"again");
 }
+
+#[test]
+fn who_looks_by_himself_gets_no_signals() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    // Ring features with and without the event index.
+    for features in [Traits::default().features, 1 << 30 | 1 << 32] {
+        let traits = Traits {
+            features,
+            ..Traits::default()
+        };
+        let _backend = EchoBackend::start(&path, traits);
+        let ram = GuestRam::new(32 << 20, false).unwrap();
+        let mut wire = connect(&path, &ram);
+        let mut frame = Vec::new();
+        let mut round = |wire: &mut RingWire| {
+            assert!(wire.send(&Outgoing {
+                header: &NetHeader::default(),
+                head: b"head",
+                body: &[],
+                token: 7,
+            }));
+            wire.flush();
+            eventually("the frame comes back", || wire.waiting() == [true; 2]);
+            let signals = wire.events().map(|event| event.read().is_ok());
+            assert!(wire.receive(&mut frame).is_some());
+            assert_eq!(wire.sent(), Some(7));
+            assert_eq!(wire.waiting(), [false; 2]);
+            signals
+        };
+        round(&mut wire);
+        assert!(!wire.arm());
+        wire.disarm();
+        assert_eq!(round(&mut wire), [false; 2]);
+        assert_eq!(round(&mut wire), [false; 2]);
+        assert!(!wire.arm());
+        wire.disarm();
+        assert!(wire.send(&Outgoing {
+            header: &NetHeader::default(),
+            head: b"head",
+            body: &[],
+            token: 8,
+        }));
+        wire.flush();
+        eventually("the frame comes back", || wire.waiting() == [true; 2]);
+        assert!(wire.arm(), "nobody would tell that it was sent");
+    }
+}
