@@ -1,5 +1,5 @@
 //! For tests of models: memory, an interrupt line, and a wire that remembers.
-use super::Parts;
+use super::{Model, Parts};
 use crate::{
     interrupt::IntxLine,
     net::{
@@ -154,4 +154,41 @@ pub(crate) fn tcp_header() -> Vec<u8> {
     sum.add(&[0, 6]);
     header[50..52].copy_from_slice(&sum.fold().to_be_bytes());
     header
+}
+
+/// What bus_master tests need to know of a bench.
+pub(crate) struct BusTest<B, M> {
+    pub(crate) parts: fn(&mut B) -> (&mut M, &mut FakeWire),
+    pub(crate) settle: fn(&mut B),
+    /// Has the device send one packet more.
+    pub(crate) send: fn(&mut B),
+    /// Neither of the first two was reported.
+    pub(crate) assert_untold: fn(&mut B),
+}
+
+impl<B, M: Model> BusTest<B, M> {
+    /// The bus is taken away from a NIC with two packets on their way; with the bus again it sends a third.
+    pub(crate) fn run(&self, bench: &mut B) {
+        (self.parts)(bench).1.done = false;
+        (self.send)(bench);
+        (self.send)(bench);
+        let flying = (self.parts)(bench).1.flying.clone();
+        assert_eq!(flying.len(), 2);
+        let (device, wire) = (self.parts)(bench);
+        device.set_bus_master(false);
+        wire.done = true;
+        (self.settle)(bench);
+        let restarts = (self.parts)(bench).1.restarts;
+        assert_eq!(restarts, 1, "their buffers are read no more");
+        // What the wire tells late is of a past life, with and without the bus.
+        for on in [false, true] {
+            let (device, wire) = (self.parts)(bench);
+            device.set_bus_master(on);
+            wire.flying.clone_from(&flying);
+            (self.settle)(bench);
+            (self.assert_untold)(bench);
+        }
+        (self.send)(bench);
+        assert_eq!((self.parts)(bench).1.sent.len(), 3);
+    }
 }
