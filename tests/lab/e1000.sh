@@ -27,7 +27,8 @@ start_guest agent "job=agent addr0=10.1.0.1/24 addr1=10.2.0.1/24 $common" \
     --memory 384M --net network=lan --net network=jumbo
 agent=$pid
 start_guest driver "job=checks addr0=10.1.0.2/24 addr1=10.2.0.2/24 $common want_driver=e1000 \
-iperf_s=$iperf_s cycles=$cycles selftest=eth1 dhcp=eth2 peers=10.1.0.1/1500,10.2.0.1/9000 self=10.1.0.2,10.2.0.2" \
+iperf_s=$iperf_s cycles=$cycles selftest=eth1 dhcp=eth2 sizes=0,1,17,18,19,56,1000,1471,1472,1473,4000,8971 \
+peers=10.1.0.1/1500,10.2.0.1/9000 self=10.1.0.2,10.2.0.2" \
     --memory 384M --net model=e1000,network=lan --net model=e1000,network=jumbo \
     --net model=e1000,network=world
 driver=$pid
@@ -36,7 +37,7 @@ await_result agent "$agent" 240 "agent ready"
 step "guest checks: ping, iperf3, files, VLANs, multicast, DHCP, self-test, reloads"
 await_result driver "$driver" 500 "checks passed"
 netbackend status >"$LAB_LOGS/status.log" 2>&1
-[ "$cycles" -gt 0 ] && expected=25 || expected=15
+[ "$cycles" -gt 0 ] && expected=43 || expected=33
 report driver $expected
 wait "$driver" || fail "the driver's vmm ended with $?" "$LAB_LOGS/driver.log"
 wait "$agent" || fail "the agent's vmm ended with $?" "$LAB_LOGS/agent.log"

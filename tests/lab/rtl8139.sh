@@ -1,5 +1,5 @@
 #!/bin/sh
-# title: a guest with an RTL8139C+ (8139cp) and an RTL8139C (8139too), and a virtio guest: ping, iperf3, files, VLANs, multicast, reloads
+# title: a guest with two RTL8139C+ (8139cp) and two RTL8139C (8139too), and a virtio guest: DHCP, ping, iperf3, files, VLANs, multicast, reloads
 # timeout: 900
 # kernel: generic
 #
@@ -13,6 +13,9 @@ mode = "bridge"
 
 [networks.c]
 mode = "bridge"
+
+[networks.world]
+mode = "nat"
 TOML
 
 step "start netbackend"
@@ -22,15 +25,18 @@ step "boot a virtio guest and a guest with both chips"
 start_guest agent "job=agent addr0=10.1.0.1/24 addr1=10.2.0.1/24 file_mib=$file_mib" \
     --memory 384M --net network=plus --net network=c
 agent=$pid
-start_guest driver "job=checks addr0=10.1.0.2/24 addr1=10.2.0.2/24 file_mib=$file_mib want_driver=8139cp,8139too \
-iperf_s=$iperf_s offloads=eth0 cycles=$cycles peers=10.1.0.1/1500,10.2.0.1/1500 self=10.1.0.2,10.2.0.2" \
-    --memory 384M --net model=rtl8139,network=plus --net model=rtl8139c,network=c
+start_guest driver "job=checks addr0=10.1.0.2/24 addr2=10.2.0.2/24 file_mib=$file_mib want_driver=8139cp,8139cp,8139too,8139too \
+iperf_s=$iperf_s offloads=eth0 cycles=$cycles sizes=0,1,17,18,19,56,1000,1471 \
+cards=eth0,eth2 dhcp=eth1,eth3 peers=10.1.0.1/1500,10.2.0.1/1500 self=10.1.0.2,10.2.0.2" \
+    --memory 384M \
+    --net model=rtl8139,network=plus --net model=rtl8139,network=world \
+    --net model=rtl8139c,network=c --net model=rtl8139c,network=world
 driver=$pid
 await_result agent "$agent" 240 "agent ready"
 
-step "guest checks: ping, iperf3, files, VLANs, multicast, reloads"
+step "guest checks: ping, iperf3, files, VLANs, multicast, DHCP, reloads"
 await_result driver "$driver" 500 "checks passed"
 netbackend status >"$LAB_LOGS/status.log" 2>&1
-report driver 25
+report driver 43
 wait "$driver" || fail "the driver's vmm ended with $?" "$LAB_LOGS/driver.log"
 wait "$agent" || fail "the agent's vmm ended with $?" "$LAB_LOGS/agent.log"
