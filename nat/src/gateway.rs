@@ -56,6 +56,7 @@ macro_rules! env {
 }
 
 mod output;
+mod removal;
 mod unsent;
 
 use output::{Counting, Nowhere};

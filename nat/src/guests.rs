@@ -178,6 +178,22 @@ impl Guests {
         behind < SURE_GUESTS.min(most) || (behind < most && self.slab.len() < self.quotas.guests)
     }
 
+    /// Whether a guest is behind a port.
+    pub(crate) fn is_behind(&self, id: u32, port: PortId) -> bool {
+        self.slab.at(id).is_some_and(|guest| guest.port == port)
+    }
+
+    /// A port is gone: its guests are forgotten, who have no flows any more, and what it has used of its rates.
+    pub(crate) fn forget_port(&mut self, port: PortId) {
+        let Some(account) = self.by_port.remove(&port) else {
+            return;
+        };
+        let guests = self.accounts.remove(account).map(|account| account.guests);
+        for id in guests.into_iter().flatten() {
+            self.forget(id);
+        }
+    }
+
     /// Makes room for a guest behind a port: of a few there without a flow, the one that was silent for the longest time goes.
     fn forget_one(&mut self, account: u32) -> bool {
         let Some(account) = self.accounts.at_mut(account) else {
@@ -193,6 +209,11 @@ impl Guests {
             return false;
         };
         self.leave(id);
+        self.forget(id)
+    }
+
+    /// Forgets a guest that is in no account's list.
+    fn forget(&mut self, id: u32) -> bool {
         let Some(guest) = self.slab.remove(id) else {
             return false;
         };

@@ -137,6 +137,18 @@ impl Reassembly {
         Some(partial)
     }
 
+    /// Forgets what guests that are gone have sent.
+    pub(crate) fn end(&mut self, guests: &mut Guests, is_gone: impl Fn(&Guests, u32) -> bool) {
+        let keys = self.partials.keys();
+        let gone: Vec<Key> = keys
+            .filter(|key| is_gone(guests, key.guest))
+            .copied()
+            .collect();
+        for key in &gone {
+            self.forget(key, guests);
+        }
+    }
+
     /// Forgets what was not complete in time, and how many that were. Returns when to be called next.
     pub(crate) fn poll(&mut self, now: Duration, guests: &mut Guests) -> (Option<Duration>, usize) {
         if self.next.is_none_or(|next| next > now) {

@@ -152,13 +152,20 @@ impl DatagramTable {
 
     /// Forgets the sessions of a forward whose socket is closed.
     pub(crate) fn remove_sessions(&mut self, env: &mut Env<'_>, socket: SocketId) {
-        let of_socket = |mapping: &Mapping| mapping.client.is_some() && mapping.socket == socket;
-        let gone: Vec<u32> = self
-            .mappings
-            .iter()
-            .filter(|(_, mapping)| of_socket(mapping))
-            .map(|(index, _)| index)
-            .collect();
+        self.remove_all(env, |_, mapping| {
+            mapping.client.is_some() && mapping.socket == socket
+        });
+    }
+
+    /// Forgets the mappings of guests that are gone.
+    pub(crate) fn end(&mut self, env: &mut Env<'_>, is_gone: impl Fn(&Env<'_>, u32) -> bool) {
+        self.remove_all(env, |env, mapping| is_gone(env, mapping.endpoint.guest));
+    }
+
+    fn remove_all(&mut self, env: &mut Env<'_>, which: impl Fn(&Env<'_>, &Mapping) -> bool) {
+        let all = self.mappings.iter();
+        let gone = all.filter(|(_, mapping)| which(env, mapping));
+        let gone: Vec<u32> = gone.map(|(index, _)| index).collect();
         for index in gone {
             self.remove(env, index);
         }

@@ -268,6 +268,19 @@ impl TcpTable {
         env.guests.close_flow(flow.tuple.guest);
     }
 
+    /// Ends the flows of guests that are gone: the world is told, and there is nobody else to be.
+    pub(crate) fn end(&mut self, env: &mut Env<'_>, is_gone: impl Fn(&Env<'_>, u32) -> bool) {
+        let of_gone = self.flows.iter();
+        let of_gone = of_gone.filter(|(_, flow)| is_gone(env, flow.tuple.guest));
+        let of_gone: Vec<u32> = of_gone.map(|(index, _)| index).collect();
+        for index in of_gone {
+            if let Some(flow) = self.flows.at_mut(index) {
+                flow.reset_peer(env);
+            }
+            self.remove(env, index);
+        }
+    }
+
     /// Takes a connection that came by a forward, and begins one to the guest that `whom` says. An error: none was taken.
     pub(crate) fn accept(
         &mut self,

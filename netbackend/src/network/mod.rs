@@ -28,6 +28,7 @@ use std::{
     time::Duration,
 };
 use switch::{MacAddr, Mode, PortConfig, PortId, Role, SwitchConfig};
+use tracing::warn;
 use vhost_user::{Cable, Listener, ListenerConfig, Source};
 use virtqueue::SealPolicy;
 
@@ -351,7 +352,13 @@ impl Network {
         let removed = ids
             .map(|id| self.crew.mailbox().call(Command::RemovePort(id)))
             .collect::<Result<Vec<_>, _>>();
+        // While the number is still taken: flows of whoever gets it next are not to be ended.
+        let forgotten = self.gateway.as_ref().map(|it| it.forget_port(id));
         self.lock_ports().remove(name);
+        if let Some(Err(error)) = forgotten {
+            // It will, as soon as it does anything: the request waits there.
+            warn!(port = name, %error, "the gateway has not forgotten the port yet");
+        }
         removed.with_context(|| format!("remove port {name}"))?;
         Ok(true)
     }

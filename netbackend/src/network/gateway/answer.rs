@@ -31,6 +31,10 @@ impl GatewayThread {
             }
             Request::Leases { reply } => drop(reply.send(self.leases(now))),
             Request::Status { reply } => drop(reply.send(self.status(now))),
+            Request::ForgetPort { port, reply } => {
+                self.gateway.forget_port(now, port);
+                let _ = reply.send(());
+            }
             // Seen to by who has called.
             Request::Stop => {}
         }

@@ -123,6 +123,11 @@ impl Gateway {
         self.ask(|reply| Request::Status { reply })
     }
 
+    /// A port is gone from the datapath: its number may be another's when this returns.
+    pub(super) fn forget_port(&self, port: PortId) -> anyhow::Result<()> {
+        self.ask(|reply| Request::ForgetPort { port, reply })
+    }
+
     fn ask<T>(&self, request: impl FnOnce(mpsc::SyncSender<T>) -> Request) -> anyhow::Result<T> {
         let (reply, answer) = mpsc::sync_channel(1);
         self.post(request(reply));

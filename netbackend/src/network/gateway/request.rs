@@ -3,6 +3,7 @@ use super::host::GivenSocket;
 use control::{FlowStatus, LeaseStatus, NatStatus};
 use nat::forward::Forward;
 use std::sync::mpsc::SyncSender;
+use switch::PortId;
 
 /// A request, and where its answer goes.
 #[derive(Debug)]
@@ -25,6 +26,11 @@ pub(super) enum Request {
     },
     Status {
         reply: SyncSender<NatStatus>,
+    },
+    /// A port of the network is gone; the datapath knows that already.
+    ForgetPort {
+        port: PortId,
+        reply: SyncSender<()>,
     },
     Stop,
 }

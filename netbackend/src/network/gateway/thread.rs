@@ -22,7 +22,7 @@ use std::{
 };
 use switch::MacAddr;
 use tracing::error;
-use virtqueue::QueueFault;
+use virtqueue::{LocalReceiver, QueueFault};
 
 /// Frames taken from the network before sockets are looked at.
 const BURST: usize = 64;
@@ -118,7 +118,7 @@ impl GatewayThread {
     fn turn(&mut self) -> Result<ControlFlow<()>, QueueFault> {
         self.events.look();
         let worked = self.round()?;
-        if self.serve().is_break() {
+        if self.serve()?.is_break() {
             return Ok(ControlFlow::Break(()));
         }
         if !worked {
@@ -154,16 +154,7 @@ impl GatewayThread {
         let reclaimed = self.wire.reclaim()?;
         let (receiver, sender) = self.wire.split();
         let mut out = Port::new(sender);
-        let (mut frames, mut bytes) = (0, 0);
-        while frames < BURST
-            && bytes < BURST_BYTES
-            && let Some((header, frame)) = receiver.receive()?
-        {
-            let (port, meta) = (port::source(&header), port::meta(&header));
-            self.gateway.input(now, port, (frame, meta), &mut out);
-            frames += 1;
-            bytes += frame.len();
-        }
+        let frames = take_burst(&mut self.gateway, now, receiver, &mut out)?;
         while let Some((token, ready)) = self.events.take() {
             self.gateway.host_event(now, token, ready, &mut out);
             stirred = true;
@@ -199,17 +190,52 @@ impl GatewayThread {
         self.events.wait(timeout);
     }
 
+    /// Takes all frames that lie in the ring by now. It comes to an end: no buffer is given back meanwhile.
+    fn catch_up(&mut self) -> Result<(), QueueFault> {
+        let now = self.clock.elapsed();
+        let (receiver, sender) = self.wire.split();
+        let mut out = Port::new(sender);
+        while take_burst(&mut self.gateway, now, receiver, &mut out)? > 0 {}
+        self.full |= out.full;
+        self.wire.flush();
+        Ok(())
+    }
+
     /// Serves requests; break: the thread ends.
-    fn serve(&mut self) -> ControlFlow<()> {
+    fn serve(&mut self) -> Result<ControlFlow<()>, QueueFault> {
         while let Ok(request) = self.requests.try_recv() {
             let now = self.clock.elapsed();
             if let Request::Stop = request {
-                return ControlFlow::Break(());
+                return Ok(ControlFlow::Break(()));
+            }
+            if let Request::ForgetPort { .. } = request {
+                // What it has sent last would bring it back.
+                self.catch_up()?;
             }
             self.answer(now, request);
             // What was changed may have work to do.
             self.due = Some(now);
         }
-        ControlFlow::Continue(())
+        Ok(ControlFlow::Continue(()))
     }
+}
+
+/// Hands frames of the network to the gateway, a burst at most; how many there were.
+fn take_burst(
+    gateway: &mut nat::Gateway<HostSockets>,
+    now: Duration,
+    receiver: &mut LocalReceiver,
+    out: &mut Port<'_>,
+) -> Result<usize, QueueFault> {
+    let (mut frames, mut bytes) = (0, 0);
+    while frames < BURST
+        && bytes < BURST_BYTES
+        && let Some((header, frame)) = receiver.receive()?
+    {
+        let (port, meta) = (port::source(&header), port::meta(&header));
+        gateway.input(now, port, (frame, meta), out);
+        frames += 1;
+        bytes += frame.len();
+    }
+    Ok(frames)
 }

@@ -13,6 +13,7 @@ mod lifecycle;
 mod links;
 mod messages;
 mod migration;
+mod nat;
 mod offloads;
 mod offloads_udp;
 mod packed;
