@@ -113,8 +113,6 @@ impl Guests {
         if !self.may_join(account) && !self.forget_one(account) {
             return None;
         }
-        // Who was forgotten may have been the only one there.
-        let account = self.account_of(port, now);
         let guest = Guest {
             mac,
             port,
@@ -161,11 +159,8 @@ impl Guests {
         let Some(account) = self.accounts.at_mut(index) else {
             return;
         };
+        // An account without guests stays: what its port has used of its rates is not given back by a guest that goes elsewhere.
         let follower = account.leave(place, guest.held);
-        if account.guests.is_empty() {
-            self.by_port.remove(&account.port);
-            self.accounts.remove(index);
-        }
         if let Some(follower) = follower.and_then(|id| self.slab.at_mut(id)) {
             follower.place = place;
         }

@@ -288,6 +288,32 @@ fn what_a_guest_has_goes_with_it_to_another_port() {
 }
 
 #[test]
+fn a_guest_that_moves_to_and_fro_has_no_more_new_flows_by_that() {
+    let mut lab = Lab::with(|config| {
+        config.quotas.new_flows_per_second = 10;
+        config.quotas.new_flows_burst = 5;
+    });
+    for n in 1..=40 {
+        lab.port = Some(PortId(n % 2));
+        lab.tcp_from(SocketAddr::new(GUEST.ip(), n), REMOTE, &syn(1));
+    }
+    assert_eq!(lab.host().sockets.len(), 10, "five for each port");
+    assert_eq!(lab.gateway.counters().dropped(DropReason::FlowRate), 30);
+}
+
+#[test]
+fn a_guest_that_moves_to_and_fro_may_send_no_more_by_that() {
+    let mut lab = Lab::with(|config| config.quotas.upload_rate = Some(1000));
+    let payload = [7; 1000];
+    for n in 0..400 {
+        lab.port = Some(PortId(n % 2));
+        udp(&mut lab, REMOTE, &payload);
+    }
+    // Of each port a burst of 64 KiB, and what does not quite fit into it.
+    assert_eq!(lab.socket(0).sent.len(), 2 * 66);
+}
+
+#[test]
 fn a_port_full_of_addresses_takes_no_place_from_another() {
     let mac = |port: u8, n: u16| {
         let [a, b] = n.to_be_bytes();
