@@ -38,7 +38,9 @@ mod transport;
 mod types;
 
 pub use client::{Client, ClientError};
-pub use nat::{FlowStatus, ForwardRequest, ForwardStatus, LeaseStatus, NatCounters, NatStatus};
+pub use nat::{
+    DnsCounters, FlowStatus, ForwardRequest, ForwardStatus, LeaseStatus, NatCounters, NatStatus,
+};
 pub use paths::{default_runtime_dir, default_socket};
 pub use types::{
     ApiError, Direction, Fault, Health, Mode, NetworkRequest, NetworkState, NetworkStatus,

@@ -13,6 +13,8 @@ pub struct NatStatus {
     pub sockets: u64,
     /// Counters since the worker started.
     pub counters: NatCounters,
+    /// Counters of its DNS server since the worker started.
+    pub dns: DnsCounters,
     /// Counters of its port in the network: `tx` is what the gateway sent.
     pub port: PortCounters,
 }
@@ -47,6 +49,24 @@ pub struct NatCounters {
     pub icmp_errors: u64,
     /// What went no further, by reason; reasons that never occurred are left out.
     pub drops: BTreeMap<String, u64>,
+}
+
+/// Counters of a gateway's DNS server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DnsCounters {
+    /// Questions of guests.
+    pub queries: u64,
+    /// Answered from what is known of the network itself.
+    pub local: u64,
+    /// Answered from the cache.
+    pub cached: u64,
+    /// Asked of servers of the world, each attempt counted.
+    pub forwarded: u64,
+    /// Asked of servers of the world, none of which was of help.
+    pub failed: u64,
+    /// Refused, as the guest or all together had too many under way.
+    pub over_quota: u64,
 }
 
 /// A flow through a gateway.

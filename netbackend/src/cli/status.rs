@@ -1,7 +1,9 @@
 //! `netbackend status`: the daemon at a glance.
 use super::table::{Table, human, human_time};
 use crate::supervisor::examine;
-use control::{NatStatus, NetworkStatus, PortCounters, PortKind, PortStatus, Status, WorkerStatus};
+use control::{
+    DnsCounters, NatStatus, NetworkStatus, PortCounters, PortKind, PortStatus, Status, WorkerStatus,
+};
 use std::io::{self, Write};
 
 const HEADINGS: &[&str] = &[
@@ -141,6 +143,9 @@ fn show_gateway(out: &mut impl Write, nat: &NatStatus) -> io::Result<()> {
         human(counters.frames_out),
         human(counters.bytes_out)
     )?;
+    if nat.dns.queries > 0 {
+        show_dns(out, &nat.dns)?;
+    }
     if counters.drops.is_empty() {
         return Ok(());
     }
@@ -149,6 +154,19 @@ fn show_gateway(out: &mut impl Write, nat: &NatStatus) -> io::Result<()> {
         .map(|(reason, count)| format!("{reason} {count}"))
         .collect();
     writeln!(out, "  gateway dropped: {}", drops.join(", "))
+}
+
+fn show_dns(out: &mut impl Write, dns: &DnsCounters) -> io::Result<()> {
+    writeln!(
+        out,
+        "  gateway DNS: {} questions; {} answered here, {} from the cache, {} asked of servers, {} failed, {} refused",
+        human(dns.queries),
+        human(dns.local),
+        human(dns.cached),
+        human(dns.forwarded),
+        human(dns.failed),
+        human(dns.over_quota)
+    )
 }
 
 pub(super) fn show_ports(out: &mut impl Write, ports: &[PortStatus]) -> io::Result<()> {

@@ -56,6 +56,34 @@ fn several_workers_show_how_the_load_is_spread() {
 }
 
 #[test]
+fn a_gateway_tells_what_it_did_and_what_its_dns_server_was_asked() {
+    let mut status = network(Vec::new());
+    let mut nat = NatStatus {
+        flows: 3,
+        sockets: 5,
+        ..NatStatus::default()
+    };
+    nat.counters.frames_in = 2000;
+    nat.counters.drops.insert("policy".into(), 7);
+    status.networks[0].nat = Some(nat.clone());
+    let expected = "  gateway: 3 flows, 5 sockets; from guests 2.0k / 0B, to guests 0 / 0B\n  \
+        gateway dropped: policy 7\n";
+    assert!(shown(&status).contains(expected), "{}", shown(&status));
+    nat.dns = DnsCounters {
+        queries: 1200,
+        local: 1,
+        cached: 2,
+        forwarded: 3,
+        failed: 4,
+        over_quota: 5,
+    };
+    status.networks[0].nat = Some(nat);
+    let expected = "to guests 0 / 0B\n  gateway DNS: 1.2k questions; 1 answered here, 2 from the cache, \
+        3 asked of servers, 4 failed, 5 refused\n  gateway dropped";
+    assert!(shown(&status).contains(expected), "{}", shown(&status));
+}
+
+#[test]
 fn ports_show_traffic_features_and_faults() {
     let port = PortStatus {
         policy: control::PortPolicy::default(),

@@ -1,6 +1,6 @@
 //! What the gateway's thread answers to others.
 use super::{request::Request, thread::GatewayThread};
-use control::{FlowStatus, LeaseStatus, NatCounters, NatStatus};
+use control::{DnsCounters, FlowStatus, LeaseStatus, NatCounters, NatStatus};
 use nat::{DropReason, FlowDirection, FlowState, Protocol, services::Leases};
 use std::time::Duration;
 
@@ -66,6 +66,7 @@ impl GatewayThread {
         NatStatus {
             flows: flows as u64,
             sockets: sockets as u64,
+            dns: dns(self.gateway.services().dns_counters()),
             port: self.shared.status().counters,
             counters: NatCounters {
                 frames_in: counters.frames_in,
@@ -83,6 +84,17 @@ impl GatewayThread {
                 drops,
             },
         }
+    }
+}
+
+fn dns(counters: nat::services::dns::DnsCounters) -> DnsCounters {
+    DnsCounters {
+        queries: counters.queries,
+        local: counters.local,
+        cached: counters.cached,
+        forwarded: counters.forwarded,
+        failed: counters.failed,
+        over_quota: counters.over_quota,
     }
 }
 

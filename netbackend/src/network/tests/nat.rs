@@ -8,7 +8,7 @@ use crate::{
     config::NatConfig,
     network::{GatewaySpec, Network, NetworkSpec},
 };
-use control::FlowStatus;
+use control::{DnsCounters, FlowStatus};
 use etherparse::PacketBuilder;
 use std::{
     net::{Ipv4Addr, UdpSocket},
@@ -23,6 +23,11 @@ const GATEWAY: [u8; 4] = [10, 0, 2, 2];
 impl Net {
     /// A NAT network; the gateway's address stands for the loopback interface.
     fn nat(isolate: bool) -> Self {
+        Self::nat_with(isolate, |_| {})
+    }
+
+    /// The same, configured otherwise.
+    fn nat_with(isolate: bool, change: impl FnOnce(&mut NatConfig)) -> Self {
         let spec = NetworkSpec {
             name: "nat".into(),
             mode: Mode::Bridge,
@@ -35,13 +40,15 @@ impl Net {
             require_sealed_memory: false,
             isolate,
         };
+        let mut config = NatConfig {
+            host_loopback: true,
+            // Router advertisements would come between what a test looks at.
+            ipv6_prefix: None,
+            ..NatConfig::default()
+        };
+        change(&mut config);
         let gateway = GatewaySpec {
-            config: NatConfig {
-                host_loopback: true,
-                // Router advertisements would come between what a test looks at.
-                ipv6_prefix: None,
-                ..NatConfig::default()
-            },
+            config,
             lease_file: None,
             raw_echo: Vec::new(),
         };
@@ -76,6 +83,23 @@ fn datagram(n: u8, server: &UdpSocket, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// A question of guest 1 for an address, to the gateway's DNS server.
+fn question(name: &[&str]) -> Vec<u8> {
+    // Id 7, recursion desired, one question.
+    let mut message = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in name {
+        message.push(u8::try_from(label.len()).unwrap());
+        message.extend(label.as_bytes());
+    }
+    message.extend([0, 0, 1, 0, 1]);
+    let builder = PacketBuilder::ethernet2(mac(1), GATEWAY_MAC)
+        .ipv4([10, 0, 2, 101], [10, 0, 2, 3], 64)
+        .udp(4000, 53);
+    let mut bytes = Vec::new();
+    builder.write(&mut bytes, &message).unwrap();
+    bytes
+}
+
 /// The guest asks the world, and is answered.
 #[track_caller]
 fn reach(guest: &mut Guest, n: u8, server: &UdpSocket) {
@@ -107,4 +131,45 @@ fn flows_of_a_port_end_with_it() {
         assert_eq!(macs, ["52:54:00:00:00:01"], "{name}");
     }
     reach(&mut stays.guest, 1, &server);
+}
+
+#[test]
+fn questions_are_counted_by_how_they_were_answered() {
+    let server = server();
+    let net = Net::nat_with(false, |config| {
+        config.dns = vec![server.local_addr().unwrap()];
+        let known = vec!["192.0.2.7".parse().unwrap()];
+        config.records.insert("known.example".into(), known);
+    });
+    let mut guest = net.guest("guest", GuestSpec::default());
+    guest.guest.send(&question(&["known", "example"]));
+    guest.guest.receive();
+    // Twice, the second time from the cache.
+    guest.guest.send(&question(&["www", "example"]));
+    let mut message = [0; 512];
+    let (len, from) = server.recv_from(&mut message).unwrap();
+    let mut answer = message[..len].to_vec();
+    // An answer that says so: recursion available, one record.
+    answer[2..4].copy_from_slice(&[0x81, 0x80]);
+    answer[6..8].copy_from_slice(&[0, 1]);
+    // Without what a client may say beside its question (EDNS).
+    answer.truncate(12 + 17);
+    answer[10..12].fill(0);
+    answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 1, 0, 0, 4, 192, 0, 2, 8]);
+    server.send_to(&answer, from).unwrap();
+    for _ in 0..2 {
+        let answer = guest.guest.receive().frame;
+        assert_eq!(answer[answer.len() - 4..], [192, 0, 2, 8]);
+        guest.guest.send(&question(&["www", "example"]));
+    }
+    guest.guest.receive();
+    let counted = net.network.gateway().unwrap().status().unwrap().dns;
+    let expected = DnsCounters {
+        queries: 4,
+        local: 1,
+        cached: 2,
+        forwarded: 1,
+        ..DnsCounters::default()
+    };
+    assert_eq!(counted, expected);
 }
