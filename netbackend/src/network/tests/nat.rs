@@ -1,6 +1,6 @@
 //! A network with a gateway, whose world is the loopback interface of this host.
 use super::{
-    Net,
+    BROADCAST, Net, frame,
     guest::{Guest, GuestSpec},
     mac, workers,
 };
@@ -172,4 +172,25 @@ fn questions_are_counted_by_how_they_were_answered() {
         ..DnsCounters::default()
     };
     assert_eq!(counted, expected);
+}
+
+#[test]
+fn isolated_guests_reach_the_world_and_not_each_other() {
+    let net = Net::nat(true);
+    let server = server();
+    let mut a = net.guest("a", GuestSpec::default());
+    let mut b = net.guest("b", GuestSpec::default());
+    // Each is known to the switch then.
+    reach(&mut a.guest, 1, &server);
+    reach(&mut b.guest, 2, &server);
+    for round in 0..5 {
+        a.guest.send(&frame(mac(2), mac(1), 100, round));
+        a.guest.send(&frame(BROADCAST, mac(1), 100, round));
+        b.guest.send(&frame(mac(1), mac(2), 100, round));
+        b.guest.send(&frame(BROADCAST, mac(2), 100, round));
+        // The next that each gets is the world's answer.
+        reach(&mut a.guest, 1, &server);
+        reach(&mut b.guest, 2, &server);
+    }
+    assert!(net.drops("a", "isolated") > 0 && net.drops("b", "isolated") > 0);
 }
