@@ -1,9 +1,11 @@
 //! Networks in mode `nat`: guests in namespaces on taps, a host of its own, a server beyond it.
 mod cli;
 mod dhclient;
+mod dns;
 mod flood;
 mod forwards;
 mod guest;
+mod peers;
 mod policy;
 mod restart;
 mod tcp;
