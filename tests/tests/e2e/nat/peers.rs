@@ -1,7 +1,7 @@
 //! Peers that are slow, and peers that are gone.
-use super::world::{SERVER4, World, accept, read_all};
+use super::world::{SERVER4, World, accept, listen, read_all};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::thread;
 use std::time::Duration;
 use tests::needs_root;
@@ -55,6 +55,41 @@ fn nat_slow_writers_are_heard_byte_by_byte_and_hold_up_nobody() {
 fn end(mut stream: &TcpStream) -> ErrorKind {
     let error = stream.read(&mut [0; 16]).unwrap_err();
     error.kind()
+}
+
+#[test]
+fn nat_guest_learns_that_its_peer_is_gone() {
+    if !needs_root("nat_guest_learns_that_its_peer_is_gone") {
+        return;
+    }
+    let world = World::leased("host_loopback = true");
+    // The host gives up within seconds, not after a quarter of an hour.
+    world
+        .host
+        .script("echo 3 > /proc/sys/net/ipv4/tcp_retries2");
+    let (listener, to) = world.listen(SERVER4);
+    let mut guest = world.connect(to).unwrap();
+    let (server, _) = accept(&listener);
+    let (own, local) = listen(&world.host, (Ipv4Addr::LOCALHOST, 0).into());
+    let mut stays = world
+        .connect((Ipv4Addr::new(10, 0, 2, 2), local.port()).into())
+        .unwrap();
+    let (inside, _) = accept(&own);
+    guest.write_all(b"hello").unwrap();
+    let mut came = [0; 5];
+    (&server).read_exact(&mut came).unwrap();
+    // Its cable, and the host's end of that.
+    world.server.run("ip link del in");
+    guest.write_all(b"anybody there?").unwrap();
+    assert_eq!(end(&guest), ErrorKind::ConnectionReset);
+    // Nobody else is concerned, and who asks for that peer now is told at once.
+    stays.write_all(b"still here").unwrap();
+    drop(stays);
+    assert_eq!(read_all(&inside), b"still here");
+    let refused = world.connect(to).unwrap_err().kind();
+    assert_eq!(refused, ErrorKind::NetworkUnreachable);
+    let flows = world.daemon.client().flows("n").unwrap();
+    assert!(flows.iter().all(|flow| flow.remote != to), "{flows:?}");
 }
 
 #[test]
