@@ -9,6 +9,7 @@ use nix::{
     },
 };
 use std::{
+    fmt,
     fs::{self, Permissions},
     io,
     os::{
@@ -19,8 +20,14 @@ use std::{
         },
     },
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 use tracing::info;
+
+/// How long a worker may take to end that has a socket of a daemon that was killed: the kernel waits for each macvtap.
+const HEIR_PATIENCE: Duration = Duration::from_secs(2);
+const HEIR_PAUSE: Duration = Duration::from_millis(10);
 
 /// Why there is no socket.
 #[derive(Debug, thiserror::Error)]
@@ -163,10 +170,16 @@ fn remove_stale(path: &Path) -> Result<(), ListenError> {
         }
         Ok(_) => {}
     }
-    if let Some(owner) = listening(path).map_err(|source| io_error("probe", path, source))? {
+    let deadline = Instant::now() + HEIR_PATIENCE;
+    while let Some(owner) = listening(path).map_err(|source| io_error("probe", path, source))? {
+        // A daemon that was killed is gone before its workers are, which have its sockets until then.
+        if owner.is_gone() && Instant::now() < deadline {
+            thread::sleep(HEIR_PAUSE);
+            continue;
+        }
         return Err(ListenError::InUse {
             path: path.to_owned(),
-            owner,
+            owner: owner.to_string(),
         });
     }
     info!(
@@ -176,8 +189,36 @@ fn remove_stale(path: &Path) -> Result<(), ListenError> {
     fs::remove_file(path).map_err(|source| io_error("remove", path, source))
 }
 
+/// Who listens on a socket.
+#[derive(Debug)]
+enum Owner {
+    /// Whoever called listen(); another may have the socket from it.
+    Process(i32),
+    Unknown,
+}
+
+impl Owner {
+    /// Whether it has ended, and only others have the socket still.
+    fn is_gone(&self) -> bool {
+        match self {
+            // 0: out of sight.
+            Self::Process(pid) => *pid > 0 && !Path::new(&format!("/proc/{pid}")).exists(),
+            Self::Unknown => false,
+        }
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Process(pid) => write!(f, "process {pid}"),
+            Self::Unknown => f.write_str("another process"),
+        }
+    }
+}
+
 /// Who listens on the socket at `path`, if anybody does.
-fn listening(path: &Path) -> io::Result<Option<String>> {
+fn listening(path: &Path) -> io::Result<Option<Owner>> {
     // Must not block: a listener whose backlog is full is alive, if not well.
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let probe = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
@@ -185,11 +226,11 @@ fn listening(path: &Path) -> io::Result<Option<String>> {
         Ok(()) => {
             // The peer of a connection to a listener is whoever called listen() (unix(7)).
             let owner = getsockopt(&probe, PeerCredentials)?;
-            Ok(Some(format!("process {}", owner.pid())))
+            Ok(Some(Owner::Process(owner.pid())))
         }
         Err(Errno::ECONNREFUSED | Errno::ENOENT) => Ok(None),
         // EPROTOTYPE: a socket of another type, bound and alive.
-        Err(Errno::EAGAIN | Errno::EPROTOTYPE) => Ok(Some("another process".into())),
+        Err(Errno::EAGAIN | Errno::EPROTOTYPE) => Ok(Some(Owner::Unknown)),
         Err(errno) => Err(errno.into()),
     }
 }

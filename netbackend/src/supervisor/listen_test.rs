@@ -1,5 +1,8 @@
 use super::*;
-use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::os::{
+    fd::OwnedFd,
+    unix::net::{UnixDatagram, UnixStream},
+};
 
 fn path(dir: &tempfile::TempDir) -> PathBuf {
     dir.path().join("s.sock")
@@ -24,6 +27,29 @@ fn mode_and_owner_are_set_whatever_the_umask() {
     assert_eq!(Some(found.uid()), access.owner);
     assert_eq!(Some(found.gid()), access.group);
     drop(bound);
+}
+
+#[test]
+fn a_socket_of_a_killed_daemon_is_waited_for_while_its_worker_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = path(&dir);
+    let bound = bind(&path).unwrap();
+    let worker = bound.listener.try_clone().unwrap();
+    // The listener is of a process that is gone: its owner is who called listen() last.
+    let mut killed = std::process::Command::new("python3");
+    let relisten = "import socket; socket.socket(fileno=0).listen()";
+    killed.args(["-c", relisten]).stdin(OwnedFd::from(worker));
+    assert!(killed.status().unwrap().success());
+    let ends = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(200));
+        // Its path stays behind, as if it was killed.
+        let BoundSocket { listener, .. } = &bound;
+        nix::sys::socket::shutdown(listener.as_raw_fd(), nix::sys::socket::Shutdown::Both).unwrap();
+        bound
+    });
+    let next = bind(&path).unwrap();
+    drop(ends.join().unwrap());
+    drop(next);
 }
 
 #[test]
