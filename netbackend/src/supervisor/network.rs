@@ -31,7 +31,7 @@ use tracing::{info, warn};
 #[derive(Debug)]
 pub(super) struct NetworkTask {
     pub(super) config: NetworkConfig,
-    /// The MTU is that of a NIC that has not been there yet.
+    /// The MTU is that of a NIC that has not been there and up yet.
     pub(super) awaits_mtu: bool,
     pub(super) runtime_dir: PathBuf,
     /// Beside the state file.
@@ -341,6 +341,8 @@ impl NetworkTask {
         info!(network = self.config.name, port, "port added");
         let message = ToWorker::AddPort(entry.port.settings(self.link()));
         let sent = match &mut self.worker {
+            // The worker gets it when its interface is there.
+            Life::Running(_) if entry.port.is_unwired() => None,
             Life::Running(worker) => Some(
                 entry
                     .port

@@ -1,7 +1,11 @@
 //! What the supervisor keeps of a port: enough to give it to a new worker.
 use super::wire::{self, Wire};
 use super::{
-    absence::Absent, activation::Inherited, connector::Connector, lease::Lease, listen::BoundSocket,
+    absence::{Absent, awaited},
+    activation::Inherited,
+    connector::Connector,
+    lease::Lease,
+    listen::BoundSocket,
 };
 use crate::{
     config::{NetworkConfig, PortConfig, TransportConfig},
@@ -70,12 +74,13 @@ impl Port {
             TransportConfig::Tap { .. } => Transport::Tap(open_tap(&config, network.mtu)?),
             TransportConfig::Uplink(_) => Transport::Uplink,
         };
+        let absence = wire.as_ref().and_then(Wire::absence);
         Ok(Self {
             config,
             asked_mac,
             transport,
+            fault: absence.map(awaited),
             wire,
-            fault: None,
             lease: None,
         })
     }

@@ -131,24 +131,27 @@ fn a_guest_on_lease_is_kept_through_a_start_without_its_nic() {
     let _turn = heavy();
     let wire = Wire::new();
     let mut daemon = Daemon::start(&wire.section("n", "attach = \"macvtap\""));
-    let lease = PortRequest {
-        name: Some("vm".to_owned()),
+    // Several: the first ones are there before the network's process is, the others are not.
+    let guests: Vec<String> = (0..8).map(|guest| format!("vm{guest}")).collect();
+    let lease = |guest: &str| PortRequest {
+        name: Some(guest.to_owned()),
         lease: true,
         ..PortRequest::default()
     };
-    daemon.client().add_port("n", &lease).unwrap();
+    for guest in &guests {
+        daemon.client().add_port("n", &lease(guest)).unwrap();
+    }
     wire.pull_out();
     daemon.kill_and_start_again();
-    for fault in faults(&daemon, "n", 1) {
+    for fault in faults(&daemon, "n", guests.len()) {
         assert!(fault.contains("there is no interface nic0"), "{fault}");
+        assert!(fault.contains("works as soon as it is there"), "{fault}");
     }
-    assert!(daemon.socket("n", "vm").exists());
+    for guest in &guests {
+        assert!(daemon.socket("n", guest).exists(), "{guest}");
+    }
     // Who asks now is told.
-    let another = PortRequest {
-        name: Some("vm2".to_owned()),
-        ..lease
-    };
-    let refused = daemon.client().add_port("n", &another).unwrap_err();
+    let refused = daemon.client().add_port("n", &lease("late")).unwrap_err();
     assert!(
         refused.to_string().contains("there is no interface nic0"),
         "{refused}"
@@ -156,7 +159,9 @@ fn a_guest_on_lease_is_kept_through_a_start_without_its_nic() {
     wire.plug_in();
     wait_healthy(&daemon);
     let ports = daemon.network("n").ports;
-    assert_eq!(ports.len(), 1, "{ports:#?}");
-    assert_eq!(ports[0].state, PortState::Listening);
-    assert_eq!(wire.more_links().len(), 1);
+    assert_eq!(ports.len(), guests.len(), "{ports:#?}");
+    for port in &ports {
+        assert_eq!(port.state, PortState::Listening, "{ports:#?}");
+    }
+    assert_eq!(wire.more_links().len(), guests.len());
 }
