@@ -64,9 +64,12 @@ impl NetworkTask {
             .filter(|mtu| has_nic && *mtu < self.config.mtu.into())
     }
 
-    /// Takes over the MTU of a NIC that was not there when the network started.
+    /// Takes over the MTU of a NIC that was not there, or not up, when the network started. Whoever sets a NIC up does so before it is up.
     pub(super) async fn settle_mtu(&mut self, nic: &Nic, sight: Sight) {
-        let Sight::Present { mtu, .. } = sight else {
+        let Sight::Present {
+            mtu, is_up: true, ..
+        } = sight
+        else {
             return;
         };
         if !self.awaits_mtu || nic_of(&self.config).as_ref() != Some(nic) {

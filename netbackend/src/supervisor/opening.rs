@@ -40,7 +40,8 @@ impl Registry {
             absence::tell(&network, &self.place_of(&network.name), wrong);
         }
         Ok(OpenNetwork {
-            awaits_mtu: absence.is_some(),
+            // One that is down may be given another before it comes up.
+            awaits_mtu: absence.is_some() || absence::of_ports(&ports).is_some(),
             config: network,
             ports,
             forwards,

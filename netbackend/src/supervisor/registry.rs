@@ -49,7 +49,7 @@ pub(super) struct OpenNetwork {
     pub(super) config: NetworkConfig,
     pub(super) ports: Vec<Port>,
     pub(super) forwards: Vec<OpenForward>,
-    /// Its MTU is that of a NIC that is not there yet.
+    /// Its MTU is that of a NIC that is not there and up yet.
     pub(super) awaits_mtu: bool,
 }
 

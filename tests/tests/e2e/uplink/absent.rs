@@ -1,6 +1,7 @@
 //! NICs that are not there, or not up, when the daemon starts.
 use super::{Guest, NIC, OUTSIDE, PATIENCE, Wire};
 use control::{PortRequest, PortState};
+use std::{thread, time::Duration};
 use tests::{Daemon, heavy, needs_root, wait_until};
 
 /// Why each port of the network waits, and that all do.
@@ -90,8 +91,12 @@ fn a_nic_that_is_down_at_the_start_is_taken_once_it_is_up() {
         for fault in faults(&daemon, "n", 1) {
             assert!(fault.contains("ip link set nic0 up"), "{fault}");
         }
+        // It is set up before it is up, and not at once.
+        wire.host.run(&format!("ip link set {NIC} mtu 1400"));
+        thread::sleep(Duration::from_millis(300));
         wire.host.run(&format!("ip link set {NIC} up"));
         wait_healthy(&daemon);
+        assert_eq!(daemon.network("n").mtu, 1400);
         guest.configure();
         guest.wait_reaches(OUTSIDE);
     }
