@@ -83,12 +83,13 @@ impl Registry {
         Ok(report)
     }
 
-    /// What there is; the MTU of a NIC that came later is not in what was asked for.
+    /// What there is: the MTU of a NIC that came later is not in what was asked for, and a tap that could not be made anew for it is gone.
     fn defined_as_it_runs(&self) -> Networks {
         let mut defined = self.lock().defined.clone();
         for network in defined.values_mut().filter(|network| network.mtu_of_nic) {
             if let Ok(handle) = self.network(&network.name) {
                 network.mtu = handle.mtu();
+                network.ports.retain(|port| handle.has_port(&port.name));
             }
         }
         defined

@@ -103,6 +103,34 @@ fn a_nic_that_is_down_at_the_start_is_taken_once_it_is_up() {
 }
 
 #[test]
+fn a_tap_that_is_lost_to_the_mtu_of_a_late_nic_comes_back_with_a_reload() {
+    if !needs_root("a_tap_that_is_lost_to_the_mtu_of_a_late_nic_comes_back_with_a_reload") {
+        return;
+    }
+    let _turn = heavy();
+    let wire = Wire::new();
+    wire.pull_out();
+    let guest = Guest::new(2);
+    let daemon = Daemon::start(&(wire.section("n", "") + &guest.section("n")));
+    guest.namespace.script(
+        "ip link set eth0 down name other0
+         ip link add eth0 type veth peer name other1",
+    );
+    wire.plug_in_with_mtu(1400);
+    wait_until("the NIC's MTU", PATIENCE, || {
+        let network = daemon.network("n");
+        (network.mtu == 1400 && network.ports.len() == 1).then_some(())
+    });
+    guest.namespace.run("ip link del eth0");
+    let report = daemon.client().reload().unwrap();
+    assert_eq!(report.failed, Vec::<String>::new());
+    assert_eq!(report.added, ["n/g2"]);
+    wait_healthy(&daemon);
+    guest.configure();
+    guest.wait_reaches(OUTSIDE);
+}
+
+#[test]
 fn a_bridge_that_is_missing_at_the_start_is_taken_once_it_is_there() {
     if !needs_root("a_bridge_that_is_missing_at_the_start_is_taken_once_it_is_there") {
         return;
