@@ -156,8 +156,11 @@ fn what_was_too_long_is_told_by_the_error_queue_and_once() {
     assert_eq!(dropped(&lab, DropReason::HostRefused), 1);
 }
 
-#[test]
-fn an_answer_by_a_forward_that_cannot_be_sent_is_told() {
+pub(super) const CLIENT: &str = "203.0.113.5:51000";
+const CLIENT_V6: &str = "[2001:db8:5::5]:51000";
+
+/// A guest that a client has asked something by a forward: socket 0.
+pub(super) fn asked_by_a_forward(client: &str) -> Lab {
     let mut lab = Lab::new();
     lab.tcp(&rst(0));
     lab.wire.frames.clear();
@@ -172,10 +175,61 @@ fn an_answer_by_a_forward_that_cannot_be_sent_is_told() {
         preserve_source: false,
     };
     lab.gateway.forward_add(lab.now, &forward).unwrap();
-    let client = "203.0.113.5:51000".parse().unwrap();
-    arrive(&mut lab, 0, client, b"a question");
+    arrive(&mut lab, 0, client.parse().unwrap(), b"a question");
     let seen = SocketAddr::new(GATEWAY, 51_000);
     assert_eq!(next_udp(&mut lab), Some((seen, b"a question".to_vec())));
+    lab
+}
+
+#[test]
+fn a_path_to_a_client_of_a_forward_is_told_with_its_mtu() {
+    let seen = SocketAddr::new(GATEWAY, 51_000);
+    for (client, router, number, from, mtu) in [
+        (CLIENT, "198.51.100.7", (3, 4), "198.51.100.7", 1280),
+        // The guest knows it by an IPv4 address, and its packets are shorter by the difference of the headers.
+        (CLIENT_V6, "2001:db8:1::1", (2, 0), "10.0.2.2", 1260),
+    ] {
+        let destination = client.parse().unwrap();
+        let mut lab = asked_by_a_forward(client);
+        // Before there was an answer nothing can have been too big.
+        let error = too_big(destination, router, number);
+        lab.socket(0).errors.push_back(error.clone());
+        lab.event(0, ERROR);
+        assert_eq!(next_error(&mut lab), None);
+        udp(&mut lab, seen, &[0; 1400]);
+        lab.socket(0).errors.push_back(error.clone());
+        lab.event(0, ERROR);
+        let told = next_error(&mut lab).expect("an error");
+        assert_eq!(
+            (told.from, told.kind, told.code),
+            (from.parse().unwrap(), 3, 4)
+        );
+        assert_eq!(told.word, mtu);
+        let about = Ipv4Packet::new_unchecked(&told.quoted);
+        assert_eq!(
+            IpAddr::from(about.dst_addr()),
+            GATEWAY,
+            "as the guest knows it"
+        );
+        assert_eq!(told.quoted[20..24], [0x9c, 0x40, 0xc7, 0x38]);
+        // The host knows by then, and refuses.
+        lab.socket(0).errors.push_back(error);
+        lab.host().lose = Some(HostError::MessageTooLong);
+        udp(&mut lab, seen, &[0; 1400]);
+        assert_eq!(next_error(&mut lab).unwrap().word, mtu);
+        // Of somebody who never asked.
+        let other = too_big("203.0.113.9:1".parse().unwrap(), router, number);
+        lab.socket(0).errors.push_back(other);
+        lab.event(0, ERROR);
+        assert_eq!(next_error(&mut lab), None);
+        assert_eq!(dropped(&lab, DropReason::Filtered), 2);
+    }
+}
+
+#[test]
+fn an_answer_by_a_forward_that_cannot_be_sent_is_told() {
+    let mut lab = asked_by_a_forward(CLIENT);
+    let seen = SocketAddr::new(GATEWAY, 51_000);
     lab.host().lose = Some(HostError::HostUnreachable);
     udp(&mut lab, seen, b"an answer");
     let error = next_error(&mut lab).expect("an error");

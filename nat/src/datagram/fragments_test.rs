@@ -1,4 +1,5 @@
 //! What reaches guests in fragments, and when.
+use super::errors_test::{CLIENT, asked_by_a_forward};
 use crate::DropReason;
 use crate::testkit::*;
 use smoltcp::wire::{IpProtocol, Ipv4Packet, Ipv6FragmentHeader, Ipv6Packet, UdpPacket};
@@ -119,5 +120,22 @@ fn a_guest_shrinks_its_own_packets_only() {
     assert_eq!(
         (ip.total_len(), ip.more_frags(), ip.dont_frag()),
         (572, true, false)
+    );
+}
+
+#[test]
+fn a_router_before_the_guest_of_a_forward_is_heard() {
+    let mut lab = asked_by_a_forward(CLIENT);
+    let client = CLIENT.parse().unwrap();
+    arrive(&mut lab, 0, client, &[7; 1400]);
+    let (whole, _) = lab.next_frame().unwrap();
+    too_big(&mut lab, &whole, 1000);
+    assert_eq!(lab.gateway.counters().dropped(DropReason::UnknownIcmp), 0);
+    arrive(&mut lab, 0, client, &[7; 1400]);
+    let lengths: Vec<usize> = std::iter::from_fn(|| Some(lab.next_frame()?.0.len())).collect();
+    assert_eq!(lengths.len(), 2);
+    assert!(
+        lengths.iter().all(|length| *length <= 14 + 1000),
+        "{lengths:?}"
     );
 }

@@ -38,8 +38,8 @@ pub(crate) struct Endpoint {
     pub(crate) client: Option<SocketAddr>,
 }
 
-/// Who asks by a forward.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// Who asks by a forward. Ordered by the address first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Client {
     pub(crate) address: SocketAddr,
     /// which of the host's addresses it asked, and is to be answered from; `None`: the one that the socket is bound to

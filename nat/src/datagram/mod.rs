@@ -8,6 +8,7 @@ mod inbound;
 mod mapping;
 mod open;
 mod ports;
+mod session_errors;
 mod table;
 mod unsent;
 mod world;

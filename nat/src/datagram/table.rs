@@ -12,7 +12,8 @@ use crate::policy::{self, Destination};
 use crate::slab::{Key, Slab};
 use crate::status::FlowStatus;
 use crate::timer::Timers;
-use hashbrown::{HashMap, HashSet, HashTable};
+use hashbrown::{HashSet, HashTable};
+use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -69,7 +70,7 @@ pub(crate) struct DatagramTable {
     /// of the host, that mappings have
     pub(super) ports: Ports,
     /// sessions by forwards, by the forward's socket and the client
-    pub(super) sessions: HashMap<(SocketId, Client), u32, foldhash::fast::FixedState>,
+    pub(super) sessions: BTreeMap<(SocketId, Client), u32>,
 }
 
 impl DatagramTable {
@@ -78,7 +79,7 @@ impl DatagramTable {
         Self {
             mappings: Slab::new(),
             index: HashTable::new(),
-            sessions: HashMap::with_hasher(hasher.clone()),
+            sessions: BTreeMap::new(),
             echoes: HashSet::with_hasher(hasher.clone()),
             ports: Ports::default(),
             hasher,

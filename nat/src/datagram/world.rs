@@ -112,6 +112,10 @@ impl DatagramTable {
 
     /// Tells the guest what the network said about what it sent.
     pub(super) fn drain_errors(&mut self, env: &mut Env<'_>, index: u32, socket: SocketId) {
+        let of_forward = |mapping: &Mapping| mapping.client.is_some();
+        if self.mappings.at(index).is_some_and(of_forward) {
+            return self.drain_session_errors(env, socket);
+        }
         for _ in 0..MAX_ERRORS {
             let Some(error) = env.host.receive_error(socket) else {
                 return;
@@ -159,7 +163,7 @@ impl DatagramTable {
     }
 }
 
-fn problem_of(error: &IncomingError) -> Problem {
+pub(super) fn problem_of(error: &IncomingError) -> Problem {
     match error.mtu {
         Some(mtu) => Problem::TooBig(mtu),
         None => Problem::Other {

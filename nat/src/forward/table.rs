@@ -266,12 +266,8 @@ impl ForwardTable {
             };
             received.push((client, payload.to_vec(), segment, hop_limit, traffic_class));
         });
-        // Of clients that have gone. Anybody can send such errors: no more of them at once than of anything else.
-        for _ in 0..BATCH {
-            if env.host.receive_error(socket).is_none() {
-                break;
-            }
-        }
+        // Of clients that have gone, or whose path has a smaller MTU.
+        datagrams.drain_session_errors(env, socket);
         for (client, payload, segment, hop_limit, traffic_class) in received {
             let incoming = crate::Incoming {
                 from: client.address,
