@@ -81,7 +81,15 @@ fn nat_guest_learns_that_its_peer_is_gone() {
     // Its cable, and the host's end of that.
     world.server.run("ip link del in");
     guest.write_all(b"anybody there?").unwrap();
-    assert_eq!(end(&guest), ErrorKind::ConnectionReset);
+    let told = end(&guest);
+    // A reset; what the guest's kernel heard before it may be what it tells instead.
+    let may = [
+        ErrorKind::ConnectionReset,
+        ErrorKind::BrokenPipe,
+        ErrorKind::NetworkUnreachable,
+        ErrorKind::HostUnreachable,
+    ];
+    assert!(may.contains(&told), "{told:?}");
     // Nobody else is concerned, and who asks for that peer now is told at once.
     stays.write_all(b"still here").unwrap();
     drop(stays);
