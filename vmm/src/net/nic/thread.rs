@@ -183,13 +183,37 @@ impl Repair {
     }
 }
 
+/// What waited on the wire's two rings at some time.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    waits: [bool; 2],
+    taken: [u64; 2],
+}
+
+impl Waiting {
+    fn on(wire: &RingWire) -> Self {
+        Self {
+            waits: wire.waiting(),
+            taken: wire.taken(),
+        }
+    }
+
+    /// What waits there still: the device has no room for it, so it is no news. Where the device took something, what waits behind
+    /// that may have come later.
+    fn left_on(self, wire: &RingWire) -> [bool; 2] {
+        let now = Self::on(wire);
+        [0, 1]
+            .map(|ring| self.waits[ring] && now.waits[ring] && self.taken[ring] == now.taken[ring])
+    }
+}
+
 impl<M: Model> Worker<M> {
     fn run(&mut self) -> io::Result<()> {
         let mut armed = false;
         while !self.shared.stop.load(Ordering::SeqCst) {
             // Before the burst looks at what they are about.
             self.shared.news.store(false, Ordering::SeqCst);
-            let waited = self.wire.waiting();
+            let before = Waiting::on(&self.wire);
             let (burst, now) = self.burst();
             if burst.restart {
                 // Without the lock: the back-end may take its time to let go.
@@ -218,7 +242,7 @@ impl<M: Model> Worker<M> {
                 self.sleep(deadlines.into_iter().flatten().min())?;
                 armed = false;
                 self.disarm();
-            } else if !self.linger(waited, burst.deadline) {
+            } else if !self.linger(before, burst.deadline) {
                 armed = self.arm();
             }
         }
@@ -235,15 +259,13 @@ impl<M: Model> Worker<M> {
         (device.burst(&mut self.wire, now), now)
     }
 
-    /// Goes on looking, without the device's lock, for a while after the last work; true: there is something to do. `waited`: what
+    /// Goes on looking, without the device's lock, for a while after the last work; true: there is something to do. `before`: what
     /// waited on the wire before the burst.
-    fn linger(&self, waited: [bool; 2], deadline: Option<Instant>) -> bool {
+    fn linger(&self, before: Waiting, deadline: Option<Instant>) -> bool {
         if self.wire.is_broken() {
             return false;
         }
-        // What the device has no room for, and left, is no news.
-        let left = self.wire.waiting();
-        let left = [waited[0] && left[0], waited[1] && left[1]];
+        let left = before.left_on(&self.wire);
         self.patience.look(deadline, || {
             let waiting = self.wire.waiting();
             self.shared.news.load(Ordering::SeqCst)

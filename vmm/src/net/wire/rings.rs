@@ -90,6 +90,8 @@ pub struct RingWire {
     free_slots: Vec<u16>,
     /// Receive slots went back to the ring and are not published.
     returned: u16,
+    /// Completions taken, of what came in and of what was sent.
+    taken: [u64; 2],
     /// The back-end broke the rules: nothing moves until the rings are started anew.
     broken: bool,
     /// Tokens of frames that broken rings have lost: they count as sent.
@@ -133,6 +135,7 @@ impl RingWire {
             tokens: vec![0; usize::from(TX_SLOTS)].into_boxed_slice(),
             free_slots: Vec::with_capacity(usize::from(TX_SLOTS)),
             returned: 0,
+            taken: [0; 2],
             broken: false,
             lost: Vec::with_capacity(usize::from(TX_SLOTS)),
             chain: Vec::with_capacity(MAX_BUFFERS + 1),
@@ -175,6 +178,11 @@ impl RingWire {
     /// Whether something came in, and whether something was sent, that was not asked for yet.
     pub fn waiting(&self) -> [bool; 2] {
         [self.rx.has_used(), self.tx.has_used()]
+    }
+
+    /// Completions taken so far, of what came in and of what was sent: frames, and what was none.
+    pub fn taken(&self) -> [u64; 2] {
+        self.taken
     }
 
     /// The back-end broke the rules.
@@ -321,6 +329,7 @@ impl Wire for RingWire {
         }
         match self.tx.poll_used() {
             Ok(used) => {
+                self.taken[1] += u64::from(used.is_some());
                 let slot = u16::try_from(used?.token).unwrap_or(0);
                 self.free_slots.push(slot);
                 self.tokens.get(usize::from(slot)).copied()
@@ -345,6 +354,7 @@ impl Wire for RingWire {
                     return None;
                 }
             };
+            self.taken[0] += 1;
             let slot = u16::try_from(used.token).unwrap_or(0);
             let header = self.copy_in(slot, used.written, frame);
             self.offer(slot);

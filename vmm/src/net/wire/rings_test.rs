@@ -152,17 +152,21 @@ fn who_looks_by_himself_gets_no_signals() {
             }));
             wire.flush();
             eventually("the frame comes back", || wire.waiting() == [true; 2]);
-            let signals = wire.events().map(|event| event.read().is_ok());
             assert!(wire.receive(&mut frame).is_some());
             assert_eq!(wire.sent(), Some(7));
             assert_eq!(wire.waiting(), [false; 2]);
-            signals
         };
+        let called = |event: &EventFd| event.read().is_ok();
         round(&mut wire);
+        for event in wire.events() {
+            // The back-end calls after it has said what is used.
+            eventually("a new ring calls", || called(&event));
+        }
         assert!(!wire.arm());
         wire.disarm();
-        assert_eq!(round(&mut wire), [false; 2]);
-        assert_eq!(round(&mut wire), [false; 2]);
+        round(&mut wire);
+        round(&mut wire);
+        assert_eq!(wire.events().map(|event| called(&event)), [false; 2]);
         assert!(!wire.arm());
         wire.disarm();
         assert!(wire.send(&Outgoing {
