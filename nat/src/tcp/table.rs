@@ -272,9 +272,15 @@ impl TcpTable {
     pub(crate) fn end(&mut self, env: &mut Env<'_>, is_gone: impl Fn(&Env<'_>, u32) -> bool) {
         let of_gone = self.flows.iter();
         let of_gone = of_gone.filter(|(_, flow)| is_gone(env, flow.tuple.guest));
-        let of_gone: Vec<u32> = of_gone.map(|(index, _)| index).collect();
+        let mut of_gone: Vec<u32> = of_gone.map(|(index, _)| index).collect();
+        of_gone.sort_unstable();
+        // Off the lists at once, not each with a walk through them.
+        let stays = |index: &u32| of_gone.binary_search(index).is_err();
+        self.list.retain(stays);
+        self.blocked.retain(stays);
         for index in of_gone {
             if let Some(flow) = self.flows.at_mut(index) {
+                flow.listed = false;
                 flow.reset_peer(env);
             }
             self.remove(env, index);
