@@ -27,7 +27,8 @@ use tracing::info;
 
 /// How long a worker may take to end that has a socket of a daemon that was killed: the kernel waits for each macvtap.
 const HEIR_PATIENCE: Duration = Duration::from_secs(2);
-const HEIR_PAUSE: Duration = Duration::from_millis(10);
+/// Each look is a connection that waits with the listener: fewer than the 128 that it may have room for.
+const HEIR_PAUSE: Duration = Duration::from_millis(25);
 
 /// Why there is no socket.
 #[derive(Debug, thiserror::Error)]

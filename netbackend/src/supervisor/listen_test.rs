@@ -36,11 +36,13 @@ fn a_socket_of_a_killed_daemon_is_waited_for_while_its_worker_ends() {
     let bound = bind(&path).unwrap();
     let worker = bound.listener.try_clone().unwrap();
     // The listener is of a process that is gone: its owner is who called listen() last.
-    let mut killed = std::process::Command::new("python3");
-    let relisten = "import socket; socket.socket(fileno=0).listen()";
-    killed.args(["-c", relisten]).stdin(OwnedFd::from(worker));
+    // Perl, as every Debian has it.
+    let mut killed = std::process::Command::new("perl");
+    let relisten = "listen(STDIN, 128) or die $!";
+    killed.args(["-e", relisten]).stdin(OwnedFd::from(worker));
     assert!(killed.status().unwrap().success());
     let ends = thread::spawn(move || {
+        // As long as a worker may take to end; whoever binds does not wait for this thread in any other way.
         thread::sleep(Duration::from_millis(200));
         // Its path stays behind, as if it was killed.
         let BoundSocket { listener, .. } = &bound;
