@@ -1,7 +1,6 @@
 //! NICs that are not there, or not up, when the daemon starts.
 use super::{Guest, NIC, OUTSIDE, PATIENCE, Wire};
 use control::{PortRequest, PortState};
-use std::{thread, time::Duration};
 use tests::{Daemon, heavy, needs_root, wait_until};
 
 /// Why each port of the network waits, and that all do.
@@ -93,7 +92,10 @@ fn a_nic_that_is_down_at_the_start_is_taken_once_it_is_up() {
         }
         // It is set up before it is up, and not at once.
         wire.host.run(&format!("ip link set {NIC} mtu 1400"));
-        thread::sleep(Duration::from_millis(300));
+        wait_until("the daemon sees the MTU", PATIENCE, || {
+            let told = "the MTU of interface nic0 is 1400 now";
+            daemon.log().contains(told).then_some(())
+        });
         wire.host.run(&format!("ip link set {NIC} up"));
         wait_healthy(&daemon);
         assert_eq!(daemon.network("n").mtu, 1400);
