@@ -22,6 +22,8 @@ pub(crate) enum Command {
     Latency(Latency),
     /// Copies as many bytes as frames have between two guests' memories, and does nothing else.
     Copying(Copying),
+    /// Says how many nanoseconds a cache line takes from one CPU to another.
+    Distance(Distance),
     /// Attaches to ports, gives them receive buffers and stays silent until standard input ends.
     Attach(Attach),
 }
@@ -122,6 +124,13 @@ pub(crate) struct Copying {
     /// How the figures are printed.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Distance {
+    /// The two CPUs.
+    #[arg(required = true, num_args = 2, value_name = "CPU")]
+    pub(crate) cpus: Vec<usize>,
 }
 
 #[derive(Debug, Args)]

@@ -5,7 +5,7 @@
 //! * [`throughput`]: frames as fast as they go between pairs of ports, one way or both, with many flows and stations if wished,
 //!   every byte verified if wished.
 //! * [`ping_pong`] and [`from_idle`]: how long a frame takes; [`tap_to_tap`] is the kernel's own way.
-//! * [`copying`]: what the memory allows.
+//! * [`copying`]: what the memory allows, and [`distance`], what two CPUs do.
 //!
 //! ```
 //! // Frames are made before the clock starts: a GSO frame is one large TCP segment for the back-end to pass on or to cut.
@@ -20,6 +20,7 @@
 mod content;
 mod copying;
 mod cpu;
+mod distance;
 mod front_end;
 mod introduce;
 mod lane;
@@ -39,6 +40,7 @@ mod verify;
 pub use content::{Content, FrameKind};
 pub use copying::copying;
 pub use cpu::{pin_process, pin_thread};
+pub use distance::distance;
 pub use front_end::{FrontEnd, Options};
 pub use latency::{Times, from_idle, ping_pong};
 pub use memory::{Memory, Pages};

@@ -7,10 +7,12 @@ use std::io::{self, Read, Write};
 use anyhow::{Context, ensure};
 use benches::{
     Endpoint, FrameKind, FrontEnd, LatencyReport, Load, Options, Pages, Report, Role, Tap, copying,
-    from_idle, pin_process, pin_thread, ping_pong, tap_to_tap, throughput,
+    distance, from_idle, pin_process, pin_thread, ping_pong, tap_to_tap, throughput,
 };
 use clap::Parser;
-use cli::{Attach, Cli, Command, Copying, Latency, Placement, Rings, Sockets, Throughput};
+use cli::{
+    Attach, Cli, Command, Copying, Distance, Latency, Placement, Rings, Sockets, Throughput,
+};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 fn main() -> anyhow::Result<()> {
@@ -18,6 +20,7 @@ fn main() -> anyhow::Result<()> {
         Command::Throughput(args) => measure_throughput(&args),
         Command::Latency(args) => measure_latency(&args),
         Command::Copying(args) => measure_copying(&args),
+        Command::Distance(args) => measure_distance(&args),
         Command::Attach(args) => attach(&args),
     }
 }
@@ -78,6 +81,15 @@ fn measure_copying(args: &Copying) -> anyhow::Result<()> {
         let measured = copying(frame, pages(args.huge_pages), args.seconds)?;
         Ok(Report { frame, measured }.line(args.format))
     })
+}
+
+fn measure_distance(args: &Distance) -> anyhow::Result<()> {
+    let cpus = args.cpus.as_slice().try_into();
+    println!(
+        "{}",
+        distance(cpus.context("two CPUs are needed")?)?.as_nanos()
+    );
+    Ok(())
 }
 
 fn attach(args: &Attach) -> anyhow::Result<()> {

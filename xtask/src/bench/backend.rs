@@ -1,6 +1,7 @@
 //! What is measured: our daemon and its peers, each started alike.
 use super::hugepages::Hugepages;
 use super::machine_report as report;
+use super::neighbours::Neighbours;
 use super::netbackend::{Daemon, Setup};
 use super::openvswitch::{self as switch, Forwarding, Switch};
 use super::process::Process;
@@ -74,6 +75,8 @@ pub(super) struct Bench {
     pub(super) generator_cpu: usize,
     /// The CPU of what is measured.
     pub(super) cpu: usize,
+    /// The two.
+    pub(super) neighbours: Neighbours,
     _hugepages: Hugepages,
 }
 
@@ -100,6 +103,7 @@ impl Bench {
         let programs = build(ui)?;
         let needs_ovs = peers.iter().any(|peer| peer.is_ovs());
         Ok(Self {
+            neighbours: Neighbours::new(programs.generator.clone(), [generator_cpu, cpu]),
             programs,
             open_vswitch: needs_ovs.then(|| open_vswitch(ui)).transpose()?,
             directory: private_directory()?,

@@ -56,7 +56,8 @@ pub fn generators(ui: Ui, options: &GeneratorOptions) -> Result<()> {
         for who in rotated(&Who::ALL, round) {
             let title = format!("round {} of {}: {}", round + 1, options.rounds, who.name());
             let (mpps, busy) = ui.step(&title, |step| {
-                let (mpps, busy) = measure(&bench, who, options.seconds)?;
+                let measure = || measure(&bench, who, options.seconds);
+                let (mpps, busy) = bench.neighbours.measure(measure)?;
                 step.progress(&format!("{mpps:.2} Mpps"));
                 Ok((mpps, busy))
             })?;
@@ -179,11 +180,13 @@ fn write_up(
              (least–most).\n\
              * Where: {}. Back-end of both: testpmd io on one CPU; generator on another.\n\
              * What: each port sends and receives, bursts of 32, split rings of 256 entries.\n\
+             {}\n\
              * Versions: {}.",
             report::date(),
             options.rounds,
             options.seconds,
             report::machine(),
+            bench.neighbours.note(),
             bench.versions(&[Peer::Testpmd]),
         ),
         markdown(&heading, &rows),

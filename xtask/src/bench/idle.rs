@@ -83,6 +83,7 @@ fn measure_in(directory: &Path, programs: &Programs, ports: u32, seconds: u64) -
     let setup = Setup {
         settings: String::new(),
         ports: names.clone(),
+        ..Setup::default()
     };
     let daemon = Daemon::start(&programs.netbackend, directory, &setup, None)?;
     let _guests = attach_silent(&programs.generator, directory, &daemon, &names)?;

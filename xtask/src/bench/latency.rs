@@ -72,7 +72,8 @@ pub fn latency(ui: Ui, options: &LatencyOptions) -> Result<()> {
         for way in rotated(&WAYS, round) {
             let title = format!("round {} of {}: {}", round + 1, options.rounds, way.name());
             let times = ui.step(&title, |step| {
-                let times = measure(&bench, way, options)?;
+                let measure = || measure(&bench, way, options);
+                let times = bench.neighbours.measure(measure)?;
                 step.progress(&format!("p50 {:.2} µs, p99 {:.2} µs", times.p50, times.p99));
                 Ok(times)
             })?;
@@ -166,6 +167,7 @@ fn write_up(bench: &Bench, options: &LatencyOptions, samples: &[(Way, Times)]) -
              thread of its own, sleeps on its call eventfd, or in poll(2) on its tap. Nothing is pinned. What the \
              kernel's bridge is spared: its sender runs the whole of the bridge in its own write(2), so one thread is woken for a frame, \
              the receiver; with a switch in a process of its own it is two.\n\
+             {}\n\
              * Versions: {}.",
             report::date(),
             options.rounds,
@@ -173,6 +175,7 @@ fn write_up(bench: &Bench, options: &LatencyOptions, samples: &[(Way, Times)]) -
             options.seconds,
             options.count,
             options.gap * 1e3,
+            bench.neighbours.note(),
             bench.versions(&Peer::FORWARDERS),
         ),
         markdown(&heading, &rows),

@@ -17,6 +17,7 @@ mod latency;
 mod machine_report;
 mod namespace;
 mod nat;
+mod neighbours;
 mod netbackend;
 mod nics;
 mod openvswitch;

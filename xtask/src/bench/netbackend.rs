@@ -4,6 +4,7 @@ use super::process::Process;
 use crate::exec;
 use anyhow::Result;
 use std::fs;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -14,6 +15,8 @@ pub(super) struct Setup {
     pub(super) settings: String,
     /// Names of its ports.
     pub(super) ports: Vec<String>,
+    /// Fixed addresses of the first of them.
+    pub(super) addresses: Vec<String>,
 }
 
 impl Default for Setup {
@@ -22,6 +25,7 @@ impl Default for Setup {
         Self {
             settings: String::new(),
             ports: PORTS.map(str::to_owned).to_vec(),
+            addresses: Vec::new(),
         }
     }
 }
@@ -43,8 +47,13 @@ impl Daemon {
     ) -> Result<Self> {
         fs::create_dir_all(directory)?;
         let config = directory.join("netbackend.toml");
-        let ports = setup.ports.iter();
-        let ports = ports.map(|port| format!("[networks.bench.ports.{port}]\n"));
+        let addresses = setup
+            .addresses
+            .iter()
+            .map(|mac| format!("mac = \"{mac}\"\n"));
+        let addresses = addresses.chain(iter::repeat(String::new()));
+        let ports = setup.ports.iter().zip(addresses);
+        let ports = ports.map(|(port, mac)| format!("[networks.bench.ports.{port}]\n{mac}"));
         let text = format!(
             "[networks.bench]\n{}\n{}",
             setup.settings,

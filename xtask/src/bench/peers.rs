@@ -142,7 +142,8 @@ impl Run<'_> {
                 _ => Some(self.bench.start(peer, gso)?),
             };
             for workload in workloads {
-                match self.sample(running.as_ref(), workload) {
+                let sample = || self.sample(running.as_ref(), workload);
+                match self.bench.neighbours.measure(sample) {
                     Ok(sample) => {
                         step.progress(&format!("{}: {:.2} Mpps", workload.name, sample.mpps));
                         if !is_warm_up {
@@ -198,6 +199,7 @@ impl Run<'_> {
              * Where: {}. Back-end with all its threads on one CPU, generator on another.\n\
              * What: one way and one flow unless said, bursts of 32, rings of 256 entries, split and without mergeable buffers unless \
              said, frames dirty in the sender's cache; guest memory in huge pages. Mergeable buffers have 2 KiB, those of the sender too.\n\
+             {}\n\
              * Versions: {}.",
             self.table.title,
             report::date(),
@@ -209,6 +211,7 @@ impl Run<'_> {
             options.rounds,
             options.seconds,
             report::machine(),
+            self.bench.neighbours.note(),
             self.bench.versions(&self.peers),
         )
     }

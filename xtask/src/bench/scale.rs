@@ -70,7 +70,8 @@ pub fn scale(ui: Ui, options: &ScaleOptions) -> Result<()> {
         for case in rotated(&CASES, round) {
             let title = format!("round {} of {}: {}", round + 1, options.rounds, case.name);
             let sample = ui.step(&title, |step| {
-                let sample = measure(&bench, case, options.seconds)?;
+                let measure = || measure(&bench, case, options.seconds);
+                let sample = bench.neighbours.measure(measure)?;
                 step.progress(&format!("{:.2} Mpps", sample.mpps));
                 Ok(sample)
             })?;
@@ -79,7 +80,7 @@ pub fn scale(ui: Ui, options: &ScaleOptions) -> Result<()> {
             }
         }
     }
-    let body = write_up(options, &samples);
+    let body = write_up(&bench, options, &samples);
     println!("{body}");
     if !options.dry {
         results::write("scale", &body)?;
@@ -98,6 +99,7 @@ fn measure(bench: &Bench, case: Case, seconds: f64) -> Result<Sample> {
             .cloned()
             .chain(PORTS.map(str::to_owned))
             .collect(),
+        ..Setup::default()
     };
     let daemon = bench.daemon(&setup)?;
     let _guests = (case.silent > 0)
@@ -125,7 +127,7 @@ fn measure(bench: &Bench, case: Case, seconds: f64) -> Result<Sample> {
     generator.throughput(&PORTS.map(|port| daemon.socket(port)), false, &arguments)
 }
 
-fn write_up(options: &ScaleOptions, samples: &[(Case, Sample)]) -> String {
+fn write_up(bench: &Bench, options: &ScaleOptions, samples: &[(Case, Sample)]) -> String {
     let summary = |case: &Case, value: fn(&Sample) -> f64| {
         let of = samples.iter().filter(|(other, _)| other == case);
         summarize(of.map(|(_, sample)| value(sample)))
@@ -162,11 +164,13 @@ fn write_up(options: &ScaleOptions, samples: &[(Case, Sample)]) -> String {
              (least–most).\n\
              * Where: {}. Daemon with all its threads on one CPU, generator on another.\n\
              * What: frames of 64 bytes, bursts of 32, split rings. In all cases the generator writes addresses and ports into each frame; they take turns frame by frame. \
-             `{SETTINGS}` in all cases.",
+             `{SETTINGS}` in all cases.\n\
+             {}",
             report::date(),
             options.rounds,
             options.seconds,
             report::machine(),
+            bench.neighbours.note(),
         ),
         markdown(&heading.map(str::to_owned), &rows),
     ]

@@ -24,6 +24,14 @@ const AT_LEAST: f64 = 1.8;
 const SIZES: [u32; 2] = [64, 1518];
 /// Ports of the network: the pairs are the first two, and the last two.
 const PORTS: [&str; 4] = ["a0", "a1", "b0", "b1"];
+/// The generators' addresses there, which the switch is told: what goes to a station that it has yet to hear of is flooded, and
+/// another pair's frames are none that a generator expects. The second pair sends by its second port.
+const ADDRESSES: [&str; 4] = [
+    "52:54:00:00:00:00",
+    "52:54:01:00:00:00",
+    "52:54:03:00:00:00",
+    "52:54:02:00:00:00",
+];
 /// How long a generator may take to attach.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -69,7 +77,8 @@ pub fn workers(ui: Ui, options: &WorkersOptions) -> Result<()> {
         ui.step(&title, |step| {
             for size in SIZES {
                 for case in rotated(&cases, round) {
-                    let pairs = measure(&bench, case, size, options.seconds)?;
+                    let measure = || measure(&bench, case, size, options.seconds);
+                    let pairs = bench.neighbours.measure(measure)?;
                     let mpps = pairs.iter().sum();
                     let balance = balance(&pairs);
                     step.progress(&format!("{size} B, {case:?}: {mpps:.2} Mpps"));
@@ -86,7 +95,7 @@ pub fn workers(ui: Ui, options: &WorkersOptions) -> Result<()> {
             Ok(())
         })?;
     }
-    let body = write_up(options, &carried);
+    let body = write_up(&bench, options, &carried);
     println!("{body}");
     if !options.dry {
         results::write("workers", &body)?;
@@ -112,6 +121,7 @@ fn measure(bench: &Bench, case: Case, size: u32, seconds: f64) -> Result<Vec<f64
     let setup = Setup {
         settings: format!("workers = {}\ncpus = {cpus:?}", cpus.len()),
         ports: PORTS.map(str::to_owned).to_vec(),
+        addresses: ADDRESSES.map(str::to_owned).to_vec(),
     };
     let directory = bench.directory.join("netbackend");
     let daemon = Daemon::start(&bench.programs.netbackend, &directory, &setup, None)?;
@@ -172,7 +182,7 @@ fn wait_until_served(bench: &Bench, daemon: &Daemon, port: &str, wanted: usize) 
     }
 }
 
-fn write_up(options: &WorkersOptions, carried: &[Carried]) -> String {
+fn write_up(bench: &Bench, options: &WorkersOptions, carried: &[Carried]) -> String {
     let balance = |size: u32| {
         let two = |one: &&Carried| one.size == size && one.case == Case::Two;
         summarize(carried.iter().filter(two).map(|one| one.balance))
@@ -216,11 +226,13 @@ fn write_up(options: &WorkersOptions, carried: &[Carried]) -> String {
              * Where: {}.\n\
              * What: one network, each worker on a CPU of its own, which it shares with the generator of its pair: both leave it to \
              each other when they have nothing to do. One worker is measured on either CPU. Balance is what the \
-             slower pair of two carries for each frame of the faster one.",
+             slower pair of two carries for each frame of the faster one.\n\
+             {}",
             report::date(),
             options.rounds,
             options.seconds,
             report::machine(),
+            bench.neighbours.note(),
         ),
         markdown(&heading.map(str::to_owned), &rows),
     ]
