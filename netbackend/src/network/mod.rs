@@ -196,8 +196,8 @@ impl Network {
         if ports.contains_key(&spec.name) {
             bail!("port {} exists already; choose another name", spec.name);
         }
-        let taken = self.gateway.is_some().then_some(gateway::PORT);
-        let id = free_id(&ports, taken).context("the network has no port id left")?;
+        let held = |id| self.gateway.as_ref().is_some_and(|it| it.holds(id));
+        let id = free_id(&ports, held).context("the network has no port id left")?;
         let kind = match transport {
             PortTransport::VhostUser(_) => Carrier::VhostUser,
             PortTransport::VhostUserClient(_) => Carrier::VhostUserClient,
@@ -285,7 +285,7 @@ impl Network {
         files: Vec<File>,
         name: &str,
     ) -> anyhow::Result<PortId> {
-        let id = free_id(ports, Some(guest)).context("the network has no port id left")?;
+        let id = free_id(ports, |id| id == guest).context("the network has no port id left")?;
         let queues = u16::try_from(files.len()).context("a macvtap has fewer queues")?;
         let name = format!("{name} (macvtap)");
         let shared = PortShared::new(name, Carrier::Tap, Role::Guest, None, queues);
@@ -352,7 +352,7 @@ impl Network {
         let removed = ids
             .map(|id| self.crew.mailbox().call(Command::RemovePort(id)))
             .collect::<Result<Vec<_>, _>>();
-        // While the number is still taken: flows of whoever gets it next are not to be ended.
+        // While the number is still taken, and it stays so if the gateway is late: flows of whoever gets it next are not to be ended.
         let forgotten = self.gateway.as_ref().map(|it| it.forget_port(id));
         self.lock_ports().remove(name);
         if let Some(Err(error)) = forgotten {
@@ -436,11 +436,11 @@ impl Drop for Network {
     }
 }
 
-/// The smallest id that no port has: ids stay small and dense.
-fn free_id(ports: &BTreeMap<String, PortEntry>, taken: Option<PortId>) -> Option<PortId> {
+/// The smallest id that no port has, and that is not `held` otherwise: ids stay small and dense.
+fn free_id(ports: &BTreeMap<String, PortEntry>, held: impl Fn(PortId) -> bool) -> Option<PortId> {
     let is_free = |id: &PortId| {
         let has = |entry: &PortEntry| entry.id == *id || entry.wire == Some(*id);
-        taken != Some(*id) && !ports.values().any(has)
+        !held(*id) && !ports.values().any(has)
     };
     (0..u16::MAX).map(PortId).find(is_free)
 }

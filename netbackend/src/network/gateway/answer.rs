@@ -31,8 +31,10 @@ impl GatewayThread {
             }
             Request::Leases { reply } => drop(reply.send(self.leases(now))),
             Request::Status { reply } => drop(reply.send(self.status(now))),
-            Request::ForgetPort { port, reply } => {
-                self.gateway.forget_port(now, port);
+            Request::ForgetPort { departure, reply } => {
+                self.gateway.forget_port(now, departure.port());
+                // Before who asked goes on: the number is free again.
+                drop(departure);
                 let _ = reply.send(());
             }
             // Seen to by who has called.

@@ -7,6 +7,7 @@
 //! work puts the thread to sleep until the datapath calls, a socket stirs or a timer is due.
 #![deny(clippy::indexing_slicing)]
 mod answer;
+mod departure;
 mod directory;
 mod events;
 mod host;
@@ -29,6 +30,7 @@ use super::{
 };
 use anyhow::Context;
 use control::{FlowStatus, LeaseStatus, NatStatus};
+use departure::Departures;
 use nat::forward::Forward;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use request::Request;
@@ -53,6 +55,7 @@ pub(crate) struct Gateway {
     requests: mpsc::Sender<Request>,
     wake: Arc<EventFd>,
     thread: Option<JoinHandle<()>>,
+    departures: Departures,
 }
 
 impl Gateway {
@@ -88,6 +91,7 @@ impl Gateway {
             requests,
             wake,
             thread: Some(thread),
+            departures: Departures::default(),
         })
     }
 
@@ -123,9 +127,28 @@ impl Gateway {
         self.ask(|reply| Request::Status { reply })
     }
 
-    /// A port is gone from the datapath: its number may be another's when this returns.
+    /// A port is gone from the datapath. An error: the gateway has not forgotten it yet.
     pub(super) fn forget_port(&self, port: PortId) -> anyhow::Result<()> {
-        self.ask(|reply| Request::ForgetPort { port, reply })
+        let departure = self.departures.begin(port);
+        self.ask(|reply| Request::ForgetPort { departure, reply })
+    }
+
+    /// Whether a number must not be given to a port: the gateway's own, and those of ports that it has yet to forget.
+    pub(super) fn holds(&self, port: PortId) -> bool {
+        port == PORT || self.departures.contains(port)
+    }
+
+    /// A gateway whose thread is the test's.
+    #[cfg(test)]
+    pub(super) fn without_thread() -> anyhow::Result<(Self, mpsc::Receiver<impl Sized>)> {
+        let (requests, asked) = mpsc::channel::<Request>();
+        let gateway = Self {
+            requests,
+            wake: Arc::new(EventFd::new()?),
+            thread: None,
+            departures: Departures::default(),
+        };
+        Ok((gateway, asked))
     }
 
     fn ask<T>(&self, request: impl FnOnce(mpsc::SyncSender<T>) -> Request) -> anyhow::Result<T> {

@@ -1,9 +1,8 @@
 //! What others ask of the gateway's thread.
-use super::host::GivenSocket;
+use super::{departure::Departure, host::GivenSocket};
 use control::{FlowStatus, LeaseStatus, NatStatus};
 use nat::forward::Forward;
 use std::sync::mpsc::SyncSender;
-use switch::PortId;
 
 /// A request, and where its answer goes.
 #[derive(Debug)]
@@ -29,7 +28,7 @@ pub(super) enum Request {
     },
     /// A port of the network is gone; the datapath knows that already.
     ForgetPort {
-        port: PortId,
+        departure: Departure,
         reply: SyncSender<()>,
     },
     Stop,

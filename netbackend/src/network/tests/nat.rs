@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     config::NatConfig,
-    network::{GatewaySpec, Network, NetworkSpec},
+    network::{Gateway, GatewaySpec, Network, NetworkSpec},
 };
 use control::{DnsCounters, FlowStatus};
 use etherparse::PacketBuilder;
@@ -131,6 +131,26 @@ fn flows_of_a_port_end_with_it() {
         assert_eq!(macs, ["52:54:00:00:00:01"], "{name}");
     }
     reach(&mut stays.guest, 1, &server);
+}
+
+#[test]
+fn a_ports_number_is_taken_until_the_gateway_has_forgotten_it() {
+    let mut net = Net::new();
+    let (gateway, requests) = Gateway::without_thread().unwrap();
+    net.network.gateway = Some(gateway);
+    let id = |net: &Net, name: &str| net.network.lock_ports()[name].id.0;
+    net.port("a", 1);
+    assert_eq!(id(&net, "a"), 1);
+    // The gateway does not come to it in time.
+    assert!(net.network.remove_port("a").unwrap());
+    net.port("b", 1);
+    assert_eq!(id(&net, "b"), 2);
+    let late = requests.try_recv().unwrap();
+    net.port("c", 1);
+    assert_eq!(id(&net, "c"), 3);
+    drop(late);
+    net.port("d", 1);
+    assert_eq!(id(&net, "d"), 1);
 }
 
 #[test]
