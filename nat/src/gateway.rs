@@ -182,7 +182,7 @@ impl<H: Host> Gateway<H> {
             }
             (protocol::UDP, _) => {
                 let udp = Udp::parse(packet, verify)?;
-                if self.input_service(now, packet, &udp, out) {
+                if self.input_service(now, guest, packet, &udp, out) {
                     return Ok(());
                 }
                 self.check_routable(packet)?;
@@ -200,6 +200,7 @@ impl<H: Host> Gateway<H> {
     fn input_service(
         &mut self,
         now: Duration,
+        guest: u32,
         packet: &Packet<'_>,
         udp: &Udp<'_>,
         out: &mut dyn Output,
@@ -207,7 +208,11 @@ impl<H: Host> Gateway<H> {
         if !self.is_own(packet.destination) && !self.is_group(packet.destination) {
             return false;
         }
+        let Some(port) = self.guests.port_of(guest) else {
+            return false;
+        };
         let datagram = Datagram {
+            port,
             mac: packet.link.source,
             source: SocketAddr::new(packet.source, udp.source_port),
             destination: SocketAddr::new(packet.destination, udp.destination_port),

@@ -78,6 +78,11 @@ impl Guests {
         self.accounts.at_mut(self.slab.at(id)?.account)
     }
 
+    /// The port that a guest is behind.
+    pub(crate) fn port_of(&self, id: u32) -> Option<PortId> {
+        self.slab.at(id).map(|guest| guest.port)
+    }
+
     pub(crate) fn mac_of(&self, id: u32) -> Option<MacAddr> {
         self.slab.at(id).map(|guest| guest.mac)
     }
@@ -175,7 +180,7 @@ impl Guests {
 
     /// Whether a guest is behind a port.
     pub(crate) fn is_behind(&self, id: u32, port: PortId) -> bool {
-        self.slab.at(id).is_some_and(|guest| guest.port == port)
+        self.port_of(id) == Some(port)
     }
 
     /// A port is gone: its guests are forgotten, who have no flows any more, and what it has used of its rates.

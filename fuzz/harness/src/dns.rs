@@ -1,6 +1,6 @@
 //! Target `dns`: guests that ask anything over UDP and TCP, and servers that answer anything, against the DNS forwarder.
 use crate::input::Input;
-use crate::nat_services::{World, station};
+use crate::nat_services::{World, port_of, station};
 use nat::Token;
 use nat::services::StreamId;
 use std::net::SocketAddr;
@@ -144,7 +144,8 @@ fn stream(world: &mut World, input: &mut Input<'_>) {
         0 => {
             // The gateway has closed it before it uses its number again.
             world.services.stream_closed(id);
-            world.services.stream_open(world.now, id, station(1));
+            let port = port_of(station(1));
+            world.services.stream_open(world.now, id, port);
         }
         1 => {
             let message = question(input);

@@ -3,7 +3,7 @@ use nat::frame::Datagram;
 use nat::services::{Context, PER_STATION, Services, StreamId};
 use nat::{
     Config, Counters, Family, FrameMeta, Host, HostError, Incoming, IncomingError, ListenAt,
-    MacAddr, Outgoing, Output, Readiness, SocketId, Token, Unsent,
+    MacAddr, Outgoing, Output, PortId, Readiness, SocketId, Token, Unsent,
 };
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io::{IoSlice, IoSliceMut};
@@ -12,8 +12,8 @@ use std::time::Duration;
 
 /// Frames that a single event may bring forth: a whole TFTP window and a little.
 const MAX_FRAMES: usize = 80;
-/// Questions that the stations may have under way, 64 each.
-const UNDER_WAY: usize = 4 * 64;
+/// Questions that the ports of the stations may have under way, 64 each.
+const UNDER_WAY: usize = 2 * 64;
 /// Sockets that the services may have open: as many as there are questions under way.
 const MAX_SOCKETS: usize = 512;
 
@@ -224,6 +224,11 @@ pub(crate) fn station(number: u8) -> MacAddr {
     MacAddr([0x52, 0x54, 0, 0, 0, number % 4])
 }
 
+/// The port that a station is behind: two share one.
+pub(crate) fn port_of(MacAddr([.., last]): MacAddr) -> PortId {
+    PortId(u16::from(last / 2))
+}
+
 impl World {
     pub(crate) fn new(change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::new(MacAddr([0x52, 0x55, 10, 0, 2, 2]));
@@ -256,6 +261,7 @@ impl World {
         payload: &[u8],
     ) {
         let datagram = Datagram {
+            port: port_of(mac),
             mac,
             source: from,
             destination: to,

@@ -239,6 +239,23 @@ fn a_host_without_sockets_for_all_echoes_forgets_the_idlest_of_who_has_most_to_a
     assert!(lab.next_frame().is_some(), "and its answer comes");
 }
 
+#[test]
+fn a_port_takes_the_places_of_its_own_echoes_whatever_mac_addresses_it_makes_up() {
+    let mut lab = Lab::new();
+    // The idlest is another port's.
+    lab.port = Some(crate::PortId(1));
+    echo(&mut lab, REMOTE.ip(), 1, 0, b"");
+    lab.pass(Duration::from_secs(1));
+    lab.port = Some(crate::PortId(2));
+    lab.mac = crate::MacAddr([2, 0, 0, 0, 0, 1]);
+    echo(&mut lab, REMOTE.ip(), 2, 0, b"");
+    lab.mac = crate::MacAddr([2, 0, 0, 0, 0, 2]);
+    lab.host().refuse_echo = Some(HostError::Refused);
+    echo(&mut lab, REMOTE.ip(), 3, 0, b"");
+    assert!(!lab.socket(0).closed && lab.socket(1).closed);
+    assert_eq!(lab.socket(2).sent.len(), 1);
+}
+
 /// Puts together what the gateway sent in fragments; each fits the MTU.
 fn reassemble(lab: &mut Lab) -> Vec<u8> {
     let mut whole = Vec::new();

@@ -68,7 +68,9 @@ impl DatagramTable {
                     return opened.map_err(Refusal::Host);
                 };
                 // A host that has no "ping" sockets for us has a few of another kind, for all guests.
-                let idle = self.idlest_echo(endpoint.guest, family);
+                let port = env.guests.port_of(endpoint.guest);
+                let is_own = |guest| env.guests.port_of(guest) == port;
+                let idle = self.idlest_echo(is_own, family);
                 self.remove(env, idle.ok_or(Refusal::Host(error))?);
                 // Its place may be the one that is taken next.
                 let opened = env.host.echo_open(self.next_token(Kind::Echo), family);
@@ -82,13 +84,13 @@ impl DatagramTable {
         Token::new(kind.class(), key.index, key.generation)
     }
 
-    /// The echo mapping that one of this guest takes the place of: of its own the one that has been idle for the longest time, or
-    /// else of all.
-    fn idlest_echo(&self, guest: u32, family: Family) -> Option<u32> {
+    /// The echo mapping that a new one takes the place of: of its own port's guests the one that has been idle for the longest
+    /// time, or else of all. Who makes up MAC addresses is not to get everybody's, one by one.
+    fn idlest_echo(&self, is_own: impl Fn(u32) -> bool, family: Family) -> Option<u32> {
         let echoes = self.echoes.iter().filter_map(|&index| {
             let mapping = self.mappings.at(index)?;
             let like = Family::of(mapping.endpoint.address.ip()) == family;
-            like.then_some((mapping.endpoint.guest != guest, mapping.active, index))
+            like.then_some((!is_own(mapping.endpoint.guest), mapping.active, index))
         });
         echoes.min().map(|(.., index)| index)
     }

@@ -1,5 +1,5 @@
 //! What the services get of a frame.
-use crate::MacAddr;
+use crate::{MacAddr, PortId};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Operation of an ARP packet.
@@ -40,6 +40,8 @@ pub struct Ndp<'a> {
 /// A UDP datagram of a guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Datagram<'a> {
+    /// port of the network that it came in by
+    pub port: PortId,
     /// MAC address of the frame's sender
     pub mac: MacAddr,
     /// source; the address may be unspecified (DHCP)

@@ -15,6 +15,7 @@ impl<H: Host> Gateway<H> {
         let is_gone = |env: &Env<'_>, guest| env.guests.is_behind(guest, port);
         self.tcp.end(env, is_gone);
         self.datagrams.end(env, is_gone);
+        env.services.forget_port(env.host, port);
         self.reassembly.end(&mut self.guests, |guests, guest| {
             guests.is_behind(guest, port)
         });

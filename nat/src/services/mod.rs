@@ -23,7 +23,7 @@ use crate::frame::{
     Arp, Datagram, ETHERTYPE_ARP, IpHeader, Link, Ndp, Pseudo, emit_ethernet, emit_ip, emit_udp,
     protocol,
 };
-use crate::{Host, MacAddr, Output, Readiness, Token, link_local};
+use crate::{Host, MacAddr, Output, PortId, Readiness, Token, link_local};
 use random::Random;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
@@ -245,10 +245,20 @@ impl Services {
         answers && self.dns_addresses.contains(&local.ip())
     }
 
-    /// A guest connected to a service. False: it is not to be.
-    pub fn stream_open(&mut self, now: Duration, stream: StreamId, guest: MacAddr) -> bool {
+    /// A guest behind a port connected to a service. False: it is not to be.
+    pub fn stream_open(&mut self, now: Duration, stream: StreamId, port: PortId) -> bool {
         let dns = self.dns.as_mut();
-        dns.is_some_and(|dns| dns.stream_open(now, stream, guest))
+        dns.is_some_and(|dns| dns.stream_open(now, stream, port))
+    }
+
+    /// A port is gone, and its streams are closed: its questions and transfers end. Leases stay: they are those of MAC addresses.
+    pub(crate) fn forget_port(&mut self, host: &mut dyn Host, port: PortId) {
+        if let Some(dns) = &mut self.dns {
+            dns.forget_port(host, port);
+        }
+        if let Some(tftp) = &mut self.tftp {
+            tftp.forget_port(port);
+        }
     }
 
     /// Bytes that the guest sent, in order; how many were taken. The rest comes again once there was output.
@@ -420,6 +430,7 @@ impl Services {
             hosts: &self.hosts,
         };
         let client = dns::Client::Udp {
+            port: datagram.port,
             mac: datagram.mac,
             guest: datagram.source,
             local: datagram.destination,
@@ -442,7 +453,8 @@ impl Services {
             local: datagram.destination,
         };
         let mut packets = Vec::new();
-        tftp.handle(cx.now, ends, datagram.payload, &mut packets);
+        let from = (datagram.port, ends);
+        tftp.handle(cx.now, from, datagram.payload, &mut packets);
         send_tftp(self.mac, cx, &packets);
     }
 

@@ -30,6 +30,7 @@ impl World {
             counters: &mut self.counters,
         };
         let datagram = Datagram {
+            port: PortId(1),
             mac: GUEST_MAC,
             source: (source, ports.0).into(),
             destination: (to, ports.1).into(),

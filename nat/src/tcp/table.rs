@@ -191,9 +191,8 @@ impl TcpTable {
         let connected = if let Some(address) = world {
             let remote = SocketAddr::new(address, tuple.remote_port);
             env.host.tcp_connect(token(key), remote).map(Peer::Host)
-        } else if env
-            .services
-            .stream_open(env.now, stream, packet.link.source)
+        } else if let Some(port) = env.guests.port_of(tuple.guest)
+            && env.services.stream_open(env.now, stream, port)
         {
             Ok(Peer::Service(stream))
         } else {

@@ -15,12 +15,12 @@ use super::zone::Zone;
 use crate::services::StreamId;
 use crate::services::hosts::Hosts;
 use crate::services::random::Random;
-use crate::{Host, Token, TokenClass};
+use crate::{Host, PortId, Token, TokenClass};
 
 /// Questions of all guests that wait for an upstream: each has a socket.
 const MAX_PENDING: usize = 512;
-/// The same of one guest.
-const PER_GUEST: usize = 64;
+/// The same of the guests behind one port: who can make up MAC addresses is not to have them all.
+const PER_PORT: usize = 64;
 /// Every server is asked so often before the guest hears of a failure.
 const ROUNDS: usize = 2;
 
@@ -29,19 +29,20 @@ const ROUNDS: usize = 2;
 pub(crate) enum Client {
     /// a datagram
     Udp {
+        port: PortId,
         mac: MacAddr,
         guest: SocketAddr,
         local: SocketAddr,
     },
     /// a connection
-    Tcp { stream: StreamId, mac: MacAddr },
+    Tcp { stream: StreamId, port: PortId },
 }
 
 impl Client {
-    /// Whose questions are counted together.
-    fn station(self) -> MacAddr {
+    /// The port of the network that its questions count against.
+    const fn port(self) -> PortId {
         match self {
-            Self::Udp { mac, .. } | Self::Tcp { mac, .. } => mac,
+            Self::Udp { port, .. } | Self::Tcp { port, .. } => port,
         }
     }
 }
@@ -82,7 +83,7 @@ pub struct DnsCounters {
     pub forwarded: u64,
     /// questions that no server answered
     pub failed: u64,
-    /// questions refused, because their guest or all together had too many under way
+    /// questions refused, because their guest's port or all together had too many under way
     pub over_quota: u64,
 }
 
@@ -97,8 +98,8 @@ pub(crate) struct Forwarder {
     random: Random,
     pending: BTreeMap<u32, Pending>,
     deadlines: BTreeSet<(Duration, u32)>,
-    per_station: BTreeMap<MacAddr, usize>,
-    /// of all stations
+    per_port: BTreeMap<PortId, usize>,
+    /// of all ports
     waiting: usize,
     next_index: u32,
     streams: Streams,
@@ -129,7 +130,7 @@ impl Forwarder {
             random: Random::new(seed),
             pending: BTreeMap::new(),
             deadlines: BTreeSet::new(),
-            per_station: BTreeMap::new(),
+            per_port: BTreeMap::new(),
             waiting: 0,
             next_index: 0,
             streams: Streams::default(),
@@ -216,8 +217,8 @@ impl Forwarder {
         timeout.into_iter().chain(idle).min()
     }
 
-    pub(crate) fn stream_open(&mut self, now: Duration, id: StreamId, guest: MacAddr) -> bool {
-        self.streams.open(now, id, guest)
+    pub(crate) fn stream_open(&mut self, now: Duration, id: StreamId, port: PortId) -> bool {
+        self.streams.open(now, id, port)
     }
 
     pub(crate) fn stream_input(
@@ -226,7 +227,7 @@ impl Forwarder {
         id: StreamId,
         bytes: &[u8],
     ) -> usize {
-        let Some(mac) = self.streams.guest(id) else {
+        let Some(port) = self.streams.port(id) else {
             return bytes.len();
         };
         let mut questions = Vec::new();
@@ -234,7 +235,7 @@ impl Forwarder {
             questions.push(question);
         });
         for question in questions {
-            let client = Client::Tcp { stream: id, mac };
+            let client = Client::Tcp { stream: id, port };
             self.query(scene, client, &question);
         }
         taken
@@ -249,9 +250,34 @@ impl Forwarder {
         self.streams.finish(id);
     }
 
-    /// What the stream asked is answered to nobody, and counts as its guest's until then.
+    /// What the stream asked is answered to nobody, and counts as its port's until then.
     pub(crate) fn stream_closed(&mut self, id: StreamId) {
         self.streams.close(id);
+    }
+
+    /// A port is gone: what its guests asked is answered to nobody, and whoever gets its number begins with nothing.
+    pub(crate) fn forget_port(&mut self, host: &mut dyn Host, port: PortId) {
+        let mut alone = Vec::new();
+        for (index, pending) in &mut self.pending {
+            let before = pending.others.len();
+            pending.others.retain(|(client, _)| client.port() != port);
+            self.waiting = self.waiting.saturating_sub(before - pending.others.len());
+            if pending.client.port() != port {
+                continue;
+            }
+            match pending.others.pop() {
+                // One answer will do for both, so the exchange goes on.
+                Some((client, query)) => {
+                    (pending.client, pending.query) = (client, query);
+                    self.waiting = self.waiting.saturating_sub(1);
+                }
+                None => alone.push(*index),
+            }
+        }
+        for pending in alone.into_iter().filter_map(|index| self.finish(index)) {
+            pending.exchange.close(host);
+        }
+        self.per_port.remove(&port);
     }
 
     pub(crate) fn next_ready_stream(&mut self) -> Option<StreamId> {
@@ -263,7 +289,7 @@ impl Forwarder {
             self.counters.over_quota += 1;
             return self.reply(client, &query, query.failure(rcode::REFUSED));
         }
-        *self.per_station.entry(client.station()).or_default() += 1;
+        *self.per_port.entry(client.port()).or_default() += 1;
         self.waiting += 1;
         // One question is under way once: with every copy of it a forged answer would have one more chance (RFC 5452, 5).
         let mut pending = self.pending.values_mut();
@@ -411,23 +437,19 @@ impl Forwarder {
     }
 
     fn count_out(&mut self, client: Client) {
-        let station = client.station();
+        let port = client.port();
         self.waiting = self.waiting.saturating_sub(1);
-        if let Some(count) = self.per_station.get_mut(&station) {
+        if let Some(count) = self.per_port.get_mut(&port) {
             *count = count.saturating_sub(1);
             if *count == 0 {
-                self.per_station.remove(&station);
+                self.per_port.remove(&port);
             }
         }
     }
 
     fn has_quota(&self, client: Client) -> bool {
-        let own = self
-            .per_station
-            .get(&client.station())
-            .copied()
-            .unwrap_or(0);
-        self.waiting < MAX_PENDING && own < PER_GUEST
+        let own = self.per_port.get(&client.port()).copied().unwrap_or(0);
+        self.waiting < MAX_PENDING && own < PER_PORT
     }
 
     fn free_index(&mut self) -> u32 {
@@ -448,7 +470,9 @@ impl Forwarder {
     fn deliver(&mut self, client: Client, answer: Option<Vec<u8>>) {
         match client {
             Client::Tcp { stream, .. } => self.streams.answer(stream, answer.as_deref()),
-            Client::Udp { mac, guest, local } => self.replies.extend(answer.map(|payload| Reply {
+            Client::Udp {
+                mac, guest, local, ..
+            } => self.replies.extend(answer.map(|payload| Reply {
                 mac,
                 guest,
                 local,

@@ -6,6 +6,7 @@ use crate::testkit::{FakeHost, Socket};
 use crate::{HostError, IncomingError};
 
 const MAC: MacAddr = MacAddr([0x52, 0x54, 0, 0, 0, 1]);
+const PORT: PortId = PortId(1);
 const FIRST: &str = "192.0.2.1:53";
 const SECOND: &str = "192.0.2.2:53";
 const STREAM: StreamId = StreamId(5);
@@ -48,7 +49,12 @@ impl World {
     }
 
     fn ask_as(&mut self, mac: MacAddr, message: &[u8]) {
+        self.ask_by(PORT, mac, message);
+    }
+
+    fn ask_by(&mut self, port: PortId, mac: MacAddr, message: &[u8]) {
         let client = Client::Udp {
+            port,
             mac,
             guest: SocketAddr::from(([10, 0, 2, 15], 5000)),
             local: SocketAddr::from(([10, 0, 2, 3], 53)),
@@ -188,7 +194,7 @@ fn when_all_servers_are_silent_the_guest_is_told_and_nothing_is_left() {
     assert_eq!(world.reply(), (rcode::SERVER_FAILURE, 0));
     assert_eq!((world.host.sockets.len(), world.host.open_count()), (4, 0));
     assert!(world.forwarder.pending.is_empty() && world.forwarder.deadlines.is_empty());
-    assert!(world.forwarder.per_station.is_empty());
+    assert!(world.forwarder.per_port.is_empty());
 }
 
 #[test]
@@ -286,23 +292,48 @@ fn malformed_questions_are_answered_as_such_and_answers_not_at_all() {
 }
 
 #[test]
-fn one_guest_cannot_use_up_the_questions_of_others() {
+fn one_port_cannot_use_up_the_questions_of_others() {
     let mut world = World::new();
-    for number in 0..1000 {
-        world.ask(&query(7, &format!("host{number}.example")));
+    for number in 0..1000_u16 {
+        // As many MAC addresses as it likes.
+        let [high, low] = number.to_be_bytes();
+        let mac = MacAddr([2, 0, 0, 0, high, low]);
+        world.ask_as(mac, &query(7, &format!("host{number}.example")));
     }
-    assert_eq!(world.host.open_count(), PER_GUEST);
-    assert_eq!(world.replies().len(), 1000 - PER_GUEST);
-    for station in 0..50 {
+    assert_eq!(world.host.open_count(), PER_PORT);
+    assert_eq!(world.replies().len(), 1000 - PER_PORT);
+    for other in 100..150 {
         for number in 0..20 {
-            let mac = MacAddr([2, 0, 0, 0, 0, station]);
-            world.ask_as(mac, &query(7, &format!("host{number}.of{station}.example")));
+            let question = query(7, &format!("host{number}.of{other}.example"));
+            world.ask_by(PortId(other), MAC, &question);
         }
     }
     assert_eq!(world.host.open_count(), MAX_PENDING);
-    // Of the second thousand only as many go through as the first guest has left.
+    // Of the second thousand only as many go through as the first port has left.
     let passed = u64::try_from(MAX_PENDING).unwrap();
     assert_eq!(world.forwarder.counters().over_quota, 2000 - passed);
+}
+
+#[test]
+fn questions_of_a_port_that_is_gone_end() {
+    let mut world = World::new();
+    let gone = PortId(8);
+    // One that nobody else asks, and two that it shares, first or second.
+    world.ask_by(gone, MAC, &query(1, "alone.example"));
+    world.ask_by(gone, MAC, &query(2, "first.example"));
+    world.ask(&query(3, "first.example"));
+    world.ask(&query(4, "second.example"));
+    world.ask_by(gone, MAC, &query(5, "second.example"));
+    world.forwarder.forget_port(&mut world.host, gone);
+    assert!(world.host.sockets[0].closed);
+    assert_eq!(world.forwarder.waiting, 2);
+    assert_eq!(world.forwarder.per_port, BTreeMap::from([(PORT, 2)]));
+    world.answer(1, 0, &[RECORD]);
+    world.answer(2, 0, &[RECORD]);
+    let ids: Vec<u8> = world.replies().iter().map(|reply| reply[1]).collect();
+    assert_eq!(ids, [3, 4]);
+    assert_eq!(world.forwarder.waiting, 0);
+    assert!(world.forwarder.per_port.is_empty());
 }
 
 #[test]
@@ -393,7 +424,7 @@ fn a_question_that_is_under_way_is_not_asked_again_and_all_get_its_answer() {
     assert_eq!(&capitals.payload[13..20], b"EXAMPLE");
     world.answer(1, 0, &[RECORD]);
     assert_eq!(world.replies().len(), 1);
-    assert!(world.forwarder.per_station.is_empty());
+    assert!(world.forwarder.per_port.is_empty());
     // No answer is one for all, too.
     world.ask(&query(11, "example.net"));
     world.ask_as(other, &query(12, "example.net"));
@@ -401,14 +432,13 @@ fn a_question_that_is_under_way_is_not_asked_again_and_all_get_its_answer() {
         world.pass(UDP_TIMEOUT);
     }
     assert_eq!(world.replies().len(), 2);
-    assert!(world.forwarder.per_station.is_empty());
+    assert!(world.forwarder.per_port.is_empty());
 }
 
 #[test]
 fn guests_ask_over_tcp_too_and_get_answers_of_any_size() {
     let mut world = World::new();
-    let guest = MacAddr([2, 0, 0, 0, 0, 1]);
-    assert!(world.forwarder.stream_open(world.now, STREAM, guest));
+    assert!(world.forwarder.stream_open(world.now, STREAM, PORT));
     let question = query(7, "example.com");
     let mut bytes = vec![0, u8::try_from(question.len()).unwrap()];
     bytes.extend(&question);
@@ -429,10 +459,9 @@ fn guests_ask_over_tcp_too_and_get_answers_of_any_size() {
 #[test]
 fn a_guest_that_opens_and_closes_connections_stays_within_its_quota() {
     let mut world = World::new();
-    let guest = MacAddr([2, 0, 0, 0, 0, 1]);
     for round in 0..100u32 {
         let stream = StreamId(round.into());
-        assert!(world.forwarder.stream_open(world.now, stream, guest));
+        assert!(world.forwarder.stream_open(world.now, stream, PORT));
         for number in 0..10 {
             let question = query(7, &format!("host{round}-{number}.example"));
             let mut bytes = vec![0, u8::try_from(question.len()).unwrap()];
@@ -441,7 +470,7 @@ fn a_guest_that_opens_and_closes_connections_stays_within_its_quota() {
         }
         world.forwarder.stream_closed(stream);
     }
-    assert_eq!(world.host.open_count(), PER_GUEST);
+    assert_eq!(world.host.open_count(), PER_PORT);
     world.answer(0, 0, &[RECORD]);
     assert_eq!(world.forwarder.next_ready_stream(), None);
 }

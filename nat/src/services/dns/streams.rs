@@ -2,13 +2,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use crate::MacAddr;
+use crate::PortId;
 use crate::services::StreamId;
 use crate::services::cursor::{Put, Reader};
 
-/// Connections of all guests, and of one.
+/// Connections of all guests, and of those behind one port.
 const MAX_STREAMS: usize = 256;
-const PER_GUEST: usize = 16;
+const PER_PORT: usize = 16;
 /// Questions of one connection that wait for their answers; the next ones wait in the guest's own buffer.
 const MAX_WAITING: usize = 16;
 /// Octets of answers that one connection may leave lying. One answer of any size always has room.
@@ -18,7 +18,8 @@ const IDLE: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 struct Stream {
-    guest: MacAddr,
+    /// its guest is behind
+    port: PortId,
     incoming: Vec<u8>,
     outgoing: VecDeque<u8>,
     waiting: usize,
@@ -39,13 +40,13 @@ pub(crate) struct Streams {
 
 impl Streams {
     /// False: there are enough of them.
-    pub(crate) fn open(&mut self, now: Duration, id: StreamId, guest: MacAddr) -> bool {
-        let of_guest = self.streams.values().filter(|stream| stream.guest == guest);
-        if self.streams.len() >= MAX_STREAMS || of_guest.count() >= PER_GUEST {
+    pub(crate) fn open(&mut self, now: Duration, id: StreamId, port: PortId) -> bool {
+        let of_port = self.streams.values().filter(|stream| stream.port == port);
+        if self.streams.len() >= MAX_STREAMS || of_port.count() >= PER_PORT {
             return false;
         }
         let stream = Stream {
-            guest,
+            port,
             incoming: Vec::new(),
             outgoing: VecDeque::new(),
             waiting: 0,
@@ -58,8 +59,8 @@ impl Streams {
         true
     }
 
-    pub(crate) fn guest(&self, id: StreamId) -> Option<MacAddr> {
-        self.streams.get(&id).map(|stream| stream.guest)
+    pub(crate) fn port(&self, id: StreamId) -> Option<PortId> {
+        self.streams.get(&id).map(|stream| stream.port)
     }
 
     pub(crate) fn close(&mut self, id: StreamId) {

@@ -1,7 +1,7 @@
 use super::*;
 
 const STREAM: StreamId = StreamId(1);
-const GUEST: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+const PORT: PortId = PortId(1);
 
 fn at(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -9,7 +9,7 @@ fn at(seconds: u64) -> Duration {
 
 fn open() -> Streams {
     let mut streams = Streams::default();
-    assert!(streams.open(at(0), STREAM, GUEST));
+    assert!(streams.open(at(0), STREAM, PORT));
     streams
 }
 
@@ -82,19 +82,18 @@ fn a_message_that_is_no_question_ends_the_stream() {
 }
 
 #[test]
-fn streams_are_bounded_for_all_and_for_one_guest() {
+fn streams_are_bounded_for_all_and_for_one_port() {
     let mut streams = Streams::default();
-    let guest = |last: u8| MacAddr([2, 0, 0, 0, 0, last]);
-    let opened = (0..100).filter(|number| streams.open(at(0), StreamId(*number), guest(1)));
-    assert_eq!(opened.count(), PER_GUEST);
-    assert!(streams.open(at(0), StreamId(1000), guest(2)));
+    let opened = (0..100).filter(|number| streams.open(at(0), StreamId(*number), PORT));
+    assert_eq!(opened.count(), PER_PORT);
+    assert!(streams.open(at(0), StreamId(1000), PortId(2)));
     for number in 2000..3000u32 {
         let [.., last] = number.to_be_bytes();
-        streams.open(at(0), StreamId(number.into()), guest(last));
+        streams.open(at(0), StreamId(number.into()), PortId(last.into()));
     }
     assert_eq!(streams.streams.len(), MAX_STREAMS);
     streams.close(StreamId(1000));
-    assert!(streams.open(at(0), StreamId(1000), guest(2)));
+    assert!(streams.open(at(0), StreamId(1000), PortId(2)));
 }
 
 #[test]

@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::directory::{Directory, OpenError, clean};
 use super::message::{ErrorCode, PORT, Packet, Request, error};
 use super::transfer::{Fate, Transfer};
-use crate::MacAddr;
 use crate::services::random::Random;
+use crate::{MacAddr, PortId};
 
-/// Transfers of all guests, and of one.
+/// Transfers of all guests, and of those behind one port of the network.
 const MAX_TRANSFERS: usize = 64;
-const PER_GUEST: usize = 4;
+const PER_PORT: usize = 4;
 /// Ports of transfers: the dynamic ones (RFC 6335, 6).
 const FIRST_PORT: u16 = 49_152;
 
@@ -31,13 +31,22 @@ pub(crate) struct Outgoing {
     pub(crate) payload: Vec<u8>,
 }
 
+/// A transfer, with the port of the network that it counts against.
+#[derive(Debug)]
+struct Running {
+    port: PortId,
+    ends: Ends,
+    transfer: Transfer,
+}
+
 /// The TFTP server of one network.
 #[derive(Debug)]
 pub(crate) struct Server {
     directory: Box<dyn Directory>,
     mtu: usize,
     random: Random,
-    transfers: BTreeMap<u16, (Ends, Transfer)>,
+    /// by our ends' UDP ports
+    transfers: BTreeMap<u16, Running>,
 }
 
 impl Server {
@@ -55,11 +64,16 @@ impl Server {
         port == PORT || self.transfers.contains_key(&port)
     }
 
-    /// A packet from a client; `ends.local` is where it was sent to.
+    /// A port of the network is gone, and nobody is there to go on.
+    pub(crate) fn forget_port(&mut self, port: PortId) {
+        self.transfers.retain(|_, running| running.port != port);
+    }
+
+    /// A packet from a client behind a port of the network; `ends.local` is where it was sent to.
     pub(crate) fn handle(
         &mut self,
         now: Duration,
-        ends: Ends,
+        (by, ends): (PortId, Ends),
         payload: &[u8],
         out: &mut Vec<Outgoing>,
     ) {
@@ -68,7 +82,7 @@ impl Server {
             return self.proceed(now, ends, packet.as_ref(), out);
         }
         let (code, text) = match packet {
-            Some(Packet::Read(request)) => return self.begin(now, ends, &request, out),
+            Some(Packet::Read(request)) => return self.begin(now, (by, ends), &request, out),
             Some(Packet::Write) => (ErrorCode::AccessViolation, "read only"),
             // Errors are never answered.
             Some(Packet::Error) => return,
@@ -82,23 +96,29 @@ impl Server {
 
     /// Repeats what was not acknowledged; when to be called next.
     pub(crate) fn poll(&mut self, now: Duration, out: &mut Vec<Outgoing>) -> Option<Duration> {
-        self.transfers.retain(|_, (ends, transfer)| {
-            let ends = *ends;
+        self.transfers.retain(|_, running| {
+            let ends = running.ends;
             let mut send = |payload| out.push(Outgoing { ends, payload });
-            transfer.poll(now, &mut send) == Fate::Continues
+            running.transfer.poll(now, &mut send) == Fate::Continues
         });
         self.transfers
             .values()
-            .map(|(_, transfer)| transfer.deadline)
+            .map(|running| running.transfer.deadline)
             .min()
     }
 
-    fn begin(&mut self, now: Duration, ends: Ends, request: &Request, out: &mut Vec<Outgoing>) {
+    fn begin(
+        &mut self,
+        now: Duration,
+        (by, ends): (PortId, Ends),
+        request: &Request,
+        out: &mut Vec<Outgoing>,
+    ) {
         // A request that came again: its first transfer has not been heard of by the client.
-        self.transfers.retain(|_, (other, _)| {
-            (other.mac, other.guest, other.local.ip()) != (ends.mac, ends.guest, ends.local.ip())
-        });
-        match self.try_begin(now, ends, request, out) {
+        let whose = |ends: &Ends| (ends.mac, ends.guest, ends.local.ip());
+        self.transfers
+            .retain(|_, running| whose(&running.ends) != whose(&ends));
+        match self.try_begin(now, (by, ends), request, out) {
             Ok(()) => {}
             Err((code, text)) => out.push(Outgoing {
                 ends,
@@ -110,18 +130,16 @@ impl Server {
     fn try_begin(
         &mut self,
         now: Duration,
-        ends: Ends,
+        (by, ends): (PortId, Ends),
         request: &Request,
         out: &mut Vec<Outgoing>,
     ) -> Result<(), (ErrorCode, &'static str)> {
         if !request.octet {
             return Err((ErrorCode::IllegalOperation, "mode octet only"));
         }
-        let mut transfers = self.transfers.values();
-        let of_guest = transfers
-            .by_ref()
-            .filter(|(other, _)| other.mac == ends.mac);
-        if of_guest.count() >= PER_GUEST || self.transfers.len() >= MAX_TRANSFERS {
+        let transfers = self.transfers.values();
+        let of_port = transfers.filter(|running| running.port == by);
+        if of_port.count() >= PER_PORT || self.transfers.len() >= MAX_TRANSFERS {
             return Err((ErrorCode::Undefined, "too many transfers"));
         }
         let path = clean(&request.file).ok_or((ErrorCode::AccessViolation, "not here"))?;
@@ -144,7 +162,12 @@ impl Server {
         let mut send = |payload| out.push(Outgoing { ends, payload });
         let (transfer, fate) = Transfer::start(now, file, request.options, max_block, &mut send);
         if fate == Fate::Continues {
-            self.transfers.insert(port, (ends, transfer));
+            let running = Running {
+                port: by,
+                ends,
+                transfer,
+            };
+            self.transfers.insert(port, running);
         }
         Ok(())
     }
@@ -157,7 +180,12 @@ impl Server {
         out: &mut Vec<Outgoing>,
     ) {
         let port = ends.local.port();
-        let Some((held, transfer)) = self.transfers.get_mut(&port) else {
+        let Some(Running {
+            ends: held,
+            transfer,
+            ..
+        }) = self.transfers.get_mut(&port)
+        else {
             return;
         };
         if *held != ends {

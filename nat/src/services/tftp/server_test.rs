@@ -4,6 +4,8 @@ use crate::services::tftp::transfer::tests::{Memory, pattern};
 use proptest::prelude::*;
 
 const MAC: MacAddr = MacAddr([0x52, 0x54, 0, 0, 0, 1]);
+/// Of the network.
+const BY: PortId = PortId(1);
 
 #[derive(Debug)]
 struct Tree {
@@ -44,8 +46,13 @@ impl World {
     }
 
     fn send(&mut self, ends: Ends, payload: &[u8]) -> Vec<Outgoing> {
+        self.send_by(BY, ends, payload)
+    }
+
+    fn send_by(&mut self, port: PortId, ends: Ends, payload: &[u8]) -> Vec<Outgoing> {
         let mut out = Vec::new();
-        self.server.handle(self.now, ends, payload, &mut out);
+        self.server
+            .handle(self.now, (port, ends), payload, &mut out);
         out
     }
 }
@@ -166,15 +173,19 @@ fn transfers_are_bounded_and_a_repeated_request_counts_once() {
         world.send(ends(4000), &request("boot/kernel"));
     }
     assert_eq!(world.server.transfers.len(), 1);
-    for port in 4001..4100 {
-        world.send(ends(port), &request("boot/kernel"));
-    }
-    assert_eq!(world.server.transfers.len(), PER_GUEST);
-    for last in 0..100 {
-        let mac = MacAddr([2, 0, 0, 0, 0, last]);
+    for last in 1..100 {
+        // As many MAC addresses as it likes.
+        let mac = MacAddr([2, 0, 0, 0, 1, last]);
         world.send(Ends { mac, ..ends(4000) }, &request("boot/kernel"));
     }
+    assert_eq!(world.server.transfers.len(), PER_PORT);
+    for other in 10..110 {
+        let ends = ends(5000 + other);
+        world.send_by(PortId(other), ends, &request("boot/kernel"));
+    }
     assert_eq!(world.server.transfers.len(), MAX_TRANSFERS);
+    world.server.forget_port(BY);
+    assert_eq!(world.server.transfers.len(), MAX_TRANSFERS - PER_PORT);
     for seconds in 1..10 {
         world.now = Duration::from_secs(seconds);
         world.server.poll(world.now, &mut Vec::new());
