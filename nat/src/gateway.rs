@@ -8,7 +8,7 @@ use crate::forward::{Forward, ForwardTable};
 use crate::frame::{self, Arp, Content, Datagram, Fragmenter, Ndp, Packet, protocol};
 use crate::guests::Guests;
 use crate::host::{Host, HostError, Readiness, Token, TokenClass};
-use crate::icmp::{self, TooBig};
+use crate::icmp::{self, About, TooBig};
 use crate::meta::{Checksum, FrameMeta, Output};
 use crate::reassembly::Reassembly;
 use crate::services::Services;
@@ -262,8 +262,11 @@ impl<H: Host> Gateway<H> {
             }
             (IpAddr::V4(_), _, 3, 4) | (IpAddr::V6(_), _, 2, 0) => {
                 let rest = message.get(4..).unwrap_or_default();
-                let known = TooBig::parse(packet.source.is_ipv4(), rest)
-                    .is_some_and(|too_big| self.datagrams.too_big(guest, &too_big));
+                let told = TooBig::parse(packet.source.is_ipv4(), rest);
+                let known = told.is_some_and(|told| match told.about {
+                    About::Udp => self.datagrams.too_big(guest, &told),
+                    About::Tcp(seq) => self.tcp.too_big(guest, &told, seq),
+                });
                 known.then_some(()).ok_or(DropReason::UnknownIcmp)
             }
             _ => Err(DropReason::UnknownIcmp),

@@ -3,38 +3,6 @@ use super::errors_test::{CLIENT, asked_by_a_forward};
 use crate::DropReason;
 use crate::testkit::*;
 use smoltcp::wire::{IpProtocol, Ipv4Packet, Ipv6FragmentHeader, Ipv6Packet, UdpPacket};
-use std::net::IpAddr;
-
-/// An error of a router among the guests about a frame of the gateway.
-fn too_big(lab: &mut Lab, frame: &[u8], mtu: u16) {
-    let packet = &frame[14..];
-    let v4 = packet[0] >> 4 == 4;
-    let (kind, code, number, quoted) = if v4 {
-        (3, 4, IpProtocol::Icmp, 28)
-    } else {
-        (2, 0, IpProtocol::Icmpv6, 48)
-    };
-    let (source, destination): (IpAddr, IpAddr) = if v4 {
-        (GUEST.ip(), GATEWAY)
-    } else {
-        (GUEST_V6.ip(), "fd00::2".parse().unwrap())
-    };
-    let mut message = vec![kind, code, 0, 0, 0, 0];
-    message.extend(mtu.to_be_bytes());
-    message.extend(&packet[..quoted]);
-    let frame = ip_frame(
-        lab.mac,
-        source,
-        destination,
-        number,
-        message.len(),
-        |place| {
-            place.copy_from_slice(&message);
-            fill_icmp_checksum(place, source, destination);
-        },
-    );
-    lab.frame(&frame);
-}
 
 /// Payloads of the fragments that wait, none of which is longer than the MTU.
 fn fragments_v6(lab: &mut Lab, mtu: usize) -> Vec<u8> {

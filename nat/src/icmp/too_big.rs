@@ -1,6 +1,7 @@
 //! What a router among the guests says about a packet that it could not pass on (RFC 1191, 4; RFC 4443, 3.2).
 use crate::bytes::{get, get_u16, get_u32};
 use crate::frame::protocol;
+use crate::icmp::plateau;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// No MTU below these is believed: what every host can put together (RFC 1122, 3.3.2), or every link carries (RFC 8200, 5). A guest
@@ -8,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 const LEAST_V4: u16 = 576;
 const LEAST_V6: u16 = 1280;
 
-/// A datagram of the gateway was too big.
+/// A datagram or segment of the gateway was too big.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TooBig {
     /// where it came from, as the guests see it
@@ -16,33 +17,54 @@ pub(crate) struct TooBig {
     /// whom it was for
     pub(crate) guest: SocketAddr,
     pub(crate) mtu: u16,
+    pub(crate) about: About,
+}
+
+/// What was too big.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum About {
+    Udp,
+    /// a segment with this sequence number
+    Tcp(u32),
 }
 
 impl TooBig {
-    /// Reads the rest of the error, from its fifth byte on. `None`: it is not about a UDP datagram, or makes no sense.
+    /// Reads the rest of the error, from its fifth byte on. `None`: it is about neither UDP nor TCP, or makes no sense.
     pub(crate) fn parse(v4: bool, rest: &[u8]) -> Option<Self> {
         let word = get_u32(rest, 0)?;
         let quoted = rest.get(4..)?;
-        let (source, destination, ports) = if v4 {
+        let (source, destination, number, head) = if v4 {
             quoted_v4(quoted)?
         } else {
             quoted_v6(quoted)?
+        };
+        let about = match number {
+            protocol::UDP => About::Udp,
+            protocol::TCP => About::Tcp(get_u32(head, 4)?),
+            _ => return None,
         };
         let (mtu, least) = if v4 {
             (word & 0xffff, LEAST_V4)
         } else {
             (word, LEAST_V6)
         };
+        let told = u16::try_from(mtu).unwrap_or(u16::MAX);
+        let mtu = if v4 && told == 0 {
+            plateau::below(get_u16(quoted, 2)?)
+        } else {
+            told
+        };
         Some(Self {
-            remote: SocketAddr::new(source, get_u16(ports, 0)?),
-            guest: SocketAddr::new(destination, get_u16(ports, 2)?),
-            mtu: u16::try_from(mtu).unwrap_or(u16::MAX).max(least),
+            remote: SocketAddr::new(source, get_u16(head, 0)?),
+            guest: SocketAddr::new(destination, get_u16(head, 2)?),
+            mtu: mtu.max(least),
+            about,
         })
     }
 }
 
-/// Both addresses, and what is behind the header.
-type Quoted<'a> = (IpAddr, IpAddr, &'a [u8]);
+/// Both addresses, the protocol, and what is behind the header.
+type Quoted<'a> = (IpAddr, IpAddr, u8, &'a [u8]);
 
 fn quoted_v4(packet: &[u8]) -> Option<Quoted<'_>> {
     let [first] = get(packet, 0)?;
@@ -51,11 +73,8 @@ fn quoted_v4(packet: &[u8]) -> Option<Quoted<'_>> {
     let is_first = get_u16(packet, 6)? << 3 == 0;
     let address = |at| Some(IpAddr::V4(Ipv4Addr::from_octets(get(packet, at)?)));
     let behind = packet.get(usize::from(first & 0x0f) * 4..)?;
-    (first >> 4 == 4 && number == protocol::UDP && is_first).then_some((
-        address(12)?,
-        address(16)?,
-        behind,
-    ))
+    let whole = (address(12)?, address(16)?, number, behind);
+    (first >> 4 == 4 && is_first).then_some(whole)
 }
 
 /// The gateway sends no extension header but that of a fragment.
@@ -68,11 +87,8 @@ fn quoted_v6(packet: &[u8]) -> Option<Quoted<'_>> {
         at = 48;
     }
     let address = |at| Some(IpAddr::V6(Ipv6Addr::from_octets(get(packet, at)?)));
-    (first >> 4 == 6 && number == protocol::UDP).then_some((
-        address(8)?,
-        address(24)?,
-        packet.get(at..)?,
-    ))
+    let whole = (address(8)?, address(24)?, number, packet.get(at..)?);
+    (first >> 4 == 6).then_some(whole)
 }
 
 #[cfg(test)]
@@ -108,8 +124,9 @@ mod tests {
             (found.guest.to_string().as_str(), found.mtu),
             ("10.0.2.15:40000", 1400)
         );
-        // Routers older than RFC 1191 say nothing.
-        assert_eq!(TooBig::parse(true, &v4(0)).unwrap().mtu, 576);
+        assert_eq!(TooBig::parse(true, &v4(68)).unwrap().mtu, 576);
+        // Routers older than RFC 1191 say nothing: it was 1500 bytes long.
+        assert_eq!(TooBig::parse(true, &v4(0)).unwrap().mtu, 1492);
         for fragment in [false, true] {
             let found = TooBig::parse(false, &v6(1400, fragment)).unwrap();
             assert_eq!(found.remote.to_string(), "[fd00::1]:80");
@@ -126,6 +143,18 @@ mod tests {
     }
 
     #[test]
+    fn of_a_segment_the_sequence_number_counts() {
+        for (is_v4, mut rest, number) in [(true, v4(1400), 9), (false, v6(1400, false), 6)] {
+            rest[4 + number] = protocol::TCP;
+            rest.extend([1, 2, 3]);
+            assert_eq!(TooBig::parse(is_v4, &rest), None);
+            rest.push(4);
+            let found = TooBig::parse(is_v4, &rest).unwrap();
+            assert_eq!(found.about, About::Tcp(0x0102_0304));
+        }
+    }
+
+    #[test]
     fn what_is_truncated_or_about_something_else_is_nothing() {
         for (is_v4, whole) in [
             (true, v4(1400)),
@@ -137,9 +166,9 @@ mod tests {
             }
             assert_eq!(TooBig::parse(!is_v4, &whole), None);
         }
-        let mut tcp = v4(1400);
-        tcp[4 + 9] = 6;
-        assert_eq!(TooBig::parse(true, &tcp), None);
+        let mut icmp = v4(1400);
+        icmp[4 + 9] = 1;
+        assert_eq!(TooBig::parse(true, &icmp), None);
         let mut later = v4(1400);
         later[4 + 7] = 1;
         assert_eq!(TooBig::parse(true, &later), None);

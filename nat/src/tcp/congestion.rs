@@ -25,6 +25,11 @@ impl Congestion {
         }
     }
 
+    /// Segments are smaller from now on. The window stays: nothing says that there is too much under way (RFC 1191, 6.4).
+    pub(crate) fn set_mss(&mut self, mss: u16) {
+        self.mss = usize::from(mss);
+    }
+
     pub(crate) const fn window(&self) -> usize {
         self.window
     }

@@ -212,12 +212,16 @@ impl Flow {
 
     /// The largest segment that our side takes: what the network's MTU leaves.
     pub(crate) fn our_mss(&self, env: &Env<'_>) -> u16 {
-        let headers = if self.tuple.guest_address.is_ipv4() {
+        env.config.mtu.saturating_sub(self.headers())
+    }
+
+    /// Bytes of the headers of a segment with data, which has no options.
+    pub(super) fn headers(&self) -> u16 {
+        if self.tuple.guest_address.is_ipv4() {
             40
         } else {
             60
-        };
-        env.config.mtu.saturating_sub(headers)
+        }
     }
 
     /// Which quota of connections that are being made it counts against.

@@ -23,6 +23,7 @@ mod delay;
 mod flow;
 mod handshake;
 mod input;
+mod path;
 mod ranges;
 mod receiver;
 mod ring;
@@ -45,6 +46,7 @@ mod tests {
     mod foreign_guest;
     mod handshake;
     mod loss;
+    mod path;
     mod services;
     mod share;
     mod stream;

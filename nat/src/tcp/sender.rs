@@ -501,6 +501,25 @@ impl Sender {
         self.timed = None;
     }
 
+    /// Whether a segment that begins there was sent, and not acknowledged.
+    pub(crate) fn is_under_way(&self, seq: Seq) -> bool {
+        self.una.at_or_before(seq) && seq.before(self.nxt)
+    }
+
+    /// A segment was too big for the way to the guest: smaller ones from there on, again and at once, as nothing else would tell of
+    /// the loss (RFC 1191, 6.4). What is told of segments as small as those now was sent before.
+    pub(crate) fn shrink(&mut self, mss: u16, seq: Seq) {
+        if mss >= self.mss {
+            return;
+        }
+        self.mss = mss;
+        self.congestion.set_mss(mss);
+        // What was behind it was as big. It was not lost for want of room: this is no recovery, and the window stays.
+        let from = self.lost.map_or(seq, |(from, _)| from.earlier(seq));
+        self.lost = Some((from, self.nxt));
+        self.timed = None;
+    }
+
     pub(crate) fn release(&mut self, pool: &mut Pool) {
         self.ring.release(pool);
     }

@@ -59,7 +59,7 @@ impl TcpTable {
         }
     }
 
-    fn find(&self, tuple: &Tuple) -> Option<u32> {
+    pub(super) fn find(&self, tuple: &Tuple) -> Option<u32> {
         let hash = self.hasher.hash_one(tuple);
         let is_it = |&index: &u32| {
             self.flows
@@ -120,7 +120,12 @@ impl TcpTable {
         input
     }
 
-    fn enlist(&mut self, index: u32) {
+    pub(super) fn flow_mut(&mut self, index: u32) -> Option<&mut Flow> {
+        self.flows.at_mut(index)
+    }
+
+    /// It has something to do.
+    pub(super) fn enlist(&mut self, index: u32) {
         if let Some(flow) = self.flows.at_mut(index)
             && !std::mem::replace(&mut flow.listed, true)
         {

@@ -1,5 +1,5 @@
 //! Datagrams of a guest, and what it gets for them.
-use super::lab::{GUEST, Lab, READABLE};
+use super::lab::{GATEWAY, GUEST, Lab, READABLE, ip_frame};
 use crate::Readiness;
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
@@ -119,4 +119,35 @@ pub(crate) fn arrive(lab: &mut Lab, index: usize, from: SocketAddr, payload: &[u
         .arrived
         .push_back((from, payload.to_vec()));
     lab.event(index, READABLE);
+}
+
+/// An error of a router among the guests about a frame of the gateway.
+pub(crate) fn too_big(lab: &mut Lab, frame: &[u8], mtu: u16) {
+    let packet = &frame[14..];
+    let v4 = packet[0] >> 4 == 4;
+    let (kind, code, number, quoted) = if v4 {
+        (3, 4, IpProtocol::Icmp, 28)
+    } else {
+        (2, 0, IpProtocol::Icmpv6, 48)
+    };
+    let (source, destination): (IpAddr, IpAddr) = if v4 {
+        (GUEST.ip(), GATEWAY)
+    } else {
+        (GUEST_V6.ip(), "fd00::2".parse().unwrap())
+    };
+    let mut message = vec![kind, code, 0, 0, 0, 0];
+    message.extend(mtu.to_be_bytes());
+    message.extend(&packet[..quoted]);
+    let frame = ip_frame(
+        lab.mac,
+        source,
+        destination,
+        number,
+        message.len(),
+        |place| {
+            place.copy_from_slice(&message);
+            fill_icmp_checksum(place, source, destination);
+        },
+    );
+    lab.frame(&frame);
 }

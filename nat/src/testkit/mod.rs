@@ -6,8 +6,8 @@ mod lab;
 mod segment;
 
 pub(crate) use datagram::{
-    ERROR, GUEST_V6, REMOTE_V6, ToldError, arrive, fill_icmp_checksum, next_error, next_udp, udp,
-    udp_from,
+    ERROR, GUEST_V6, REMOTE_V6, ToldError, arrive, fill_icmp_checksum, next_error, next_udp,
+    too_big, udp, udp_from,
 };
 pub(crate) use host::{FakeHost, Sent, Socket};
 pub(crate) use lab::{GATEWAY, GUEST, GUEST_MAC, Lab, READABLE, REMOTE, ip_frame};
