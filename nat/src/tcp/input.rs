@@ -6,9 +6,14 @@ use crate::counters::DropReason;
 use crate::env::Env;
 use crate::host::HostError;
 use std::io::IoSlice;
+use std::time::Duration;
 
 /// Payloads of at least this size go to the socket from the frame; smaller ones are collected, and written once per turn.
 const DIRECT: usize = 16 << 10;
+
+/// A byte that comes once more within this time was sent again because our acknowledgement got lost, or was late. Later than that
+/// five of them would have had to get lost.
+const SENT_AGAIN: Duration = Duration::from_secs(30);
 
 /// What becomes of a flow after a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,13 +180,27 @@ impl Flow {
 
     /// A guest that probes us wants to know whether the other end is still there: so do we then (RFC 1122, 4.2.3.6).
     fn keep_alive(&mut self, env: &mut Env<'_>, segment: &Segment<'_>) {
-        let is_probe = segment.seq == self.receiver.next().previous() && segment.len() <= 1;
         if let Peer::Host(socket) = self.peer
-            && is_probe
+            && self.is_probe(env, segment)
             && !std::mem::replace(&mut self.kept_alive, true)
         {
             env.host.keep_alive(socket);
         }
+    }
+
+    /// Whether a segment out of the window is a keep-alive probe (RFC 9293, 3.8.4). One with a byte looks like a segment of one byte
+    /// that is sent again, but for the time: a probe comes when nothing else has for long. One that comes sooner does not count, and
+    /// as a probe is no activity itself, the next ones do. Who sends a byte again after it was stopped for long is taken for one
+    /// that probes: nothing tells the two apart, and the host looks at a connection once more than it had to.
+    fn is_probe(&self, env: &Env<'_>, segment: &Segment<'_>) -> bool {
+        let quiet = env.now.saturating_sub(self.active);
+        segment.seq == self.receiver.next().previous()
+            && !segment.fin
+            && match segment.len() {
+                0 => true,
+                1 => quiet >= SENT_AGAIN,
+                _ => false,
+            }
     }
 
     /// Moves a segment's payload on. False: the other end is gone.

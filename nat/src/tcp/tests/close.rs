@@ -281,6 +281,38 @@ fn ten_thousand_connections_one_after_the_other_leave_nothing() {
 }
 
 #[test]
+fn a_byte_that_comes_again_is_no_probe_but_one_after_a_long_time_is() {
+    let mut lab = Lab::new();
+    let ours = lab.establish(&syn(0));
+    lab.tcp(&data(1, ours, b"x"));
+    lab.expect(&ack(ours, 2));
+    // As RFC 6298 has it: after 1, 3, 7 and 15 seconds.
+    for wait in [1, 2, 4, 8] {
+        lab.pass(Duration::from_secs(wait));
+        lab.tcp(&data(1, ours, b"x"));
+        lab.expect(&ack(ours, 2));
+    }
+    assert_eq!(lab.socket(0).keep_alives, 0);
+    // What came out of the window did not count as activity.
+    lab.pass(Duration::from_secs(15));
+    lab.tcp(&data(1, ours, b"?"));
+    lab.expect(&ack(ours, 2));
+    assert_eq!(lab.socket(0).keep_alives, 1);
+}
+
+#[test]
+fn a_fin_that_comes_again_is_no_probe_however_late() {
+    let mut lab = Lab::new();
+    let ours = lab.establish(&syn(0));
+    for wait in [0, 1, 60] {
+        lab.pass(Duration::from_secs(wait));
+        lab.tcp(&fin(1, ours));
+        lab.expect(&ack(ours, 2));
+    }
+    assert_eq!(lab.socket(0).keep_alives, 0);
+}
+
+#[test]
 fn a_guest_that_probes_has_the_world_probed() {
     let mut lab = Lab::new();
     let ours = lab.establish(&syn(0));
@@ -288,7 +320,8 @@ fn a_guest_that_probes_has_the_world_probed() {
     lab.expect(&ack(ours, 2));
     assert_eq!(lab.socket(0).keep_alives, 0);
     // With a byte that is none, and without (RFC 1122, 4.2.3.6).
-    for probe in [ack(1, ours), data(1, ours, b"?")] {
+    lab.pass(Duration::from_mins(2));
+    for probe in [data(1, ours, b"?"), ack(1, ours)] {
         lab.tcp(&probe);
         lab.expect(&ack(ours, 2));
         assert_eq!(lab.socket(0).keep_alives, 1, "once is enough");
