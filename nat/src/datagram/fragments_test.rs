@@ -107,3 +107,25 @@ fn a_router_before_the_guest_of_a_forward_is_heard() {
         "{lengths:?}"
     );
 }
+
+#[test]
+fn what_a_forwards_socket_has_waits_for_the_room_of_its_narrowest_session() {
+    let mut lab = asked_by_a_forward(CLIENT);
+    let client = CLIENT.parse().unwrap();
+    arrive(&mut lab, 0, client, &[7; 1400]);
+    let (whole, _) = lab.next_frame().unwrap();
+    too_big(&mut lab, &whole, 576);
+    // Room for five of these as the network takes them, in 44 fragments each; for two on that way.
+    lab.wire.room = 2 * 118;
+    for _ in 0..3 {
+        let large = (client, vec![7; 65_000]);
+        lab.socket(0).arrived.push_back(large);
+    }
+    lab.event(0, READABLE);
+    assert_eq!(lab.wire.frames.len(), 2 * 118);
+    assert_eq!(lab.socket(0).arrived.len(), 1);
+    lab.wire.frames.clear();
+    lab.poll();
+    assert_eq!(lab.wire.frames.len(), 118);
+    assert_eq!(lab.gateway.counters().dropped(DropReason::NoRoom), 0);
+}

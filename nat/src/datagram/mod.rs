@@ -6,6 +6,7 @@
 //! guest's answers leave by the forward's socket.
 mod inbound;
 mod mapping;
+mod narrow;
 mod open;
 mod ports;
 mod session_errors;

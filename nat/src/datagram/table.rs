@@ -1,5 +1,6 @@
 //! All mappings, and what guests send by them.
 use super::mapping::{Client, Endpoint, Kind, Mapping};
+use super::narrow::Narrow;
 use super::ports::Ports;
 use crate::bytes::{Sum, get_u16};
 use crate::counters::DropReason;
@@ -71,6 +72,8 @@ pub(crate) struct DatagramTable {
     pub(super) ports: Ports,
     /// sessions by forwards, by the forward's socket and the client
     pub(super) sessions: BTreeMap<(SocketId, Client), u32>,
+    /// those with smaller MTUs
+    pub(super) narrow: Narrow,
 }
 
 impl DatagramTable {
@@ -80,6 +83,7 @@ impl DatagramTable {
             mappings: Slab::new(),
             index: HashTable::new(),
             sessions: BTreeMap::new(),
+            narrow: Narrow::default(),
             echoes: HashSet::with_hasher(hasher.clone()),
             ports: Ports::default(),
             hasher,
@@ -147,6 +151,7 @@ impl DatagramTable {
             }
             Some(client) => {
                 self.sessions.remove(&(mapping.socket, client));
+                self.narrow.change(mapping.socket, mapping.mtu, None);
             }
         }
     }

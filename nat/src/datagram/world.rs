@@ -191,8 +191,19 @@ impl DatagramTable {
             return false;
         };
         // Never more than before (RFC 1191, 6.3, raises it after a while: that ends with the mapping).
-        mapping.mtu = Some(mapping.mtu.map_or(told.mtu, |mtu| mtu.min(told.mtu)));
+        let mtu = Some(mapping.mtu.map_or(told.mtu, |mtu| mtu.min(told.mtu)));
+        let before = std::mem::replace(&mut mapping.mtu, mtu);
+        if mapping.client.is_some() {
+            self.narrow.change(mapping.socket, before, mtu);
+        }
         true
+    }
+
+    /// Datagrams to take of a forward's socket for the room that there is, whichever session of it they are for.
+    pub(crate) fn room_of_forward(&self, env: &mut Env<'_>, socket: SocketId) -> usize {
+        let most = env.fragmenter.mtu;
+        let mtu = self.narrow.least(socket).map_or(most, |mtu| mtu.min(most));
+        Fragmenter::room_within(mtu, env.out)
     }
 }
 

@@ -246,7 +246,7 @@ impl ForwardTable {
         );
         let guest = listener.forward.guest.clone();
         // As for all other datagrams: what finds no room in the network stays in the socket.
-        let limit = BATCH.min(env.fragmenter.room(env.out));
+        let limit = BATCH.min(datagrams.room_of_forward(env, socket));
         if limit == 0 {
             return Some(env.now);
         }

@@ -26,12 +26,8 @@ struct Fragment {
 }
 
 impl Fragmenter {
-    /// Packets to take for the room that there is: all surely find it, however long they are, unless there is little; then it is one.
-    pub(crate) fn room(&self, out: &mut dyn Output) -> usize {
-        Self::room_within(self.mtu, out)
-    }
-
-    /// The same on a way with a smaller MTU.
+    /// Packets to take for the room that there is on a way with an MTU: all surely find it, however long they are, unless there is
+    /// little; then it is one.
     pub(crate) fn room_within(mtu: u16, out: &mut dyn Output) -> usize {
         // Of each fragment at most so much is headers, and padding to the unit of offsets.
         let step = usize::from(mtu).saturating_sub(40 + EXTENSION + UNIT);
