@@ -7,3 +7,6 @@ mod text;
 pub use parse::ParseForwardError;
 pub use spec::{Forward, GuestRef, Transport};
 pub(crate) use table::ForwardTable;
+
+#[cfg(test)]
+mod source_test;
