@@ -54,6 +54,24 @@ fn lab_a_guest_with_e1000_and_one_with_virtio() {
     run_with("e1000", &[("cycles", "0"), ("file_mib", "4")]);
 }
 
+// Of each the long run has files of 100 MB and 50 reloads: `cargo xtask lab run NAME`, as its script says.
+const LEGACY: [(&str, &str); 2] = [("cycles", "1"), ("file_mib", "1")];
+
+#[test]
+fn lab_a_guest_with_rtl8139s_by_both_drivers_and_one_with_virtio() {
+    run_with("rtl8139", &LEGACY);
+}
+
+#[test]
+fn lab_a_guest_with_pcnets_and_one_with_virtio() {
+    run_with("pcnet", &LEGACY);
+}
+
+#[test]
+fn lab_a_guest_with_ne2k_pci_and_one_with_virtio() {
+    run_with("ne2k", &LEGACY);
+}
+
 #[test]
 fn lab_a_guest_on_nics_of_the_host() {
     // Eight networks: what travels by each is small.
@@ -64,4 +82,9 @@ fn lab_a_guest_on_nics_of_the_host() {
 fn lab_a_guest_behind_the_gateway_of_the_default_network() {
     // busybox's nc, which sends a KiB at a time, has a minute for an upload.
     run_with("nat", &[("file_mib", "2")]);
+}
+
+#[test]
+fn lab_a_guest_of_qemu_behind_the_gateway_of_the_default_network() {
+    run_with("nat-qemu", &[("file_mib", "2")]);
 }
