@@ -1,5 +1,5 @@
 //! Where netbackend differs from macvlan on purpose, and why.
-use super::frames::{Class, Frame, Station};
+use super::frames::{Class, Frame, Mac, Station};
 use super::matrix::{Arrival, Arrivals, Matrix, Receiver};
 use super::world::{Scenario, Way};
 use std::fmt;
@@ -14,6 +14,7 @@ pub(super) enum Deliberate {
     ReservedGroup,
     PrivateReflection,
     HostAside,
+    HostListens,
 }
 
 impl Deliberate {
@@ -36,9 +37,19 @@ impl Deliberate {
             Deliberate::PrivateReflection,
             Deliberate::HostAside,
         ];
+        const BESIDE_A_HOST: [Deliberate; 7] = [
+            Deliberate::NotJoined,
+            Deliberate::ToItself,
+            Deliberate::BadSource,
+            Deliberate::Pause,
+            Deliberate::ReservedGroup,
+            Deliberate::PrivateReflection,
+            Deliberate::HostListens,
+        ];
         match way {
             Way::Tap => &OF_THE_SWITCH,
             Way::Nic => &ON_A_NIC,
+            Way::Packet => &BESIDE_A_HOST,
             // The kernel forwards; what our relay does not pass on, it drops.
             Way::Attach => &[
                 Deliberate::NotJoined,
@@ -81,6 +92,11 @@ impl fmt::Display for Deliberate {
                  rules of a macvtap in passthru mode, in which the host gets no unicast, and group \
                  frames whoever sent them, but for those from its own address"
             }
+            Self::HostListens => {
+                "private: reflected group frames reach the host, as a packet socket takes nothing from \
+                 the host's stack (packet(7)); macvlan gives such a frame to its sender alone \
+                 (macvlan_handle_frame)"
+            }
         })
     }
 }
@@ -93,35 +109,63 @@ pub(super) fn expected(
     kernel: &Matrix,
 ) -> (Arrivals, Option<Deliberate>) {
     let (row, reason) = of_class(scenario, script, step, kernel);
-    if scenario.way == Way::Nic {
-        let shared = shared_with_host(scenario, &script[step], &row);
-        if shared != row {
-            return (shared, Some(Deliberate::HostAside));
-        }
+    let frame = &script[step];
+    let (shared, why) = match scenario.way {
+        Way::Nic => (
+            shared_with_host(scenario, frame, &row),
+            Deliberate::HostAside,
+        ),
+        Way::Packet => (
+            heard_by_host(scenario, frame, &row),
+            Deliberate::HostListens,
+        ),
+        Way::Tap | Way::Attach => return (row, reason),
+    };
+    if shared == row {
+        return (row, reason);
     }
-    (row, reason)
+    (shared, Some(why))
 }
 
 /// The row with what the host gets beside a macvtap in passthru mode.
 fn shared_with_host(scenario: Scenario, frame: &Frame, row: &Arrivals) -> Arrivals {
-    let host = Receiver::from(Station::Host);
-    let outside = Receiver::from(Station::Outside);
-    let has = |pass: &dyn Fn(Receiver) -> bool| !row.only(pass).0.is_empty();
-    // By the relay.
-    let comes_in = match frame.sender {
-        Station::Outside => has(&|one| one != outside),
-        _ => scenario.hairpin && has(&|one| one == outside),
-    };
-    let mut shared = row.only(|one| one != host);
-    if comes_in && frame.is_multicast() && frame.source() != Station::Host.mac() {
-        shared.0.push(Arrival {
-            receiver: host,
-            // The host's stack takes the tag out.
-            intact: !frame.is_tagged(),
-        });
-        shared.0.sort();
+    let mut shared = row.only(|one| one != Station::Host.into());
+    if comes_in(scenario, frame, row)
+        && frame.is_multicast()
+        && frame.source() != Station::Host.mac()
+    {
+        add_host(&mut shared, frame);
     }
     shared
+}
+
+/// The row with what the host gets beside packet sockets: all that comes in.
+fn heard_by_host(scenario: Scenario, frame: &Frame, row: &Arrivals) -> Arrivals {
+    let mut heard = row.clone();
+    let is_reflected = is_of_endpoint(frame.source()) && comes_in(scenario, frame, row);
+    if scenario.mode == "private" && frame.is_multicast() && is_reflected {
+        add_host(&mut heard, frame);
+    }
+    heard
+}
+
+/// Whether the relay passes the frame on to the host's NIC.
+fn comes_in(scenario: Scenario, frame: &Frame, row: &Arrivals) -> bool {
+    let outside = Receiver::from(Station::Outside);
+    let has = |pass: &dyn Fn(Receiver) -> bool| !row.only(pass).0.is_empty();
+    match frame.sender {
+        Station::Outside => has(&|one| one != outside),
+        _ => scenario.hairpin && has(&|one| one == outside),
+    }
+}
+
+fn add_host(row: &mut Arrivals, frame: &Frame) {
+    row.0.push(Arrival {
+        receiver: Station::Host.into(),
+        // The host's stack takes the tag out.
+        intact: !frame.is_tagged(),
+    });
+    row.0.sort();
 }
 
 fn of_class(
@@ -170,11 +214,14 @@ fn joined_by_all(script: &[Frame], sender: Station) -> usize {
 
 /// Whether the receiver is another endpoint than the one that the frame claims to come from.
 fn is_sibling(frame: &Frame, receiver: Receiver) -> bool {
-    let from_endpoint = |mac| (0..4).any(|index| Station::Endpoint(index).mac() == mac);
     match receiver {
         Receiver::Station(station @ Station::Endpoint(_)) => {
-            from_endpoint(frame.source()) && station.mac() != frame.source()
+            is_of_endpoint(frame.source()) && station.mac() != frame.source()
         }
         _ => false,
     }
+}
+
+fn is_of_endpoint(mac: Mac) -> bool {
+    (0..4).any(|index| Station::Endpoint(index).mac() == mac)
 }

@@ -39,6 +39,13 @@ fn forwarding_matrix_on_a_nic_equals_macvlan() {
 }
 
 #[test]
+fn forwarding_matrix_beside_a_host_equals_macvlan() {
+    if needs_root("forwarding_matrix_beside_a_host_equals_macvlan") {
+        equals_macvlan(Way::Packet);
+    }
+}
+
+#[test]
 fn forwarding_matrix_of_guests_with_macvtaps_equals_macvlan() {
     if needs_root("forwarding_matrix_of_guests_with_macvtaps_equals_macvlan") {
         equals_macvlan(Way::Attach);
@@ -51,7 +58,7 @@ fn equals_macvlan(way: Way) {
     stay_on_one_cpu();
     let mut differences = String::new();
     let mut reasons = BTreeSet::new();
-    for mode in ["bridge", "private", "vepa", "passthrough"] {
+    for mode in way.modes() {
         for hairpin in [false, true] {
             let scenario = Scenario { way, mode, hairpin };
             let script = frames::script(&scenario.stations());

@@ -27,8 +27,21 @@ pub(super) enum Way {
     Tap,
     /// By a macvtap in passthru mode on the host's NIC.
     Nic,
+    /// By a packet socket on the host's NIC.
+    Packet,
     /// Each guest by a macvtap of its own.
     Attach,
+}
+
+impl Way {
+    /// The modes that it is for.
+    pub(super) fn modes(self) -> &'static [&'static str] {
+        match self {
+            // Guests cannot have a NIC to themselves that the host goes on using.
+            Self::Packet => &["bridge", "private", "vepa"],
+            Self::Tap | Self::Nic | Self::Attach => &["bridge", "private", "vepa", "passthrough"],
+        }
+    }
 }
 
 /// Way, mode and relay.
@@ -166,17 +179,18 @@ impl World {
                 "[networks.n.ports.up]\nkind = \"tap\"\ninterface = \"up0\"\nnetns = \"{}\"\nuplink = true\n",
                 more[0].name()
             ),
-            Way::Nic | Way::Attach => {
+            Way::Nic | Way::Packet | Way::Attach => {
                 let host = host(&more[0]);
-                let attach = match scenario.way {
-                    Way::Attach => "macvtap",
-                    _ => "switch",
+                let (key, attach) = match scenario.way {
+                    Way::Packet => ("packet", "switch"),
+                    Way::Attach => ("nic", "macvtap"),
+                    _ => ("nic", "switch"),
                 };
                 let netns = host.name().to_owned();
                 more.push(host);
                 write!(
                     config,
-                    "[networks.n.uplink]\nnic = \"lower\"\nnetns = \"{netns}\"\nattach = \"{attach}\"\n"
+                    "[networks.n.uplink]\n{key} = \"lower\"\nnetns = \"{netns}\"\nattach = \"{attach}\"\n"
                 )
             }
         }
