@@ -43,6 +43,11 @@ pub(super) enum Command {
         port: String,
         reply: oneshot::Sender<Result<PortDetail, ApiError>>,
     },
+    /// Close the interfaces that are others with these settings, which follow.
+    ReleaseWires {
+        network: Box<NetworkConfig>,
+        reply: oneshot::Sender<Result<(), ApiError>>,
+    },
     /// Go on with other settings; answered with what went wrong.
     Reconfigure {
         network: Box<NetworkConfig>,
@@ -167,6 +172,13 @@ impl NetworkHandle {
     /// One port with its queues.
     pub(crate) async fn port(&self, port: String) -> Result<PortDetail, ApiError> {
         self.change(|reply| Command::ShowPort { port, reply }).await
+    }
+
+    /// Closes the interfaces that are others with these settings: another network may need their NIC before this one gets them.
+    pub(super) async fn release_wires(&self, network: NetworkConfig) -> Result<(), ApiError> {
+        let network = Box::new(network);
+        self.change(|reply| Command::ReleaseWires { network, reply })
+            .await
     }
 
     /// Goes on with other settings and the same ports. Returns what went wrong with them.

@@ -285,6 +285,10 @@ impl NetworkTask {
             }
             Command::InsertPort { port, reply } => self.insert_port(*port, reply),
             Command::ShowPort { port, reply } => self.show_port(port, reply),
+            Command::ReleaseWires { network, reply } => {
+                self.release_wires(&network);
+                drop(reply.send(Ok(())));
+            }
             // Served where it can be waited for.
             Command::Reconfigure { reply, .. } => drop(reply),
             Command::RemovePort { port, reply } => self.remove_port(port, Some(reply)),

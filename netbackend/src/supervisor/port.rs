@@ -95,6 +95,14 @@ impl Port {
         Ok(())
     }
 
+    /// Whether its interface is open, and another one with other settings of its network ([`Wire::release`]).
+    pub(super) fn release_wire(&mut self, network: &NetworkConfig, runtime_dir: &Path) -> bool {
+        let mut config = self.config.clone();
+        config.mac = self.asked_mac;
+        let wire = self.wire.as_mut();
+        wire.is_some_and(|wire| wire.release(network, &mut config, runtime_dir))
+    }
+
     /// Takes over other settings of its network, as far as its interface goes ([`Wire::adapt`]); no worker may have it.
     pub(super) fn adapt_wire(&mut self, network: &NetworkConfig, runtime_dir: &Path) -> bool {
         // One that it was given for a macvtap is nobody's without it.

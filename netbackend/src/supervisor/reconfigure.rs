@@ -5,6 +5,19 @@ use control::NetworkState;
 use tracing::info;
 
 impl NetworkTask {
+    /// Closes the interfaces that are others with these settings, until [`Self::reconfigure`] makes them.
+    pub(super) fn release_wires(&mut self, network: &NetworkConfig) {
+        let mut released = Vec::new();
+        for (name, entry) in &mut self.ports {
+            if entry.port.release_wire(network, &self.runtime_dir) {
+                released.push(name.clone());
+            }
+        }
+        for port in released {
+            self.take_wire(&port);
+        }
+    }
+
     /// Replaces the worker by one with other settings; its front-ends reconnect. What could not be had is told.
     pub(super) async fn reconfigure(&mut self, network: NetworkConfig) -> Vec<String> {
         info!(

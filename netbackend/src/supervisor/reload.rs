@@ -181,6 +181,9 @@ impl Registry {
         for change in &plan.changed {
             self.remove_ports(change, report).await;
         }
+        for change in plan.changed.iter().filter(|change| change.settings) {
+            self.release_wires(change, report).await;
+        }
         for change in plan.changed {
             self.change(change, old, &mut opened, report).await;
         }
@@ -205,6 +208,16 @@ impl Registry {
             if !change.added.iter().any(|added| added.name == *port) {
                 report.removed.push(path);
             }
+        }
+    }
+
+    /// Guests on lease have macvtaps that no configuration tells of.
+    async fn release_wires(&self, change: &Change, report: &mut ReloadReport) {
+        let network = &change.network;
+        if let Ok(handle) = self.network(&network.name)
+            && let Err(wrong) = handle.release_wires(network.clone()).await
+        {
+            report.failed.push(wrong.to_string());
         }
     }
 

@@ -39,10 +39,6 @@ impl Plan {
                 },
             }
         }
-        // Guests on lease have macvtaps that no configuration tells of: those go first, too.
-        let has_macvtaps = |name: &str| old.get(name).is_some_and(|before| before.attach.is_some());
-        plan.changed
-            .sort_by_key(|change| !has_macvtaps(&change.network.name));
         let stays = |name: &str| new.iter().any(|network| network.name == name);
         let removed = old.keys().filter(|name| !stays(name));
         plan.removed = removed.cloned().collect();

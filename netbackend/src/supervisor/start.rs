@@ -40,7 +40,7 @@ impl NetworkTask {
         for (name, entry) in &mut self.ports {
             let port = &mut entry.port;
             // Its interface may have come back while no worker was there to get it.
-            let is_back = port.is_unwired() && self.nics.has_that_of(port);
+            let is_back = port.is_due(&self.nics);
             let rewired = if is_back { port.rewire() } else { Ok(()) };
             let is_wired = port.wire.as_ref().is_some_and(Wire::is_open);
             let message = ToWorker::AddPort(port.settings(link));

@@ -2,6 +2,7 @@
 use super::{
     absence::nic_of,
     network::{NetworkTask, borrowed},
+    nic_watch::NicWatch,
     port::Port,
     requests::Waiting,
     wire::{Wire, gone},
@@ -18,6 +19,12 @@ impl Port {
     /// Whether it waits for an interface.
     pub(super) fn is_unwired(&self) -> bool {
         self.wire.as_ref().is_some_and(|wire| !wire.is_open())
+    }
+
+    /// Whether it can have its interface back.
+    pub(super) fn is_due(&self, nics: &NicWatch) -> bool {
+        let is_released = self.wire.as_ref().is_some_and(Wire::is_released);
+        self.is_unwired() && !is_released && nics.has_that_of(self)
     }
 
     /// Closes its interface: it waits for it from now on.
@@ -138,8 +145,16 @@ impl NetworkTask {
             return;
         };
         warn!(network = self.config.name, port = name, "{why}");
-        entry.port.close_wire();
         entry.port.fault = Some(why);
+        self.take_wire(name);
+    }
+
+    /// Takes a port from the worker, and closes its interface.
+    pub(super) fn take_wire(&mut self, name: &str) {
+        let Some(entry) = self.ports.get_mut(name) else {
+            return;
+        };
+        entry.port.close_wire();
         if !std::mem::take(&mut entry.is_given) {
             return;
         }
@@ -157,8 +172,7 @@ impl NetworkTask {
             return;
         }
         let waiting = self.ports.iter().filter(|(name, entry)| {
-            let port = &entry.port;
-            port.is_unwired() && self.nics.has_that_of(port) && !self.removing.contains(*name)
+            entry.port.is_due(&self.nics) && !self.removing.contains(*name)
         });
         let waiting: Vec<String> = waiting.map(|(name, _)| name.clone()).collect();
         for name in waiting {

@@ -28,6 +28,8 @@ pub(super) struct Wire {
     open: Option<Uplink>,
     /// Why it has not been there yet.
     absence: Option<anyhow::Error>,
+    /// It is to be made with other settings, and with these no more; whether it was open.
+    released: Option<bool>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -134,6 +136,7 @@ impl Wire {
             runtime_dir: runtime_dir.to_owned(),
             open: None,
             absence: None,
+            released: None,
         };
         match wire.reopen() {
             Err(wrong) if absent == Absent::Awaited && is_absence(&wrong) => {
@@ -143,6 +146,20 @@ impl Wire {
         }
         config.mac = wire.host().or(config.mac);
         Ok(Some(wire))
+    }
+
+    /// Makes way for what it is with other settings of the network, which [`Self::adapt`] takes over: it is not made again with those of
+    /// now. True: it is to be closed.
+    pub(super) fn release(
+        &mut self,
+        network: &NetworkConfig,
+        config: &mut PortConfig,
+        runtime_dir: &Path,
+    ) -> bool {
+        if Spec::of(network, config, runtime_dir).as_ref() == Some(&self.spec) {
+            return false;
+        }
+        *self.released.get_or_insert(self.open.is_some())
     }
 
     /// Takes over other settings of the network: closes the interface if it is another one now. True: it is to be made.
@@ -158,7 +175,8 @@ impl Wire {
         };
         // One that waits for its NIC goes on waiting.
         let is_due = wire.as_ref().is_none_or(|wire| {
-            wire.spec != spec && (wire.is_open() || wire.spec.nic() != spec.nic())
+            let was_open = wire.released.unwrap_or(wire.is_open());
+            wire.spec != spec && (was_open || wire.spec.nic() != spec.nic())
         });
         match wire {
             Some(wire) if wire.spec == spec => {}
@@ -169,6 +187,7 @@ impl Wire {
                     runtime_dir: runtime_dir.to_owned(),
                     open: None,
                     absence: same_nic.and_then(|wire| wire.absence),
+                    released: None,
                 });
             }
         }
@@ -186,6 +205,7 @@ impl Wire {
             Spec::Tap(spec) => Uplink::tap(spec)?,
         });
         self.absence = None;
+        self.released = None;
         Ok(())
     }
 
@@ -219,6 +239,11 @@ impl Wire {
     /// Whether it is there.
     pub(super) fn is_open(&self) -> bool {
         self.open.is_some()
+    }
+
+    /// Whether it is to be made with other settings, which come.
+    pub(super) fn is_released(&self) -> bool {
+        self.released.is_some()
     }
 
     /// Removes what was made.

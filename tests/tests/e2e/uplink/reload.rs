@@ -93,6 +93,73 @@ fn two_networks_swap_their_nics_in_a_reload() {
 }
 
 #[test]
+fn guests_on_lease_swap_their_passthrough_nics_in_a_reload() {
+    if !needs_root("guests_on_lease_swap_their_passthrough_nics_in_a_reload") {
+        return;
+    }
+    let _turn = heavy();
+    let wires = [Wire::new(), Wire::new()];
+    let section = |network: &str, wire: &Wire| {
+        let uplink = wire.section(network, "attach = \"macvtap\"");
+        format!("[networks.{network}]\nmode = \"passthrough\"\n{uplink}")
+    };
+    let config =
+        |first: usize, second: usize| section("a", &wires[first]) + &section("b", &wires[second]);
+    let daemon = Daemon::start(&config(0, 1));
+    for network in ["a", "b"] {
+        daemon.client().add_port(network, &leased()).unwrap();
+    }
+    let macvtap_of = |wire: usize| {
+        let links = wires[wire].more_links();
+        assert_eq!(links.len(), 1, "{links:#?}");
+        let link = &links[0];
+        assert!(link.contains("macvtap mode passthru"), "{link}");
+        link.split([' ', ':', '@'])
+            .find(|word| word.starts_with("nb"))
+            .unwrap()
+            .to_owned()
+    };
+    let of_networks = [macvtap_of(0), macvtap_of(1)];
+    for (first, second) in [(1, 0), (0, 1)] {
+        let report = reload(&daemon, &config(first, second));
+        assert_eq!(report.failed, Vec::<String>::new());
+        for network in ["a", "b"] {
+            let ports = daemon.network(network).ports;
+            assert_eq!(ports.len(), 1, "{ports:#?}");
+            assert!(ports.iter().all(|port| port.fault.is_none()), "{ports:#?}");
+        }
+        assert_eq!([macvtap_of(first), macvtap_of(second)], of_networks);
+    }
+}
+
+#[test]
+fn a_nic_of_guests_on_lease_goes_to_a_network_that_changes_before_theirs() {
+    if !needs_root("a_nic_of_guests_on_lease_goes_to_a_network_that_changes_before_theirs") {
+        return;
+    }
+    let _turn = heavy();
+    let wire = Wire::new();
+    let guest = Guest::new(2);
+    let daemon = Daemon::start(
+        &(guest.section("a")
+            + "[networks.b]\nmode = \"private\"\n"
+            + &wire.section("b", "attach = \"macvtap\"")),
+    );
+    daemon.client().add_port("b", &leased()).unwrap();
+    assert_eq!(wire.more_links().len(), 1);
+    let report = reload(
+        &daemon,
+        &(guest.section("a") + &wire.section("a", "") + "[networks.b]\n"),
+    );
+    assert_eq!(report.failed, Vec::<String>::new());
+    guest.configure();
+    guest.wait_reaches(OUTSIDE);
+    let ports = daemon.network("b").ports;
+    assert_eq!(ports.len(), 1, "{ports:#?}");
+    assert!(ports.iter().all(|port| port.fault.is_none()), "{ports:#?}");
+}
+
+#[test]
 fn ports_wait_for_their_nic_through_a_reload() {
     if !needs_root("ports_wait_for_their_nic_through_a_reload") {
         return;
