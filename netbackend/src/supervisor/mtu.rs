@@ -1,10 +1,15 @@
 //! The MTU of a network, and that of its NIC.
-use super::{absence::nic_of, network::NetworkTask};
+use super::{absence::nic_of, network::NetworkTask, wire::take_mtu_of_nic};
 use crate::{
     config::NetworkConfig,
-    uplink::{Nic, Sight},
+    uplink::{self, Nic, Sight},
 };
 use tracing::{info, warn};
+
+/// Whether the network's MTU is that of a NIC that is not there, or not up: it may be given another before it is.
+pub(super) fn awaits_mtu(network: &NetworkConfig) -> bool {
+    network.mtu_of_nic && nic_of(network).is_some_and(|nic| !uplink::is_up(&nic))
+}
 
 impl NetworkTask {
     /// Follows the MTU of a NIC that ports are on, and tells what that means. The network's own stays: its guests have been told.
@@ -62,6 +67,16 @@ impl NetworkTask {
         self.nics
             .mtu
             .filter(|mtu| has_nic && *mtu < self.config.mtu.into())
+    }
+
+    /// The settings with the MTU of their NIC as it is now: it may have come since they were read.
+    pub(super) fn with_mtu_of_now(&self, mut network: NetworkConfig) -> NetworkConfig {
+        let same_nic = network.mtu_of_nic && nic_of(&network) == nic_of(&self.config);
+        if take_mtu_of_nic(&mut network).is_err() && same_nic {
+            // It has gone again; its guests have been told.
+            network.mtu = self.config.mtu;
+        }
+        network
     }
 
     /// Takes over the MTU of a NIC that was not there, or not up, when the network started. Whoever sets a NIC up does so before it is up.

@@ -156,7 +156,8 @@ impl NetworkTask {
                 () = self.mailbox.stop.notified() => break,
                 Some(command) = self.mailbox.commands.recv() => match command {
                     Command::Reconfigure { network, reply } => {
-                        drop(reply.send(Ok(self.reconfigure(*network).await)));
+                        let network = self.with_mtu_of_now(*network);
+                        drop(reply.send(Ok(self.reconfigure(network).await)));
                     }
                     command => self.command(command),
                 },

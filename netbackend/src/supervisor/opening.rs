@@ -2,6 +2,7 @@
 use super::{
     absence::{self, Absent},
     forward::OpenForward,
+    mtu::awaits_mtu,
     port::Port,
     registry::{OpenNetwork, Registry},
     wire::take_mtu_of_nic,
@@ -14,6 +15,7 @@ use tracing::error;
 impl Registry {
     /// Opens a network. What was added at run time and cannot be had is left out; what is on a NIC that is not there waits for it.
     pub(super) fn open_network(&self, mut network: NetworkConfig) -> anyhow::Result<OpenNetwork> {
+        let is_down = awaits_mtu(&network);
         let absence = match take_mtu_of_nic(&mut network) {
             Err(wrong) if absence::is_absence(&wrong) => Some(wrong),
             done => {
@@ -41,7 +43,7 @@ impl Registry {
         }
         Ok(OpenNetwork {
             // One that is down may be given another before it comes up.
-            awaits_mtu: absence.is_some() || absence::of_ports(&ports).is_some(),
+            awaits_mtu: is_down || absence::of_ports(&ports).is_some(),
             config: network,
             ports,
             forwards,

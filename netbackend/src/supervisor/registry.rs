@@ -9,6 +9,7 @@ use super::{
     forward::OpenForward,
     handle::{NetworkHandle, unavailable},
     lease::{Lessee, lessee_of},
+    mtu::awaits_mtu,
     network::NetworkTask,
     port::Port,
     request::{invalid, refusal, settings_of, to_table},
@@ -203,6 +204,7 @@ impl Registry {
         let mut config = config
             .next()
             .ok_or_else(|| unavailable("no network".into()))?;
+        let awaits_mtu = awaits_mtu(&config);
         take_mtu_of_nic(&mut config).map_err(|wrong| unavailable(format!("{wrong:#}")))?;
         let opened = self.runtime_dir.make_network_dir(&name).and_then(|()| {
             let ports = config.ports.iter();
@@ -222,7 +224,7 @@ impl Registry {
             config,
             ports,
             forwards,
-            awaits_mtu: false,
+            awaits_mtu,
         });
         self.keep(|definitions| definitions.state = state);
         let handle = self.network(&name)?;

@@ -3,6 +3,7 @@ use super::{
     absence::Absent,
     forward::OpenForward,
     handle::NetworkHandle,
+    mtu::awaits_mtu,
     port::Port,
     registry::{OpenNetwork, Registry},
     reload_plan::{Change, Networks, Plan},
@@ -250,6 +251,10 @@ impl Registry {
                 .ports
                 .retain(|port| added.contains(port) || is_there(&port.name));
         }
+        if network.mtu_of_nic {
+            // Its NIC may have come since the configuration was read.
+            network.mtu = handle.mtu();
+        }
         if forwards && !settings {
             let wanted = network.nat.as_ref().map(|nat| nat.forwards.clone());
             match handle.set_forwards(wanted.unwrap_or_default()).await {
@@ -331,10 +336,10 @@ impl Registry {
         network.ports.retain(|port| !left_out.contains(&port.name));
         let forwards = open_forwards(&mut network, report);
         self.start(OpenNetwork {
+            awaits_mtu: awaits_mtu(&network),
             config: network,
             ports,
             forwards,
-            awaits_mtu: false,
         });
         if let Ok(handle) = self.network(&name) {
             handle.settled().await;

@@ -175,11 +175,12 @@ impl Wire {
         };
         // One that waits for its NIC goes on waiting.
         let is_due = wire.as_ref().is_none_or(|wire| {
+            let is_other = wire.spec != spec || wire.is_released();
             let was_open = wire.released.unwrap_or(wire.is_open());
-            wire.spec != spec && (was_open || wire.spec.nic() != spec.nic())
+            is_other && (was_open || wire.spec.nic() != spec.nic())
         });
         match wire {
-            Some(wire) if wire.spec == spec => {}
+            Some(wire) if wire.spec == spec => wire.released = None,
             _ => {
                 let same_nic = wire.take().filter(|wire| wire.spec.nic() == spec.nic());
                 *wire = Some(Self {

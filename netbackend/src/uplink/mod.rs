@@ -21,7 +21,13 @@ pub(crate) use monitor::{Monitor, Sight};
 pub(crate) use nic::Nic;
 pub(crate) use packet::PacketSpec;
 
-use crate::{netlink::Netlink, netns, privilege::Device, tap, tap::TapSpec};
+use crate::{
+    netlink::{Link, Netlink},
+    netns,
+    privilege::Device,
+    tap,
+    tap::TapSpec,
+};
 use nic::Use;
 use rtnetlink::LinkUnspec;
 use std::os::fd::OwnedFd;
@@ -162,6 +168,14 @@ pub(crate) fn mtu_of(nic: &Nic) -> Result<u32, UplinkError> {
         let mut netlink = open_netlink(&nic.name)?;
         Ok(nic.find_down(&mut netlink, None)?.mtu)
     })
+}
+
+/// Whether a NIC is there and up.
+pub(crate) fn is_up(nic: &Nic) -> bool {
+    let found = netns::within(nic.netns.as_deref(), || {
+        nic.find_down(&mut open_netlink(&nic.name)?, None)
+    });
+    found.is_ok_and(|link: Link| link.is_up)
 }
 
 fn open_netlink(interface: &str) -> Result<Netlink, UplinkError> {

@@ -1,6 +1,11 @@
 //! NICs that are not there, or not up, when the daemon starts.
-use super::{Guest, NIC, OUTSIDE, PATIENCE, Wire};
+use super::{Guest, NIC, OUTSIDE, PATIENCE, Wire, leased};
 use control::{PortRequest, PortState};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use std::{fs, thread};
 use tests::{Daemon, heavy, needs_root, wait_until};
 
 /// Why each port of the network waits, and that all do.
@@ -102,6 +107,72 @@ fn a_nic_that_is_down_at_the_start_is_taken_once_it_is_up() {
         guest.configure();
         guest.wait_reaches(OUTSIDE);
     }
+}
+
+#[test]
+fn guests_on_lease_get_the_mtu_of_a_nic_that_was_down_at_the_start() {
+    if !needs_root("guests_on_lease_get_the_mtu_of_a_nic_that_was_down_at_the_start") {
+        return;
+    }
+    let _turn = heavy();
+    for mtu in [1400, 9000] {
+        let wire = Wire::new();
+        let mut daemon = Daemon::start(&wire.section("n", "attach = \"macvtap\""));
+        daemon.client().add_port("n", &leased()).unwrap();
+        wire.host.run(&format!("ip link set {NIC} down"));
+        daemon.kill_and_start_again();
+        for fault in faults(&daemon, "n", 1) {
+            assert!(fault.contains("ip link set nic0 up"), "{fault}");
+        }
+        wire.host.run(&format!("ip link set {NIC} mtu {mtu}"));
+        wait_until("the daemon sees the MTU", PATIENCE, || {
+            let told = format!("the MTU of interface nic0 is {mtu} now");
+            daemon.log().contains(&told).then_some(())
+        });
+        wire.host.run(&format!("ip link set {NIC} up"));
+        wait_healthy(&daemon);
+        assert_eq!(daemon.network("n").mtu, mtu);
+        let links = wire.more_links();
+        assert!(links[0].contains(&format!("mtu {mtu} ")), "{links:#?}");
+    }
+}
+
+#[test]
+fn a_nic_that_comes_in_the_middle_of_a_reload_decides_the_mtu() {
+    if !needs_root("a_nic_that_comes_in_the_middle_of_a_reload_decides_the_mtu") {
+        return;
+    }
+    let _turn = heavy();
+    let wire = Wire::new();
+    wire.pull_out();
+    let guest = Guest::new(2);
+    let section = wire.section("n", "") + &guest.section("n");
+    let daemon = Daemon::start(&(section.clone() + "[networks.gone]\n"));
+    faults(&daemon, "n", 1);
+    // The reload waits for its end.
+    let worker = daemon.network("gone").worker_pid.unwrap();
+    let worker = Pid::from_raw(worker.try_into().unwrap());
+    kill(worker, Signal::SIGSTOP).unwrap();
+    let config = section + "[networks.n]\nmode = \"private\"\n";
+    fs::write(daemon.directory().join("netbackend.toml"), config).unwrap();
+    let report = thread::scope(|scope| {
+        let reload = scope.spawn(|| daemon.client().reload().unwrap());
+        wait_until("the reload to end a network", PATIENCE, || {
+            let networks = daemon.client().status().unwrap().networks;
+            (networks.len() == 1).then_some(())
+        });
+        wire.plug_in_with_mtu(1400);
+        wait_until("the NIC's MTU", PATIENCE, || {
+            (daemon.network("n").mtu == 1400).then_some(())
+        });
+        reload.join().unwrap()
+    });
+    assert_eq!(report.failed, Vec::<String>::new());
+    assert_eq!(report.changed, ["n"]);
+    wait_healthy(&daemon);
+    assert_eq!(daemon.network("n").mtu, 1400);
+    guest.configure();
+    guest.wait_reaches(OUTSIDE);
 }
 
 #[test]

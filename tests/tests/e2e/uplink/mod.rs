@@ -7,6 +7,7 @@ mod packet;
 mod reload;
 mod stations;
 
+use control::PortRequest;
 use std::fmt::Write as _;
 use std::process::Output;
 use std::time::Duration;
@@ -130,6 +131,15 @@ impl Guest {
         wait_until(&format!("an echo from {address}"), PATIENCE, || {
             self.reaches(address).then_some(())
         });
+    }
+}
+
+/// A port whose process is this one.
+fn leased() -> PortRequest {
+    PortRequest {
+        name: Some("vm".to_owned()),
+        lease: true,
+        ..PortRequest::default()
     }
 }
 

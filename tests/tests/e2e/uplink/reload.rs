@@ -1,17 +1,8 @@
 //! Other uplinks for networks that run.
-use super::{Guest, OUTSIDE, PATIENCE, Wire};
-use control::{PortRequest, PortState, ReloadReport};
+use super::{Guest, OUTSIDE, PATIENCE, Wire, leased};
+use control::{PortState, ReloadReport};
 use std::fs;
 use tests::{Daemon, heavy, needs_root, wait_until};
-
-/// A port whose process is this one.
-fn leased() -> PortRequest {
-    PortRequest {
-        name: Some("vm".to_owned()),
-        lease: true,
-        ..PortRequest::default()
-    }
-}
 
 #[track_caller]
 fn reload(daemon: &Daemon, config: &str) -> ReloadReport {
