@@ -7,6 +7,7 @@ mod device;
 mod error;
 mod identity;
 mod leftovers;
+mod link_event;
 mod macvtap;
 mod monitor;
 mod nic;

@@ -1,12 +1,15 @@
 //! Following a NIC: whether it is there, whether its cable is, and its address.
-use super::{error::UplinkError, nic::Nic, open_netlink};
+use super::{error::UplinkError, link_event, nic::Nic, open_netlink};
 use crate::{
     netlink::Netlink,
     netns::{self, NetnsError},
     sys,
 };
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
+use nix::{
+    errno::Errno,
+    sys::socket::{
+        AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
+    },
 };
 use std::{
     fs::File,
@@ -54,6 +57,8 @@ pub(crate) struct Monitor {
     /// Of a NIC in a namespace with a name, which may become another's.
     mounts: Option<AsyncFd<OwnedFd>>,
     last: Option<Sight>,
+    /// The smallest MTU that it had since the last look, as far as that was told.
+    lowest_mtu: Option<u32>,
 }
 
 impl Monitor {
@@ -63,6 +68,7 @@ impl Monitor {
             events: None,
             mounts: None,
             last: None,
+            lowest_mtu: None,
         }
     }
 
@@ -76,7 +82,12 @@ impl Monitor {
                 // Before the look: what happens in between is not missed.
                 self.events = subscribe(&self.nic).ok();
             }
-            match self.look() {
+            let look = self.look();
+            if let Some(dip) = look.and_then(|sight| self.dip(sight)) {
+                self.last = Some(dip);
+                return dip;
+            }
+            match look {
                 Some(sight) if self.last == Some(sight) => self.wait().await,
                 Some(sight) => {
                     self.last = Some(sight);
@@ -88,11 +99,35 @@ impl Monitor {
         }
     }
 
-    async fn wait(&mut self) {
-        let is_renamed = tokio::select! {
-            () = self.links_changed() => false,
-            () = self.mounts_changed() => true,
+    /// What was to be seen between two looks, if the MTU was smaller then than in both: the kernel has lowered that of what is on top of
+    /// it (`macvlan_device_event`), and does not raise it again.
+    fn dip(&mut self, sight: Sight) -> Option<Sight> {
+        let lowest = self.lowest_mtu.take()?;
+        let mut dip = self.last?;
+        let (
+            Sight::Present { index, mtu, .. },
+            Sight::Present {
+                index: index_now,
+                mtu: mtu_now,
+                ..
+            },
+        ) = (&mut dip, sight)
+        else {
+            return None;
         };
+        if *index != index_now || lowest >= mtu_now.min(*mtu) {
+            return None;
+        }
+        *mtu = lowest;
+        Some(dip)
+    }
+
+    async fn wait(&mut self) {
+        let (is_renamed, lowest_mtu) = tokio::select! {
+            lowest_mtu = self.links_changed() => (false, lowest_mtu),
+            () = self.mounts_changed() => (true, None),
+        };
+        self.lowest_mtu = lowest_mtu;
         if is_renamed {
             // The name may have been removed, or be another namespace's: a socket of ours would keep the old one alive, and
             // all interfaces in it.
@@ -101,12 +136,19 @@ impl Monitor {
         time::sleep(SETTLE).await;
     }
 
-    async fn links_changed(&self) {
+    /// The smallest MTU of the NIC that was told of.
+    async fn links_changed(&self) -> Option<u32> {
         let Some(events) = &self.events else {
-            return time::sleep(RETRY).await;
+            time::sleep(RETRY).await;
+            return None;
         };
-        // What the events say does not matter, nor whether some were lost (ENOBUFS): the look tells.
-        drop(events.async_io(Interest::READABLE, drain).await);
+        let index = match self.last {
+            Some(Sight::Present { index, .. }) => Some(index),
+            Some(Sight::Gone) | None => None,
+        };
+        // What else the events say does not matter, nor whether some were lost (ENOBUFS): the look tells.
+        let drained = events.async_io(Interest::READABLE, |socket| drain(socket, index));
+        drained.await.ok().flatten()
     }
 
     async fn mounts_changed(&self) {
@@ -165,12 +207,17 @@ fn subscribe(nic: &Nic) -> Result<AsyncFd<OwnedFd>, UplinkError> {
     sys::watch(socket).map_err(failed())
 }
 
-/// Takes all that is there; an error if there was nothing.
-fn drain(socket: &OwnedFd) -> io::Result<()> {
-    // What is longer is cut: the look tells.
-    let mut buffer = [0; 64];
-    let mut take = || recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty());
-    take()?;
-    while take().is_ok() {}
-    Ok(())
+/// Takes all that is there; an error if there was nothing. The smallest MTU that the interface has had.
+fn drain(socket: &OwnedFd, index: Option<u32>) -> io::Result<Option<u32>> {
+    // What is longer is cut.
+    let mut buffer = [0; link_event::LONGEST];
+    let mut take = || {
+        let length = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
+        Ok::<_, Errno>(index.and_then(|index| link_event::mtu_of(index, &buffer[..length])))
+    };
+    let mut lowest = take()?;
+    while let Ok(mtu) = take() {
+        lowest = lowest.into_iter().chain(mtu).min();
+    }
+    Ok(lowest)
 }

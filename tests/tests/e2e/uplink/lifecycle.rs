@@ -264,6 +264,32 @@ fn the_mtu_of_a_nic_is_followed() {
 }
 
 #[test]
+fn an_mtu_of_a_nic_that_dips_for_a_moment_leaves_nothing_behind() {
+    if !needs_root("an_mtu_of_a_nic_that_dips_for_a_moment_leaves_nothing_behind") {
+        return;
+    }
+    let _turn = heavy();
+    let wire = Wire::new();
+    let guest = Guest::new(2);
+    let daemon = Daemon::start(&(wire.section("n", "") + &guest.section("n")));
+    guest.configure();
+    guest.wait_reaches(OUTSIDE);
+    for _ in 0..5 {
+        // Both before the daemon looks.
+        wire.host.script(&format!(
+            "printf 'link set {NIC} mtu 1400\\nlink set {NIC} mtu 1500\\n' | ip -batch -"
+        ));
+        wait_until("the MTU of the macvtap", PATIENCE, || {
+            let links = wire.more_links();
+            links[0].contains("mtu 1500").then_some(())
+        });
+    }
+    let large = format!("ping -c 1 -W 10 -M do -s 1472 {OUTSIDE}");
+    guest.namespace.run(&large);
+    assert_eq!(daemon.network("n").restarts, 0, "{}", daemon.log());
+}
+
+#[test]
 fn a_namespace_that_is_deleted_is_let_go_of() {
     if !needs_root("a_namespace_that_is_deleted_is_let_go_of") {
         return;
