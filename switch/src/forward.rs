@@ -154,7 +154,7 @@ impl Switch {
     }
 
     /// Where the frame with this start (at least 14 bytes, else runt) goes. Anti-spoofing looks behind the Ethernet header: give
-    /// it all you have of the first 256 bytes.
+    /// it all you have of the first 244 bytes.
     ///
     /// `now` is the time since any fixed start; it should not go backwards.
     #[inline]

@@ -8,25 +8,30 @@ const PLAIN: [u8; NET_HEADER_LEN] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0];
 /// Private copies of the starts of a burst's frames, each behind the virtio-net header that came with it: both are read at
 /// once.
 #[derive(Debug)]
-pub(super) struct Heads(Box<[[u8; NET_HEADER_LEN + HEAD]]>);
+pub(super) struct Heads(Box<[Lines]>);
+
+/// In whole cache lines, so that they are copied in place.
+#[derive(Debug, Clone)]
+#[repr(align(64))]
+struct Lines([u8; NET_HEADER_LEN + HEAD]);
 
 impl Heads {
     pub(super) fn new() -> Self {
-        Self(vec![[0; NET_HEADER_LEN + HEAD]; BURST].into_boxed_slice())
+        Self(vec![Lines([0; NET_HEADER_LEN + HEAD]); BURST].into_boxed_slice())
     }
 
     /// Room for the first bytes of the packet at `place`: a header of `header_len` bytes, and the start of a frame of `len`.
     #[inline]
     pub(super) fn room(&mut self, place: usize, header_len: usize, len: u32) -> Option<&mut [u8]> {
         let len = usize::try_from(len).ok()?.min(HEAD);
-        let room = self.0.get_mut(place)?;
+        let Lines(room) = self.0.get_mut(place)?;
         room.get_mut(NET_HEADER_LEN.checked_sub(header_len)?..NET_HEADER_LEN + len)
     }
 
     /// The header that was read into that room; what is beyond `header_len` is zero.
     #[inline]
     pub(super) fn header(&self, place: usize, header_len: usize) -> Option<[u8; NET_HEADER_LEN]> {
-        let room: &[u8; NET_HEADER_LEN] = self.0.get(place)?.first_chunk()?;
+        let room: &[u8; NET_HEADER_LEN] = self.0.get(place)?.0.first_chunk()?;
         if header_len == NET_HEADER_LEN {
             return Some(*room);
         }
@@ -40,7 +45,7 @@ impl Heads {
     #[inline]
     pub(super) fn start(&self, place: usize, len: usize) -> &[u8] {
         let room = self.0.get(place);
-        room.and_then(|room| room.get(NET_HEADER_LEN..NET_HEADER_LEN + len))
+        room.and_then(|Lines(room)| room.get(NET_HEADER_LEN..NET_HEADER_LEN + len))
             .unwrap_or_default()
     }
 
@@ -48,7 +53,7 @@ impl Heads {
     #[inline]
     pub(super) fn make_plain(&mut self, place: usize) {
         let room = self.0.get_mut(place);
-        if let Some(header) = room.and_then(|room| room.first_chunk_mut()) {
+        if let Some(header) = room.and_then(|Lines(room)| room.first_chunk_mut()) {
             *header = PLAIN;
         }
     }
@@ -56,6 +61,6 @@ impl Heads {
     /// Header and start of a frame, `len` bytes of it.
     #[inline]
     pub(super) fn packet(&self, place: usize, len: usize) -> Option<&[u8]> {
-        self.0.get(place)?.get(..NET_HEADER_LEN + len)
+        self.0.get(place)?.0.get(..NET_HEADER_LEN + len)
     }
 }

@@ -60,7 +60,7 @@ impl<'a> Packet<'a> {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "256 and 12")]
+#[expect(clippy::cast_possible_truncation, reason = "244 and 12")]
 const HEAD_LEN: u32 = HEAD as u32;
-#[expect(clippy::cast_possible_truncation, reason = "256 and 12")]
+#[expect(clippy::cast_possible_truncation, reason = "244 and 12")]
 const PREFIX_LEN: u32 = NET_HEADER_LEN as u32;
