@@ -55,8 +55,8 @@ const STREAMS: u32 = 8;
 /// Of the best rate of datagrams: none may be lost there.
 const SHARE: f64 = 0.8;
 /// Pairs of rounds with and without idle flows.
-const IDLE_ROUNDS: u32 = 3;
-const GUEST_ROUNDS: u32 = 3;
+const IDLE_ROUNDS: u32 = 5;
+const GUEST_ROUNDS: u32 = 5;
 
 /// A figure of each round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,6 +87,8 @@ struct Measured {
     figures: Figures,
     idle: Option<IdleFlows>,
     guests: Vec<Cost>,
+    /// In what times.
+    neighbours: String,
 }
 
 /// Measures all ways in turns, and writes the section of the results.
@@ -147,6 +149,7 @@ fn measure(
         let rounds = (GUEST_ROUNDS, options.seconds);
         measured.guests = ui.step("many guests", |_| scale::guests(&world, programs, rounds))?;
     }
+    measured.neighbours = world.neighbours.note();
     Ok(measured)
 }
 

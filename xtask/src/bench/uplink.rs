@@ -6,6 +6,7 @@ mod ways;
 
 use super::hugepages::Hugepages;
 use super::machine_report as report;
+use super::neighbours::Neighbours;
 use super::statistics::{show, summarize};
 use super::table::markdown;
 use super::{build, results};
@@ -61,8 +62,10 @@ type Figures = BTreeMap<(usize, Kind), Vec<f64>>;
 
 /// Measures all ways in turns, and writes the section of the results.
 pub fn uplink(ui: Ui, options: &UplinkOptions) -> Result<()> {
+    let ours = build(ui)?;
     let programs = Programs {
-        netbackend: build(ui)?.netbackend,
+        netbackend: ours.netbackend,
+        generator: ours.generator,
         open_vswitch: open_vswitch(ui)?,
     };
     let _hugepages = Hugepages::reserve(HUGEPAGES)?;
@@ -95,6 +98,7 @@ fn measure(
             Err(error) => return Err(error),
         }
     }
+    let neighbours = Neighbours::new(programs.generator.clone(), report::two_cpus()?.into());
     let mut figures = Figures::new();
     for round in 0..=options.rounds {
         let title = format!("round {round} of {}", options.rounds);
@@ -102,7 +106,8 @@ fn measure(
             for (index, workload) in WORKLOADS.iter().enumerate() {
                 for way in ways.iter().filter(|way| way.kind().takes(workload.mtu)) {
                     way.set_mtu(workload.mtu)?;
-                    let figure = way.run(workload.flow, options.seconds)?;
+                    let run = || way.run(workload.flow, options.seconds);
+                    let figure = neighbours.measure(run)?;
                     if round > 0 {
                         figures.entry((index, way.kind())).or_default().push(figure);
                     }
@@ -116,10 +121,15 @@ fn measure(
         .filter_map(|way| Some((way.kind(), way.system_calls(options.seconds)?)))
         .map(|(kind, counted)| Ok((kind, counted?)))
         .collect::<Result<Vec<_>>>()?;
-    Ok(write_up(options, &figures, &syscalls))
+    Ok(write_up(options, &figures, &syscalls, &neighbours.note()))
 }
 
-fn write_up(options: &UplinkOptions, figures: &Figures, syscalls: &[(Kind, f64)]) -> String {
+fn write_up(
+    options: &UplinkOptions,
+    figures: &Figures,
+    syscalls: &[(Kind, f64)],
+    neighbours: &str,
+) -> String {
     let mut heading = vec!["Gb/s; 64 B: Mpps".to_owned()];
     heading.extend(Kind::ALL.map(|kind| kind.to_string()));
     heading.push("ours / macvlan".to_owned());
@@ -143,7 +153,8 @@ fn write_up(options: &UplinkOptions, figures: &Figures, syscalls: &[(Kind, f64)]
         format!("* {kind}: {count:.0} system calls per 1000 frames of 64 B to the wire (strace)")
     });
     format!(
-        "## Guests on the wire\n\n{}\n\nMedians (smallest–largest) of {} rounds of {} s, iperf3 between two namespaces. {}\n\n{table}\n\n{}",
+        "## Guests on the wire\n\n* When: {}. Command: `cargo xtask bench uplink`.\n* Where: {}.\n{neighbours}\n\nMedians (smallest–largest) of {} rounds of {} s, iperf3 between two namespaces. {}\n\n{table}\n\n{}",
+        report::date(),
         report::machine(),
         options.rounds,
         options.seconds,

@@ -72,12 +72,15 @@ impl World {
                 Some(error) => bail!("iperf3: {error}"),
             }
         };
-        // It may end with "unable to receive results" when its control connection competes with a flood.
-        let mut tried = once();
-        for _ in 1..ATTEMPTS {
-            tried = tried.or_else(|_| once());
-        }
-        tried.with_context(|| format!("{line} by {way}"))
+        let tries = || {
+            // It may end with "unable to receive results" when its control connection competes with a flood.
+            let mut tried = once();
+            for _ in 1..ATTEMPTS {
+                tried = tried.or_else(|_| once());
+            }
+            tried.with_context(|| format!("{line} by {way}"))
+        };
+        self.neighbours.measure(tries)
     }
 
     /// TCP, in so many streams at once.
@@ -132,7 +135,8 @@ impl World {
     pub(super) fn connect(&self, way: Way, seconds: u32) -> Result<Exchanges> {
         let program = self.sockets.display();
         let line = format!("{program} connect {SERVER} --seconds {seconds}");
-        let text = exec::stdout(&mut self.near(way)?.command(&line))?;
+        let once = || exec::stdout(&mut self.near(way)?.command(&line));
+        let text = self.neighbours.measure(once)?;
         let figures = text
             .split_whitespace()
             .map(str::parse::<f64>)

@@ -94,7 +94,8 @@ pub(super) fn guests(
     let mut figures = GUESTS.map(|_| (Vec::<f64>::new(), Vec::<f64>::new()));
     for _ in 0..rounds {
         for (count, (costs, rates)) in GUESTS.into_iter().zip(&mut figures) {
-            let (cost, rate) = talk(world, &daemon, &guests[..count], seconds)?;
+            let talk = || talk(world, &daemon, &guests[..count], seconds);
+            let (cost, rate) = world.neighbours.measure(talk)?;
             costs.push(cost);
             rates.push(rate);
         }

@@ -5,7 +5,10 @@
 //!                                   host ─ out ── veth ── in ─ server
 //!                       the host's own programs ┘
 //! ```
-use super::super::{Programs, namespace::Namespace, process::Process};
+use super::super::{
+    Programs, machine_report as report, namespace::Namespace, neighbours::Neighbours,
+    process::Process,
+};
 use crate::exec;
 use anyhow::{Context, Result};
 use std::fmt;
@@ -77,6 +80,7 @@ pub(super) struct World {
     _server: Namespace,
     pub(super) directory: PathBuf,
     pub(super) sockets: PathBuf,
+    pub(super) neighbours: Neighbours,
 }
 
 impl World {
@@ -122,6 +126,7 @@ impl World {
             _server: server,
             directory: directory.to_owned(),
             sockets,
+            neighbours: Neighbours::new(programs.generator.clone(), report::two_cpus()?.into()),
         };
         world.join_guests()?;
         world.guests.push((Way::Relay, behind_relay));

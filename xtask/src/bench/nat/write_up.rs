@@ -17,6 +17,7 @@ pub(super) fn write_up(options: &NatOptions, measured: &Measured) -> String {
             "## Through the gateway of a NAT network\n\n\
              * When: {}. Command: `cargo xtask bench nat`, {} rounds in turns, {} s each, first round dropped.\n\
              * Where: {}.\n\
+             {}\n\
              * What: guest and server are namespaces; between them the gateway, and a veth pair of MTU 1500. Guests use GSO as Linux does. Programs have 2 MiB for datagrams, so that what is lost is lost between them. \
              `veth` is a program of the host itself, without any gateway; `relay` a program between two sockets that reads and writes and does no more (`sock-load relay`), behind a veth pair of its own: what any gateway in user space \
              costs at least where programs share the CPUs. Versions: netbackend {}, slirp4netns {slirp}.",
@@ -24,6 +25,7 @@ pub(super) fn write_up(options: &NatOptions, measured: &Measured) -> String {
             options.rounds,
             options.seconds,
             report::machine(),
+            measured.neighbours,
             env!("CARGO_PKG_VERSION"),
         ),
         table(&measured.figures),

@@ -25,6 +25,7 @@ const SMALL: &str = "18";
 #[derive(Debug)]
 pub(super) struct Programs {
     pub(super) netbackend: PathBuf,
+    pub(super) generator: PathBuf,
     pub(super) open_vswitch: OpenVSwitch,
 }
 
