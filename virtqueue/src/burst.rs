@@ -115,6 +115,12 @@ impl Burst {
         })
     }
 
+    /// Device-writable bytes of chain `index`.
+    #[inline]
+    pub fn writable_len(&self, index: usize) -> Option<u32> {
+        Some(self.chains.get(index)?.writable_len)
+    }
+
     /// What the chains are completed by, oldest first.
     #[inline]
     pub fn heads(&self) -> impl Iterator<Item = Head> + '_ {

@@ -45,6 +45,7 @@ pub(crate) fn append_chain(
     let first = burst.segments.len();
     let mut builder = ChainBuilder {
         mem,
+        window: Window::NONE,
         segments: &mut burst.segments,
         meta: ChainMeta {
             head: Head::default(),
@@ -87,6 +88,8 @@ fn prefetch(segments: &[Segment], meta: &ChainMeta) {
 /// A chain that is being read.
 pub(crate) struct ChainBuilder<'a> {
     mem: &'a MemoryMap,
+    /// Where the buffer before was.
+    window: Window,
     segments: &'a mut Vec<Segment>,
     meta: ChainMeta,
     /// A writable buffer was met, even an empty one.
@@ -100,7 +103,7 @@ impl ChainBuilder<'_> {
         if !writable && self.saw_writable {
             return Err(QueueFault::Order);
         }
-        let meta = &mut self.meta;
+        let meta = &self.meta;
         if meta
             .readable_len
             .checked_add(meta.writable_len)
@@ -109,19 +112,13 @@ impl ChainBuilder<'_> {
         {
             return Err(QueueFault::ChainLength);
         }
-        let before = self.segments.len();
-        let mut at = addr;
-        let mut left = u64::from(len);
-        // Nearly always one turn; more where a buffer spans adjacent regions. Nothing forbids empty buffers: they add no segment.
-        while left > 0 {
-            let unmapped = QueueFault::BufferUnmapped(addr);
-            let (host, covered) = self.mem.span(at, left).ok_or(unmapped)?;
-            let len = u32::try_from(covered).map_err(|_| unmapped)?;
+        let added = if let Some(host) = self.window.find(self.mem, addr, len) {
             self.segments.push(Segment { host, len });
-            left -= covered;
-            at = at.wrapping_add(covered);
-        }
-        let added = u32::try_from(self.segments.len() - before).unwrap_or(u32::MAX);
+            1
+        } else {
+            append_pieces(self.mem, self.segments, addr, len)?
+        };
+        let meta = &mut self.meta;
         if writable {
             meta.writable += added;
             meta.writable_len += len;
@@ -132,6 +129,27 @@ impl ChainBuilder<'_> {
         }
         Ok(())
     }
+}
+
+/// Appends the pieces of a buffer that spans adjacent regions; returns how many. Nothing forbids empty buffers: they add none.
+#[cold]
+fn append_pieces(
+    mem: &MemoryMap,
+    segments: &mut Vec<Segment>,
+    addr: u64,
+    len: u32,
+) -> Result<u32, QueueFault> {
+    let unmapped = QueueFault::BufferUnmapped(addr);
+    let (mut at, mut left, mut added) = (addr, u64::from(len), 0);
+    while left > 0 {
+        let (host, covered) = mem.span(at, left).ok_or(unmapped)?;
+        let len = u32::try_from(covered).map_err(|_| unmapped)?;
+        segments.push(Segment { host, len });
+        left -= covered;
+        at = at.wrapping_add(covered);
+        added += 1;
+    }
+    Ok(added)
 }
 
 /// Entries of an indirect table of `len` bytes for a queue of `size` entries.

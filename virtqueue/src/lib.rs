@@ -69,5 +69,5 @@ pub use fault::QueueFault;
 pub use local::{LocalError, LocalReceiver, LocalRing, LocalSender};
 pub use memory::{MAX_REGIONS, MapError, MemoryMap, RegionSpec, SealPolicy};
 pub use net::{GsoType, NET_HEADER_LEN, NetHeader};
-pub use segments::Segments;
+pub use segments::{Cursor, Segments};
 pub use truncation::{survive_truncation, truncations};

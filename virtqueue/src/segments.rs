@@ -50,7 +50,18 @@ pub struct Segments<'b> {
     pub(crate) log: Option<&'b MemoryMap>,
 }
 
-impl Segments<'_> {
+impl<'b> Segments<'b> {
+    /// All bytes from `offset` on, to be read one after the other.
+    #[inline]
+    pub fn cursor(&self, offset: u32) -> Cursor<'b> {
+        let mut cursor = Cursor {
+            list: self.list,
+            at: 0,
+        };
+        cursor.skip(offset);
+        cursor
+    }
+
     /// Total bytes.
     #[inline]
     pub fn len(&self) -> u32 {
@@ -178,24 +189,7 @@ impl Segments<'_> {
             unsafe { copy_guest_to_guest(from, to, bytes) };
             return len;
         }
-        self.copy_pieces(offset, dst, dst_offset, len)
-    }
-
-    #[cold]
-    fn copy_pieces(&self, offset: u32, dst: &Segments<'_>, dst_offset: u32, len: u32) -> u32 {
-        let mut done = 0;
-        self.pieces(offset, len, |src, n| {
-            let mut at = src;
-            let at_dst = dst_offset.saturating_add(done);
-            done += dst.pieces(at_dst, n, |to, m| {
-                // SAFETY: `m` bytes at `to` are a piece of `dst`; `m` bytes at `at` remain of the piece of `n` at `src`.
-                unsafe { copy_guest_to_guest(at, to, m as usize) };
-                dst.mark(to, m);
-                // SAFETY: stays inside, or at the end of, the source piece.
-                at = unsafe { at.add(m as usize) };
-            });
-        });
-        done
+        self.cursor(offset).copy_to(dst, dst_offset, len)
     }
 
     /// Appends the host ranges of `len` bytes from `offset`, for `writev`/`readv`. The ranges are valid while the
@@ -207,5 +201,81 @@ impl Segments<'_> {
                 iov_len: n as usize,
             });
         })
+    }
+}
+
+/// A place in a scatter list that only ever goes on: who copies a long one piece by piece need not look for it each time.
+#[derive(Debug, Clone, Copy)]
+pub struct Cursor<'b> {
+    list: &'b [Segment],
+    /// Bytes of the first segment that are passed.
+    at: u32,
+}
+
+impl Cursor<'_> {
+    fn skip(&mut self, mut count: u32) {
+        while count > 0
+            && let Some((_, passed)) = self.next_piece(count)
+        {
+            count -= passed;
+        }
+    }
+
+    /// The contiguous piece that comes next, of `most` bytes at most; `None`: that was all.
+    #[inline]
+    fn next_piece(&mut self, most: u32) -> Option<(NonNull<u8>, u32)> {
+        let (first, rest) = self.list.split_first()?;
+        // SAFETY: `at` is not beyond the end of the segment.
+        let host = unsafe { first.host.add(self.at as usize) };
+        let left = first.len - self.at;
+        if most < left {
+            self.at += most;
+            return Some((host, most));
+        }
+        self.list = rest;
+        self.at = 0;
+        Some((host, left))
+    }
+
+    /// Copies the next `len` bytes guest to guest, to `offset` in `dst`. Returns bytes copied: less only where either ends.
+    #[inline]
+    pub fn copy_to(&mut self, dst: &Segments<'_>, offset: u32, len: u32) -> u32 {
+        if dst.log.is_some() {
+            return self.copy_to_pieces(dst, offset, len);
+        }
+        let Some(to) = dst.in_first(offset, len as usize) else {
+            return self.copy_to_pieces(dst, offset, len);
+        };
+        let mut done = 0;
+        while done < len
+            && let Some((from, count)) = self.next_piece(len - done)
+        {
+            // SAFETY: `count` bytes at `from` are a piece of the list; `len` bytes at `to` lie in a mapped segment, and
+            // `done + count <= len`.
+            unsafe { copy_guest_to_guest(from, to.add(done as usize), count as usize) };
+            done += count;
+        }
+        done
+    }
+
+    #[cold]
+    fn copy_to_pieces(&mut self, dst: &Segments<'_>, offset: u32, len: u32) -> u32 {
+        let mut done = 0;
+        while done < len
+            && let Some((mut from, count)) = self.next_piece(len - done)
+        {
+            let copied = dst.pieces(offset.saturating_add(done), count, |to, part| {
+                // SAFETY: `part` bytes at `to` are a piece of `dst`; as many at `from` are left of the `count` there.
+                unsafe { copy_guest_to_guest(from, to, part as usize) };
+                dst.mark(to, part);
+                // SAFETY: stays inside, or at the end of, the source piece.
+                from = unsafe { from.add(part as usize) };
+            });
+            done += copied;
+            if copied < count {
+                break;
+            }
+        }
+        done
     }
 }

@@ -6,7 +6,7 @@ use crate::{
 };
 use std::ops::Range;
 use switch::PortId;
-use virtqueue::{Burst, LocalReceiver, NetHeader, Segments};
+use virtqueue::{Burst, Cursor, LocalReceiver, NetHeader, Segments};
 
 /// Bytes of each frame that are copied once and steer everything.
 pub(super) const HEAD: usize = offload::HEAD_LEN;
@@ -187,34 +187,18 @@ impl<'a> Outgoing<'a> {
         }
     }
 
-    /// Copies `len` bytes from `offset` of the frame to `at` in a chain; false: it has less room.
-    pub(super) fn copy_to(&self, offset: u32, len: u32, to: &Segments<'_>, at: u32) -> bool {
-        let mut done = 0;
-        let from = usize::try_from(offset).unwrap_or(usize::MAX);
-        if let Some(rest) = self.head.get(from..).filter(|rest| !rest.is_empty()) {
-            let take = usize::try_from(len).unwrap_or(usize::MAX).min(rest.len());
-            let part = rest.get(..take).unwrap_or(rest);
-            if to.write_at(at, part) != part.len() {
-                return false;
-            }
-            done = u32::try_from(take).unwrap_or(len);
+    /// Its bytes, to be read one after the other.
+    #[inline]
+    pub(super) fn reader(&self) -> Reader<'a> {
+        // The start lies in both.
+        let start = u32::try_from(self.head.len()).unwrap_or(u32::MAX);
+        Reader {
+            head: self.head,
+            rest: match self.body {
+                Body::Guest(segments, at) => Rest::Guest(segments.cursor(at.saturating_add(start))),
+                Body::Private(rest) => Rest::Private(rest),
+            },
         }
-        if done == len {
-            return true;
-        }
-        let (offset, at, left) = (offset + done, at + done, len - done);
-        match self.body {
-            Body::Guest(segments, start) => segments.copy_to(start + offset, to, at, left) == left,
-            Body::Private(rest) => self
-                .rest_from(rest, offset, left)
-                .is_some_and(|part| to.write_at(at, part) == part.len()),
-        }
-    }
-
-    /// Bytes of the private rest, by their offset in the frame.
-    fn rest_from(&self, rest: &'a [u8], offset: u32, len: u32) -> Option<&'a [u8]> {
-        let head = u32::try_from(self.head.len()).ok()?;
-        range(rest, offset.checked_sub(head)?, len)
     }
 
     /// Copies the whole frame into `to`; `None`: it does not fit.
@@ -258,6 +242,55 @@ impl<'a> Outgoing<'a> {
             }
         }
     }
+}
+
+/// What is still to be read of a frame on its way out.
+#[derive(Debug)]
+pub(super) struct Reader<'a> {
+    head: &'a [u8],
+    rest: Rest<'a>,
+}
+
+#[derive(Debug)]
+enum Rest<'a> {
+    Guest(Cursor<'a>),
+    Private(&'a [u8]),
+}
+
+impl Reader<'_> {
+    /// Copies the next `len` bytes to `at` in a chain; false: there are fewer, or it has less room.
+    #[inline]
+    pub(super) fn copy_to(&mut self, len: u32, to: &Segments<'_>, at: u32) -> bool {
+        // In all chains but the first.
+        if self.head.is_empty() {
+            return self.copy_rest(len, to, at);
+        }
+        match write_front(&mut self.head, len, to, at) {
+            None => false,
+            Some(0) => true,
+            Some(left) => self.copy_rest(left, to, at + (len - left)),
+        }
+    }
+
+    #[inline]
+    fn copy_rest(&mut self, len: u32, to: &Segments<'_>, at: u32) -> bool {
+        match &mut self.rest {
+            Rest::Guest(cursor) => cursor.copy_to(to, at, len) == len,
+            Rest::Private(rest) => write_front(rest, len, to, at) == Some(0),
+        }
+    }
+}
+
+/// Writes what `bytes` has of `len` to `at` in a chain and takes it off; how many of `len` are left. `None`: the chain has less room.
+#[inline]
+fn write_front(bytes: &mut &[u8], len: u32, to: &Segments<'_>, at: u32) -> Option<u32> {
+    let count = bytes.len().min(usize::try_from(len).ok()?);
+    let (front, behind) = bytes.split_at_checked(count)?;
+    *bytes = behind;
+    if to.write_at(at, front) != count {
+        return None;
+    }
+    len.checked_sub(u32::try_from(count).ok()?)
 }
 
 fn range(bytes: &[u8], offset: u32, len: u32) -> Option<&[u8]> {

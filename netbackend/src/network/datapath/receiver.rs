@@ -7,7 +7,7 @@ use super::{
 };
 use arrayvec::ArrayVec;
 use switch::PortId;
-use virtqueue::{Burst, NET_HEADER_LEN, Segments};
+use virtqueue::{Burst, NET_HEADER_LEN};
 
 /// Where `hdr_len` is in the header (virtio 1.2, 5.1.6).
 const HDR_LEN_AT: u32 = 2;
@@ -123,7 +123,7 @@ impl<'a> Receiver<'a> {
             if self.next() + chains == self.burst.len() && !self.refill(chains, total - room) {
                 return None;
             }
-            let len = self.burst.chain(self.next() + chains)?.writable().len();
+            let len = self.burst.writable_len(self.next() + chains)?;
             // The header stands whole in the first chain (virtio 1.2, 5.1.6.3.2 asks for more).
             if chains == 0 && len < self.offloads.header_len {
                 return None;
@@ -155,8 +155,8 @@ impl<'a> Receiver<'a> {
             .burst
             .len()
             .checked_sub(1)
-            .and_then(|last| self.burst.chain(last))
-            .map_or(u32::MAX, |chain| chain.writable().len().max(1));
+            .and_then(|last| self.burst.writable_len(last))
+            .map_or(u32::MAX, |len| len.max(1));
         let for_frame = usize::try_from(missing.div_ceil(last)).unwrap_or(Burst::MAX);
         let want = for_frame
             .saturating_add(self.expected)
@@ -166,45 +166,41 @@ impl<'a> Receiver<'a> {
 
     /// Copies header and frame into `chains` chains and stages their completion.
     fn fill(&mut self, frame: &Outgoing<'_>, chains: usize) -> bool {
-        let header_len = self.offloads.header_len;
-        let mut offset = 0;
-        for index in 0..chains {
-            let Some(chain) = self.burst.chain(self.next() + index) else {
-                return false;
-            };
-            let room = chain.writable();
-            let at = if index == 0 { header_len } else { 0 };
-            let part = room.len().saturating_sub(at).min(frame.len - offset);
-            if !frame.copy_to(offset, part, &room, at) {
-                return false;
-            }
-            offset += part;
-        }
-        if offset != frame.len {
-            // The driver changed descriptors between two looks at them.
-            return false;
-        }
+        let first = self.next();
         // The header last: its cache line is not needed while the payload streams through.
-        let Some(first) = self.burst.chain(self.next()) else {
-            return false;
-        };
-        if !self.write_header(frame, chains, &first.writable()) {
-            return false;
+        let is_filled = self.fill_chains(frame, chains) && self.write_header(frame, chains, first);
+        if !is_filled {
+            self.written.truncate(first);
         }
-        let mut left = frame.len + header_len;
+        is_filled
+    }
+
+    /// Copies a frame into the next `chains` chains, behind room for the header.
+    fn fill_chains(&mut self, frame: &Outgoing<'_>, chains: usize) -> bool {
+        let mut reader = frame.reader();
+        let mut left = frame.len;
+        let mut at = self.offloads.header_len;
         for _ in 0..chains {
             let Some(chain) = self.burst.chain(self.next()) else {
                 return false;
             };
-            let written = chain.writable().len().min(left);
-            self.take_next(written);
-            left -= written;
+            let room = chain.writable();
+            let part = room.len().saturating_sub(at).min(left);
+            if !reader.copy_to(part, &room, at) {
+                return false;
+            }
+            left -= part;
+            self.take_next(at + part);
+            at = 0;
         }
-        true
+        left == 0
     }
 
     #[inline]
-    fn write_header(&self, frame: &Outgoing<'_>, chains: usize, first: &Segments<'_>) -> bool {
+    fn write_header(&self, frame: &Outgoing<'_>, chains: usize, first: usize) -> bool {
+        let Some(first) = self.burst.chain(first) else {
+            return false;
+        };
         let mut header = frame.header();
         // Virtio 1.2, 5.1.6.3.2: 1 unless mergeable buffers were negotiated.
         header.num_buffers = u16::try_from(chains).unwrap_or(u16::MAX);
@@ -215,7 +211,7 @@ impl<'a> Receiver<'a> {
         let len = usize::try_from(self.offloads.header_len).unwrap_or(NET_HEADER_LEN);
         bytes
             .get(..len)
-            .is_some_and(|bytes| first.write_at(0, bytes) == len)
+            .is_some_and(|bytes| first.writable().write_at(0, bytes) == len)
     }
 
     /// Stages the completion of the used chains and gives back the others: the burst is empty then.
