@@ -2,7 +2,7 @@
 use crate::input::Input;
 use crate::nat_services::{World, port_of, station};
 use nat::Token;
-use nat::services::StreamId;
+use nat::services::{Station, StreamId};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -139,19 +139,25 @@ fn answer(world: &mut World, input: &mut Input<'_>) {
 
 /// A connection of a guest is opened, used, read or closed.
 fn stream(world: &mut World, input: &mut Input<'_>) {
-    let id = StreamId(u64::from(input.u8() % 3));
+    let choice = input.u8();
+    let id = StreamId(u64::from(choice % 3));
+    // Its guest may have moved.
+    let port = port_of(station(choice / 3 % 2 * 2));
     match input.u8() % 4 {
         0 => {
             // The gateway has closed it before it uses its number again.
             world.services.stream_closed(id);
-            let port = port_of(station(1));
-            world.services.stream_open(world.now, id, port);
+            let by = Station {
+                port,
+                mac: station(1),
+            };
+            world.services.stream_open(world.now, id, by);
         }
         1 => {
             let message = question(input);
             let mut bytes = u16::try_from(message.len()).unwrap().to_be_bytes().to_vec();
             bytes.extend(message);
-            world.stream_input(id, &bytes);
+            world.stream_input((id, port), &bytes);
         }
         2 => {
             let mut buffer = vec![0; usize::from(input.u8())];
@@ -161,7 +167,7 @@ fn stream(world: &mut World, input: &mut Input<'_>) {
         }
         _ => {
             let len = usize::from(input.u8());
-            world.stream_input(id, input.take(len));
+            world.stream_input((id, port), input.take(len));
         }
     }
 }

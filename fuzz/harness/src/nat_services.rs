@@ -295,7 +295,7 @@ impl World {
         self.wire.questions = 0;
     }
 
-    pub(crate) fn stream_input(&mut self, stream: StreamId, bytes: &[u8]) {
+    pub(crate) fn stream_input(&mut self, stream: (StreamId, PortId), bytes: &[u8]) {
         let taken = self.with(|services, cx| services.stream_input(cx, stream, bytes));
         assert!(taken <= bytes.len());
     }

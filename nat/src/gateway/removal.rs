@@ -15,7 +15,8 @@ impl<H: Host> Gateway<H> {
         let is_gone = |env: &Env<'_>, guest| env.guests.is_behind(guest, port);
         self.tcp.end(env, is_gone);
         self.datagrams.end(env, is_gone);
-        env.services.forget_port(env.host, port);
+        let place_of = |mac| env.guests.port_of(env.guests.id_of(mac)?);
+        env.services.forget_port(env.host, port, &place_of);
         self.reassembly.end(&mut self.guests, |guests, guest| {
             guests.is_behind(guest, port)
         });

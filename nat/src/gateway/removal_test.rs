@@ -3,6 +3,7 @@ use crate::PortId;
 use crate::account::Held;
 use crate::testkit::*;
 use smoltcp::wire::{IpProtocol, Ipv4Packet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 const PORT: PortId = PortId(3);
@@ -89,4 +90,28 @@ fn an_address_of_one_that_is_gone_is_free() {
     lab.establish(&syn(0));
     let owner = lab.gateway.guests.owner(GUEST.ip());
     assert_eq!(owner, lab.gateway.guests.id_of(lab.mac));
+}
+
+#[test]
+fn connections_to_the_dns_server_count_where_their_guest_has_gone() {
+    let dns = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 2, 3)), 53);
+    let mut lab = Lab::new();
+    lab.port = Some(PORT);
+    for port in 50_000..50_016 {
+        let guest = SocketAddr::new(GUEST.ip(), port);
+        lab.tcp_from(guest, dns, &syn(0));
+        let ours = lab.next_tcp().expect("SYN-ACK").seq + 1;
+        lab.tcp_from(guest, dns, &ack(1, ours));
+    }
+    // Another port's guest uses its MAC address, or it has moved, and its number is given to the next.
+    lab.port = Some(PortId(9));
+    lab.tcp(&ack(1, 1));
+    lab.gateway.forget_port(lab.now, PORT);
+    assert_eq!(lab.gateway.flows(lab.now).count(), 16);
+    lab.wire.frames.clear();
+    lab.port = Some(PORT);
+    lab.mac = crate::MacAddr([2, 0, 0, 0, 0, 4]);
+    let other = SocketAddr::from(([10, 0, 2, 99], 50_000));
+    lab.tcp_from(other, dns, &syn(0));
+    assert_eq!(lab.next_tcp().expect("SYN-ACK").flags, "SA");
 }

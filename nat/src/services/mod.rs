@@ -53,6 +53,15 @@ pub struct Context<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId(pub u64);
 
+/// Whose something is, and the port of the network that it counts against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Station {
+    /// the guest is behind
+    pub port: PortId,
+    /// of the guest
+    pub mac: MacAddr,
+}
+
 /// The leases of a network, to be kept across a restart.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leases {
@@ -245,24 +254,36 @@ impl Services {
         answers && self.dns_addresses.contains(&local.ip())
     }
 
-    /// A guest behind a port connected to a service. False: it is not to be.
-    pub fn stream_open(&mut self, now: Duration, stream: StreamId, port: PortId) -> bool {
+    /// A guest connected to a service. False: it is not to be.
+    pub fn stream_open(&mut self, now: Duration, stream: StreamId, by: Station) -> bool {
         let dns = self.dns.as_mut();
-        dns.is_some_and(|dns| dns.stream_open(now, stream, port))
+        dns.is_some_and(|dns| dns.stream_open(now, stream, by))
     }
 
-    /// A port is gone, and its streams are closed: its questions and transfers end. Leases stay: they are those of MAC addresses.
-    pub(crate) fn forget_port(&mut self, host: &mut dyn Host, port: PortId) {
+    /// A port is gone, and the streams of the guests that are behind it are closed: their questions and transfers end. Those of guests
+    /// that were behind it go on, and count where `place_of` finds the guest now, if there is room. Leases stay: they are those of MAC
+    /// addresses.
+    pub(crate) fn forget_port(
+        &mut self,
+        host: &mut dyn Host,
+        port: PortId,
+        place_of: &dyn Fn(MacAddr) -> Option<PortId>,
+    ) {
         if let Some(dns) = &mut self.dns {
-            dns.forget_port(host, port);
+            dns.forget_port(host, port, place_of);
         }
         if let Some(tftp) = &mut self.tftp {
-            tftp.forget_port(port);
+            tftp.forget_port(port, place_of);
         }
     }
 
-    /// Bytes that the guest sent, in order; how many were taken. The rest comes again once there was output.
-    pub fn stream_input(&mut self, cx: &mut Context<'_>, stream: StreamId, bytes: &[u8]) -> usize {
+    /// Bytes that the guest, behind a port now, sent, in order; how many were taken. The rest comes again once there was output.
+    pub fn stream_input(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: (StreamId, PortId),
+        bytes: &[u8],
+    ) -> usize {
         let Some(dns) = &mut self.dns else {
             return bytes.len();
         };
@@ -430,8 +451,10 @@ impl Services {
             hosts: &self.hosts,
         };
         let client = dns::Client::Udp {
-            port: datagram.port,
-            mac: datagram.mac,
+            by: Station {
+                port: datagram.port,
+                mac: datagram.mac,
+            },
             guest: datagram.source,
             local: datagram.destination,
         };

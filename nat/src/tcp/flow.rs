@@ -292,16 +292,20 @@ impl Flow {
     }
 
     pub(crate) fn write_peer(
-        peer: Peer,
+        &self,
         env: &mut Env<'_>,
         from: &[IoSlice<'_>],
     ) -> Result<usize, HostError> {
-        match peer {
+        match self.peer {
             Peer::Host(socket) => env.host.write(socket, from),
             Peer::Service(stream) => {
                 let Some(first) = from.iter().find(|slice| !slice.is_empty()) else {
                     return Ok(0);
                 };
+                // A flow's guest is known for as long as the flow is there.
+                let port = env.guests.port_of(self.tuple.guest);
+                let port = port.ok_or(HostError::Reset)?;
+                let stream = (stream, port);
                 match env.with_services(|services, cx| services.stream_input(cx, stream, first)) {
                     0 => Err(HostError::WouldBlock),
                     taken => Ok(taken),

@@ -220,7 +220,7 @@ impl Flow {
             && self.side.writable
             && !limited
         {
-            match Self::write_peer(self.peer, env, &[IoSlice::new(bytes)]) {
+            match self.write_peer(env, &[IoSlice::new(bytes)]) {
                 Ok(taken) => {
                     self.side.writable = taken == bytes.len();
                     self.sent += taken as u64;

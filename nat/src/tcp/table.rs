@@ -9,7 +9,7 @@ use crate::frame::{Link, Packet, Pseudo};
 use crate::host::{HostError, Readiness, SocketId, Token, TokenClass};
 use crate::icmp::{self, Problem};
 use crate::policy::{self, Destination};
-use crate::services::StreamId;
+use crate::services::{Station, StreamId};
 use crate::slab::{Key, Slab};
 use crate::status::{FlowDirection, FlowStatus};
 use crate::timer::Timers;
@@ -197,7 +197,10 @@ impl TcpTable {
             let remote = SocketAddr::new(address, tuple.remote_port);
             env.host.tcp_connect(token(key), remote).map(Peer::Host)
         } else if let Some(port) = env.guests.port_of(tuple.guest)
-            && env.services.stream_open(env.now, stream, port)
+            && let mac = packet.link.source
+            && env
+                .services
+                .stream_open(env.now, stream, Station { port, mac })
         {
             Ok(Peer::Service(stream))
         } else {

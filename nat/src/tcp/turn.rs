@@ -93,7 +93,7 @@ impl Flow {
                 self.pause(env);
                 break;
             };
-            match Self::write_peer(self.peer, env, &self.receiver.to_write(most)) {
+            match self.write_peer(env, &self.receiver.to_write(most)) {
                 Ok(len) => {
                     self.sent += len as u64;
                     self.receiver.consumed(len);

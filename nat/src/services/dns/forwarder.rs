@@ -12,9 +12,9 @@ use super::spec::rcode;
 use super::streams::Streams;
 use super::upstream::Upstreams;
 use super::zone::Zone;
-use crate::services::StreamId;
 use crate::services::hosts::Hosts;
 use crate::services::random::Random;
+use crate::services::{Station, StreamId};
 use crate::{Host, PortId, Token, TokenClass};
 
 /// Questions of all guests that wait for an upstream: each has a socket.
@@ -29,20 +29,29 @@ const ROUNDS: usize = 2;
 pub(crate) enum Client {
     /// a datagram
     Udp {
-        port: PortId,
-        mac: MacAddr,
+        by: Station,
         guest: SocketAddr,
         local: SocketAddr,
     },
     /// a connection
-    Tcp { stream: StreamId, port: PortId },
+    Tcp { stream: StreamId, by: Station },
 }
 
 impl Client {
+    const fn by(self) -> Station {
+        match self {
+            Self::Udp { by, .. } | Self::Tcp { by, .. } => by,
+        }
+    }
+
     /// The port of the network that its questions count against.
     const fn port(self) -> PortId {
+        self.by().port
+    }
+
+    const fn set_port(&mut self, port: PortId) {
         match self {
-            Self::Udp { port, .. } | Self::Tcp { port, .. } => port,
+            Self::Udp { by, .. } | Self::Tcp { by, .. } => by.port = port,
         }
     }
 }
@@ -217,25 +226,28 @@ impl Forwarder {
         timeout.into_iter().chain(idle).min()
     }
 
-    pub(crate) fn stream_open(&mut self, now: Duration, id: StreamId, port: PortId) -> bool {
-        self.streams.open(now, id, port)
+    pub(crate) fn stream_open(&mut self, now: Duration, id: StreamId, by: Station) -> bool {
+        self.streams.open(now, id, by)
     }
 
+    /// Octets of a stream, whose guest is behind `port` now: what it asks counts there.
     pub(crate) fn stream_input(
         &mut self,
         scene: &mut Scene<'_>,
-        id: StreamId,
+        (id, port): (StreamId, PortId),
         bytes: &[u8],
     ) -> usize {
-        let Some(port) = self.streams.port(id) else {
+        self.streams.follow(id, port);
+        let Some(Station { mac, .. }) = self.streams.by(id) else {
             return bytes.len();
         };
+        let by = Station { port, mac };
         let mut questions = Vec::new();
         let taken = self.streams.input(scene.now, id, bytes, &mut |question| {
             questions.push(question);
         });
         for question in questions {
-            let client = Client::Tcp { stream: id, port };
+            let client = Client::Tcp { stream: id, by };
             self.query(scene, client, &question);
         }
         taken
@@ -255,8 +267,16 @@ impl Forwarder {
         self.streams.close(id);
     }
 
-    /// A port is gone: what its guests asked is answered to nobody, and whoever gets its number begins with nothing.
-    pub(crate) fn forget_port(&mut self, host: &mut dyn Host, port: PortId) {
+    /// A port is gone: what its guests asked is answered to nobody, and whoever gets its number begins with nothing. `place_of` knows
+    /// behind which port a guest is now: who has moved keeps what it asked, and it counts where the guest is.
+    pub(crate) fn forget_port(
+        &mut self,
+        host: &mut dyn Host,
+        port: PortId,
+        place_of: &dyn Fn(MacAddr) -> Option<PortId>,
+    ) {
+        self.streams.forget_port(port, place_of);
+        self.count_elsewhere(port, place_of);
         let mut alone = Vec::new();
         for (index, pending) in &mut self.pending {
             let before = pending.others.len();
@@ -278,6 +298,22 @@ impl Forwarder {
             pending.exchange.close(host);
         }
         self.per_port.remove(&port);
+    }
+
+    /// What guests asked while they were behind a port counts where they are now; over its bounds, if need be, until it is answered.
+    fn count_elsewhere(&mut self, port: PortId, place_of: &dyn Fn(MacAddr) -> Option<PortId>) {
+        for pending in self.pending.values_mut() {
+            let others = pending.others.iter_mut().map(|(client, _)| client);
+            for client in std::iter::once(&mut pending.client).chain(others) {
+                if client.port() == port
+                    && let Some(now) = place_of(client.by().mac)
+                {
+                    count_out_of(&mut self.per_port, port);
+                    *self.per_port.entry(now).or_default() += 1;
+                    client.set_port(now);
+                }
+            }
+        }
     }
 
     pub(crate) fn next_ready_stream(&mut self) -> Option<StreamId> {
@@ -437,14 +473,8 @@ impl Forwarder {
     }
 
     fn count_out(&mut self, client: Client) {
-        let port = client.port();
         self.waiting = self.waiting.saturating_sub(1);
-        if let Some(count) = self.per_port.get_mut(&port) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.per_port.remove(&port);
-            }
-        }
+        count_out_of(&mut self.per_port, client.port());
     }
 
     fn has_quota(&self, client: Client) -> bool {
@@ -470,14 +500,22 @@ impl Forwarder {
     fn deliver(&mut self, client: Client, answer: Option<Vec<u8>>) {
         match client {
             Client::Tcp { stream, .. } => self.streams.answer(stream, answer.as_deref()),
-            Client::Udp {
-                mac, guest, local, ..
-            } => self.replies.extend(answer.map(|payload| Reply {
-                mac,
+            Client::Udp { by, guest, local } => self.replies.extend(answer.map(|payload| Reply {
+                mac: by.mac,
                 guest,
                 local,
                 payload,
             })),
+        }
+    }
+}
+
+/// A question of a port's is none any more.
+fn count_out_of(per_port: &mut BTreeMap<PortId, usize>, port: PortId) {
+    if let Some(count) = per_port.get_mut(&port) {
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            per_port.remove(&port);
         }
     }
 }

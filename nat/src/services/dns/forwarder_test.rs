@@ -7,6 +7,10 @@ use crate::{HostError, IncomingError};
 
 const MAC: MacAddr = MacAddr([0x52, 0x54, 0, 0, 0, 1]);
 const PORT: PortId = PortId(1);
+const BY: Station = Station {
+    port: PORT,
+    mac: MAC,
+};
 const FIRST: &str = "192.0.2.1:53";
 const SECOND: &str = "192.0.2.2:53";
 const STREAM: StreamId = StreamId(5);
@@ -54,8 +58,7 @@ impl World {
 
     fn ask_by(&mut self, port: PortId, mac: MacAddr, message: &[u8]) {
         let client = Client::Udp {
-            port,
-            mac,
+            by: Station { port, mac },
             guest: SocketAddr::from(([10, 0, 2, 15], 5000)),
             local: SocketAddr::from(([10, 0, 2, 3], 53)),
         };
@@ -324,7 +327,9 @@ fn questions_of_a_port_that_is_gone_end() {
     world.ask(&query(3, "first.example"));
     world.ask(&query(4, "second.example"));
     world.ask_by(gone, MAC, &query(5, "second.example"));
-    world.forwarder.forget_port(&mut world.host, gone);
+    world
+        .forwarder
+        .forget_port(&mut world.host, gone, &|_| Some(gone));
     assert!(world.host.sockets[0].closed);
     assert_eq!(world.forwarder.waiting, 2);
     assert_eq!(world.forwarder.per_port, BTreeMap::from([(PORT, 2)]));
@@ -334,6 +339,71 @@ fn questions_of_a_port_that_is_gone_end() {
     assert_eq!(ids, [3, 4]);
     assert_eq!(world.forwarder.waiting, 0);
     assert!(world.forwarder.per_port.is_empty());
+}
+
+/// Questions over a stream whose guest is behind a port.
+fn ask_over(world: &mut World, port: PortId, names: &[&str]) {
+    for name in names {
+        let question = query(7, name);
+        let mut bytes = vec![0, u8::try_from(question.len()).unwrap()];
+        bytes.extend(&question);
+        let from = (STREAM, port);
+        let taken = world.play(|forwarder, scene| forwarder.stream_input(scene, from, &bytes));
+        assert_eq!(taken, bytes.len());
+    }
+}
+
+#[test]
+fn a_stream_and_what_it_asks_count_where_its_guest_is() {
+    let mut world = World::new();
+    let (second, other) = (PortId(8), PortId(9));
+    assert!(world.forwarder.stream_open(world.now, STREAM, BY));
+    world.ask_by(other, MAC, &query(1, "shared.example"));
+    ask_over(&mut world, PORT, &["own.example", "shared.example"]);
+    ask_over(&mut world, second, &["third.example"]);
+    assert_eq!(
+        world.forwarder.per_port,
+        BTreeMap::from([(PORT, 2), (second, 1), (other, 1)])
+    );
+    // All of its connections are free again where it was.
+    for number in 0..16 {
+        let stream = StreamId(100 + number);
+        assert!(world.forwarder.stream_open(world.now, stream, BY));
+    }
+    for socket in 0..3 {
+        world.answer(socket, 0, &[RECORD]);
+    }
+    assert_eq!(world.forwarder.waiting, 0);
+    assert!(world.forwarder.per_port.is_empty());
+}
+
+#[test]
+fn who_has_moved_keeps_what_it_asked_when_its_first_port_goes() {
+    let mut world = World::new();
+    let now = PortId(8);
+    assert!(world.forwarder.stream_open(world.now, STREAM, BY));
+    ask_over(&mut world, PORT, &["stream.example", "shared.example"]);
+    world.ask(&query(1, "datagram.example"));
+    // One that is gone with the port.
+    let gone = MacAddr([2, 0, 0, 0, 0, 9]);
+    world.ask_as(gone, &query(2, "shared.example"));
+    world.ask_as(gone, &query(3, "gone.example"));
+    world
+        .forwarder
+        .forget_port(&mut world.host, PORT, &|mac| (mac == MAC).then_some(now));
+    assert_eq!(world.forwarder.waiting, 3);
+    assert_eq!(world.forwarder.per_port, BTreeMap::from([(now, 3)]));
+    assert_eq!(world.host.open_count(), 3);
+    for socket in 0..3 {
+        world.answer(socket, 0, &[RECORD]);
+    }
+    assert_eq!(world.replies().len(), 1);
+    assert!(world.forwarder.per_port.is_empty());
+    // Nothing is waited for, so the stream ends when it asks no more.
+    let mut buffer = [0; 1024];
+    assert!(world.forwarder.stream_output(STREAM, &mut buffer).unwrap() > 0);
+    world.pass(Duration::from_secs(31));
+    assert_eq!(world.forwarder.stream_output(STREAM, &mut buffer), None);
 }
 
 #[test]
@@ -438,11 +508,12 @@ fn a_question_that_is_under_way_is_not_asked_again_and_all_get_its_answer() {
 #[test]
 fn guests_ask_over_tcp_too_and_get_answers_of_any_size() {
     let mut world = World::new();
-    assert!(world.forwarder.stream_open(world.now, STREAM, PORT));
+    assert!(world.forwarder.stream_open(world.now, STREAM, BY));
     let question = query(7, "example.com");
     let mut bytes = vec![0, u8::try_from(question.len()).unwrap()];
     bytes.extend(&question);
-    let taken = world.play(|forwarder, scene| forwarder.stream_input(scene, STREAM, &bytes));
+    let taken =
+        world.play(|forwarder, scene| forwarder.stream_input(scene, (STREAM, PORT), &bytes));
     assert_eq!(taken, bytes.len());
     world.answer(0, 0, &[RECORD; 60]);
     assert_eq!(world.forwarder.next_ready_stream(), Some(STREAM));
@@ -461,12 +532,12 @@ fn a_guest_that_opens_and_closes_connections_stays_within_its_quota() {
     let mut world = World::new();
     for round in 0..100u32 {
         let stream = StreamId(round.into());
-        assert!(world.forwarder.stream_open(world.now, stream, PORT));
+        assert!(world.forwarder.stream_open(world.now, stream, BY));
         for number in 0..10 {
             let question = query(7, &format!("host{round}-{number}.example"));
             let mut bytes = vec![0, u8::try_from(question.len()).unwrap()];
             bytes.extend(&question);
-            world.play(|forwarder, scene| forwarder.stream_input(scene, stream, &bytes));
+            world.play(|forwarder, scene| forwarder.stream_input(scene, (stream, PORT), &bytes));
         }
         world.forwarder.stream_closed(stream);
     }

@@ -2,9 +2,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use crate::PortId;
-use crate::services::StreamId;
 use crate::services::cursor::{Put, Reader};
+use crate::services::{Station, StreamId};
+use crate::{MacAddr, PortId};
 
 /// Connections of all guests, and of those behind one port.
 const MAX_STREAMS: usize = 256;
@@ -18,8 +18,8 @@ const IDLE: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 struct Stream {
-    /// its guest is behind
-    port: PortId,
+    /// its guest, behind the port that it counts against
+    by: Station,
     incoming: Vec<u8>,
     outgoing: VecDeque<u8>,
     waiting: usize,
@@ -40,13 +40,12 @@ pub(crate) struct Streams {
 
 impl Streams {
     /// False: there are enough of them.
-    pub(crate) fn open(&mut self, now: Duration, id: StreamId, port: PortId) -> bool {
-        let of_port = self.streams.values().filter(|stream| stream.port == port);
-        if self.streams.len() >= MAX_STREAMS || of_port.count() >= PER_PORT {
+    pub(crate) fn open(&mut self, now: Duration, id: StreamId, by: Station) -> bool {
+        if self.streams.len() >= MAX_STREAMS || !self.has_room(by.port) {
             return false;
         }
         let stream = Stream {
-            port,
+            by,
             incoming: Vec::new(),
             outgoing: VecDeque::new(),
             waiting: 0,
@@ -59,8 +58,48 @@ impl Streams {
         true
     }
 
-    pub(crate) fn port(&self, id: StreamId) -> Option<PortId> {
-        self.streams.get(&id).map(|stream| stream.port)
+    pub(crate) fn by(&self, id: StreamId) -> Option<Station> {
+        self.streams.get(&id).map(|stream| stream.by)
+    }
+
+    /// Whether a port may have one more.
+    fn has_room(&self, port: PortId) -> bool {
+        let streams = self.streams.values();
+        streams.filter(|stream| stream.by.port == port).count() < PER_PORT
+    }
+
+    /// The stream's guest is behind a port now, and the stream counts there. Not if there are enough: ports that hand MAC addresses to
+    /// each other are not to have more than each may open.
+    pub(crate) fn follow(&mut self, id: StreamId, port: PortId) {
+        let is_new = self.by(id).is_some_and(|by| by.port != port);
+        if is_new
+            && self.has_room(port)
+            && let Some(stream) = self.streams.get_mut(&id)
+        {
+            stream.by.port = port;
+        }
+    }
+
+    /// A port is gone. What is left of its guests' is of those who have moved, and counts where they are, or ends.
+    pub(crate) fn forget_port(
+        &mut self,
+        port: PortId,
+        place_of: &dyn Fn(MacAddr) -> Option<PortId>,
+    ) {
+        let of_port = self.streams.iter();
+        let of_port = of_port.filter(|(_, stream)| stream.by.port == port);
+        let of_port: Vec<_> = of_port.map(|(id, stream)| (*id, stream.by.mac)).collect();
+        for (id, mac) in of_port {
+            if let Some(now) = place_of(mac) {
+                self.follow(id, now);
+            }
+            if self.by(id).is_some_and(|by| by.port == port) {
+                // Its flow, if there is one, learns that there is nothing more to read.
+                self.streams.remove(&id);
+                self.ready.retain(|ready| *ready != id);
+                self.ready.push_back(id);
+            }
+        }
     }
 
     pub(crate) fn close(&mut self, id: StreamId) {

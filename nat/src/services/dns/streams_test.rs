@@ -1,7 +1,14 @@
 use super::*;
 
 const STREAM: StreamId = StreamId(1);
-const PORT: PortId = PortId(1);
+const BY: Station = station(1);
+
+const fn station(port: u16) -> Station {
+    Station {
+        port: PortId(port),
+        mac: MacAddr([2, 0, 0, 0, 0, 1]),
+    }
+}
 
 fn at(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -9,7 +16,7 @@ fn at(seconds: u64) -> Duration {
 
 fn open() -> Streams {
     let mut streams = Streams::default();
-    assert!(streams.open(at(0), STREAM, PORT));
+    assert!(streams.open(at(0), STREAM, BY));
     streams
 }
 
@@ -84,16 +91,40 @@ fn a_message_that_is_no_question_ends_the_stream() {
 #[test]
 fn streams_are_bounded_for_all_and_for_one_port() {
     let mut streams = Streams::default();
-    let opened = (0..100).filter(|number| streams.open(at(0), StreamId(*number), PORT));
+    let opened = (0..100).filter(|number| streams.open(at(0), StreamId(*number), BY));
     assert_eq!(opened.count(), PER_PORT);
-    assert!(streams.open(at(0), StreamId(1000), PortId(2)));
+    assert!(streams.open(at(0), StreamId(1000), station(2)));
     for number in 2000..3000u32 {
         let [.., last] = number.to_be_bytes();
-        streams.open(at(0), StreamId(number.into()), PortId(last.into()));
+        streams.open(at(0), StreamId(number.into()), station(last.into()));
     }
     assert_eq!(streams.streams.len(), MAX_STREAMS);
     streams.close(StreamId(1000));
-    assert!(streams.open(at(0), StreamId(1000), PortId(2)));
+    assert!(streams.open(at(0), StreamId(1000), station(2)));
+}
+
+#[test]
+fn a_port_has_no_more_by_guests_that_come_to_it() {
+    let mut streams = Streams::default();
+    let open = |streams: &mut Streams, first: u64, by| {
+        (first..first + 16).all(|number| streams.open(at(0), StreamId(number), by))
+    };
+    assert!(open(&mut streams, 0, station(1)));
+    assert!(open(&mut streams, 100, station(2)));
+    streams.follow(StreamId(0), PortId(2));
+    assert!(!streams.open(at(0), StreamId(50), station(1)));
+    streams.close(StreamId(100));
+    streams.follow(StreamId(0), PortId(2));
+    assert!(streams.open(at(0), StreamId(50), station(1)));
+    assert!(!streams.open(at(0), StreamId(100), station(2)));
+    // Its port goes, and there is room for one more where its guest is.
+    streams.close(StreamId(0));
+    streams.forget_port(PortId(1), &|_| Some(PortId(2)));
+    assert_eq!(streams.streams.len(), 16);
+    assert!(streams.streams.values().all(|it| it.by == station(2)));
+    let ended = std::iter::from_fn(|| streams.next_ready());
+    assert_eq!(ended.count(), 15);
+    assert!(open(&mut streams, 200, station(1)));
 }
 
 #[test]

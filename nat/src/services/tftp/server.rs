@@ -64,9 +64,34 @@ impl Server {
         port == PORT || self.transfers.contains_key(&port)
     }
 
-    /// A port of the network is gone, and nobody is there to go on.
-    pub(crate) fn forget_port(&mut self, port: PortId) {
-        self.transfers.retain(|_, running| running.port != port);
+    /// Whether a port of the network may have one transfer more.
+    fn has_room(&self, port: PortId) -> bool {
+        let transfers = self.transfers.values();
+        transfers.filter(|running| running.port == port).count() < PER_PORT
+    }
+
+    /// A port of the network is gone, and its guests with it. `place_of` knows behind which port a guest is now: transfers of those
+    /// that have moved go on, and count there, if there is room.
+    pub(crate) fn forget_port(
+        &mut self,
+        port: PortId,
+        place_of: &dyn Fn(MacAddr) -> Option<PortId>,
+    ) {
+        let of_port = self.transfers.iter();
+        let of_port = of_port.filter(|(_, running)| running.port == port);
+        let of_port: Vec<_> = of_port
+            .map(|(at, running)| (*at, running.ends.mac))
+            .collect();
+        for (at, mac) in of_port {
+            match place_of(mac).filter(|now| *now != port && self.has_room(*now)) {
+                Some(now) => {
+                    if let Some(running) = self.transfers.get_mut(&at) {
+                        running.port = now;
+                    }
+                }
+                None => drop(self.transfers.remove(&at)),
+            }
+        }
     }
 
     /// A packet from a client behind a port of the network; `ends.local` is where it was sent to.
@@ -79,7 +104,7 @@ impl Server {
     ) {
         let packet = Packet::parse(payload);
         if ends.local.port() != PORT {
-            return self.proceed(now, ends, packet.as_ref(), out);
+            return self.proceed(now, (by, ends), packet.as_ref(), out);
         }
         let (code, text) = match packet {
             Some(Packet::Read(request)) => return self.begin(now, (by, ends), &request, out),
@@ -137,9 +162,7 @@ impl Server {
         if !request.octet {
             return Err((ErrorCode::IllegalOperation, "mode octet only"));
         }
-        let transfers = self.transfers.values();
-        let of_port = transfers.filter(|running| running.port == by);
-        if of_port.count() >= PER_PORT || self.transfers.len() >= MAX_TRANSFERS {
+        if !self.has_room(by) || self.transfers.len() >= MAX_TRANSFERS {
             return Err((ErrorCode::Undefined, "too many transfers"));
         }
         let path = clean(&request.file).ok_or((ErrorCode::AccessViolation, "not here"))?;
@@ -175,15 +198,17 @@ impl Server {
     fn proceed(
         &mut self,
         now: Duration,
-        ends: Ends,
+        (by, ends): (PortId, Ends),
         packet: Option<&Packet>,
         out: &mut Vec<Outgoing>,
     ) {
         let port = ends.local.port();
+        // A guest's transfers go with it, but not to where there are enough: no two ports have more than each may begin.
+        let has_room = self.has_room(by);
         let Some(Running {
+            port: counted,
             ends: held,
             transfer,
-            ..
         }) = self.transfers.get_mut(&port)
         else {
             return;
@@ -197,6 +222,9 @@ impl Server {
                 });
             }
             return;
+        }
+        if has_room {
+            *counted = by;
         }
         let mut send = |payload| out.push(Outgoing { ends, payload });
         let fate = match packet {

@@ -184,13 +184,47 @@ fn transfers_are_bounded_and_a_repeated_request_counts_once() {
         world.send_by(PortId(other), ends, &request("boot/kernel"));
     }
     assert_eq!(world.server.transfers.len(), MAX_TRANSFERS);
-    world.server.forget_port(BY);
+    world.server.forget_port(BY, &|_| Some(BY));
     assert_eq!(world.server.transfers.len(), MAX_TRANSFERS - PER_PORT);
     for seconds in 1..10 {
         world.now = Duration::from_secs(seconds);
         world.server.poll(world.now, &mut Vec::new());
     }
     assert!(world.server.transfers.is_empty(), "nobody answered");
+}
+
+#[test]
+fn a_transfer_goes_with_its_guest() {
+    let now = PortId(7);
+    for heard in [false, true] {
+        let mut world = World::new();
+        let transfer = world.send(ends(4000), &request("boot/kernel"))[0].ends;
+        if heard {
+            assert_eq!(world.send_by(now, transfer, &[0, 4, 0, 1]).len(), 1);
+        }
+        // One that was heard since is counted there already.
+        let place = (!heard).then_some(now);
+        world.server.forget_port(BY, &|_| place);
+        assert_eq!(world.server.transfers.len(), 1);
+        world.server.forget_port(now, &|_| Some(now));
+        assert!(world.server.transfers.is_empty());
+    }
+}
+
+#[test]
+fn a_port_has_no_more_transfers_by_guests_that_come_to_it() {
+    let mut world = World::new();
+    let other = PortId(7);
+    let mut first = Vec::new();
+    for number in 0..4 {
+        first.extend(world.send(ends(4000 + number), &request("boot/kernel")));
+        world.send_by(other, ends(5000 + number), &request("boot/kernel"));
+    }
+    assert_eq!(world.server.transfers.len(), 2 * PER_PORT);
+    world.send_by(other, first[0].ends, &[0, 4, 0, 1]);
+    assert!(!world.server.has_room(BY));
+    world.server.forget_port(BY, &|_| Some(other));
+    assert_eq!(world.server.transfers.len(), PER_PORT);
 }
 
 proptest! {
