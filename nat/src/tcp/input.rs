@@ -195,7 +195,7 @@ impl Flow {
     fn is_probe(&self, env: &Env<'_>, segment: &Segment<'_>) -> bool {
         let quiet = env.now.saturating_sub(self.active);
         segment.seq == self.receiver.next().previous()
-            && !segment.fin
+            && !(segment.fin || segment.syn || segment.rst)
             && match segment.len() {
                 0 => true,
                 1 => quiet >= SENT_AGAIN,

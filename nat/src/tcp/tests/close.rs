@@ -313,6 +313,19 @@ fn a_fin_that_comes_again_is_no_probe_however_late() {
 }
 
 #[test]
+fn neither_a_syn_that_comes_again_nor_a_reset_is_a_probe() {
+    let mut lab = Lab::new();
+    let ours = lab.establish(&syn(0));
+    lab.pass(Duration::from_mins(1));
+    lab.tcp(&syn(0));
+    lab.expect(&ack(ours, 1));
+    lab.tcp(&rst(0));
+    lab.expect_nothing();
+    assert_eq!(lab.socket(0).keep_alives, 0);
+    assert!(!lab.socket(0).reset);
+}
+
+#[test]
 fn a_guest_that_probes_has_the_world_probed() {
     let mut lab = Lab::new();
     let ours = lab.establish(&syn(0));
