@@ -265,7 +265,7 @@ impl<H: Host> Gateway<H> {
                 let told = TooBig::parse(packet.source.is_ipv4(), rest);
                 let known = told.is_some_and(|told| match told.about {
                     About::Udp => self.datagrams.too_big(guest, &told),
-                    About::Tcp(seq) => self.tcp.too_big(guest, &told, seq),
+                    About::Tcp(seq) => self.tcp.too_big(now, guest, &told, seq),
                 });
                 known.then_some(()).ok_or(DropReason::UnknownIcmp)
             }

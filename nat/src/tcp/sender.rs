@@ -365,7 +365,7 @@ impl Sender {
             Timer::TailProbe => {
                 let tail = self.in_flight().min(self.mss.into());
                 let from = self.una + (self.in_flight() - tail);
-                self.lost = Some((from, self.nxt));
+                self.take_for_lost(from, self.nxt);
                 // Whatever comes back behind a gap now tells that there is one.
                 self.duplicates = DUPLICATES - 1;
                 self.timer = Some((now + self.rtt.timeout(), Timer::Retransmit));
@@ -469,10 +469,8 @@ impl Sender {
                     *to = (ack + usize::from(self.mss)).earlier(recover);
                 }
             }
-            Some(_) => {
-                self.recover = None;
-                self.lost = None;
-            }
+            // What of the lost is left was sent since, and is not known to have come: it is sent again as before.
+            Some(_) => self.recover = None,
             None => self.congestion.acknowledged(acked, in_flight),
         }
         if self.una == self.nxt {
@@ -497,8 +495,18 @@ impl Sender {
         self.congestion.lost(self.pipe());
         self.recover = Some(self.nxt);
         let first = (self.una + usize::from(self.mss)).earlier(self.nxt);
-        self.lost = Some((self.una, held.unwrap_or(first)));
+        self.take_for_lost(self.una, held.unwrap_or(first));
         self.timed = None;
+    }
+
+    /// A part is lost, besides what is already. Of two parts, all between them is sent again, too.
+    fn take_for_lost(&mut self, from: Seq, to: Seq) {
+        self.lost = match self.lost {
+            Some((first, last)) if first.before(last) => {
+                Some((first.earlier(from), last.later(to)))
+            }
+            _ => Some((from, to)),
+        };
     }
 
     /// Whether a segment that begins there was sent, and not acknowledged.
@@ -508,19 +516,24 @@ impl Sender {
 
     /// A segment was too big for the way to the guest: smaller ones from there on, again and at once, as nothing else would tell of
     /// the loss (RFC 1191, 6.4). What is told of segments as small as those now was sent before.
-    pub(crate) fn shrink(&mut self, mss: u16, seq: Seq) {
+    pub(crate) fn shrink(&mut self, mss: u16, seq: Seq, now: Duration) {
         if mss >= self.mss {
             return;
         }
         self.mss = mss;
         self.congestion.set_mss(mss);
         // What was behind it was as big. It was not lost for want of room: this is no recovery, and the window stays.
-        let from = self.lost.map_or(seq, |(from, _)| from.earlier(seq));
-        self.lost = Some((from, self.nxt));
+        self.take_for_lost(seq, self.nxt);
         self.timed = None;
+        // What is sent again has as long to be acknowledged as what is sent first (RFC 6298, 5.1).
+        self.restart_timer(now);
     }
 
     pub(crate) fn release(&mut self, pool: &mut Pool) {
         self.ring.release(pool);
     }
 }
+
+#[cfg(test)]
+#[path = "sender_test.rs"]
+mod tests;
