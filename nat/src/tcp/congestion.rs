@@ -48,6 +48,14 @@ impl Congestion {
         self.window = (self.window + grown).min(self.max);
     }
 
+    /// Something new was acknowledged of what is sent again. After a timeout the window begins small and grows as at first (RFC 5681,
+    /// 3.1); after a loss that later segments told of it is at its threshold, and stays.
+    pub(crate) fn recovers(&mut self, bytes: usize) {
+        if self.window < self.threshold {
+            self.window = (self.window + bytes).min(self.threshold);
+        }
+    }
+
     /// A segment was lost, others arrived.
     pub(crate) fn lost(&mut self, in_flight: usize) {
         self.threshold = (in_flight / 10 * 7).max(4 * self.mss);

@@ -460,6 +460,7 @@ impl Sender {
         self.duplicates = 0;
         match self.recover {
             Some(recover) if ack.before(recover) => {
+                self.congestion.recovers(acked);
                 if self.sacked.is_empty()
                     && let Some((from, to)) = &mut self.lost
                     && from == to

@@ -136,3 +136,18 @@ fn what_is_sent_again_in_smaller_segments_has_the_whole_time_to_be_acknowledged(
         assert_eq!(sender.deadline(), Some(now + before));
     }
 }
+
+#[test]
+fn after_a_timeout_the_window_grows_while_all_is_sent_again() {
+    let mut sender = sender();
+    send(&mut sender, Duration::ZERO);
+    let mut at = Duration::ZERO;
+    while sender.recover.is_none() {
+        at = sender.deadline().unwrap();
+        assert_eq!(sender.expire(at), Expired::Again);
+    }
+    for part in [(0, 2000), (2000, 6000), (6000, 14_000), (14_000, 30_000)] {
+        assert_eq!(send(&mut sender, at), [(part.0, part.1, true)]);
+        acknowledge(&mut sender, part.1);
+    }
+}
