@@ -79,7 +79,15 @@ impl NetworkTask {
         network
     }
 
-    /// Takes over the MTU of a NIC that was not there, or not up, when the network started. Whoever sets a NIC up does so before it is up.
+    /// Whether the network awaits the MTU of its NIC with these settings. To be asked before the NIC's is read: it may come up in between.
+    pub(super) fn awaits_mtu_with(&self, network: &NetworkConfig) -> bool {
+        let of_same = |config: &NetworkConfig| (config.mtu_of_nic, nic_of(config));
+        // The guests on a NIC that has been up have been told.
+        let is_open = self.awaits_mtu || of_same(network) != of_same(&self.config);
+        is_open && awaits_mtu(network)
+    }
+
+    /// Takes over the MTU of a NIC that was not there, or not up, when the network was put on it. Whoever sets a NIC up does so before it is up.
     pub(super) async fn settle_mtu(&mut self, nic: &Nic, sight: Sight) {
         let Sight::Present {
             mtu, is_up: true, ..

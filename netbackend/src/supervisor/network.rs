@@ -156,8 +156,7 @@ impl NetworkTask {
                 () = self.mailbox.stop.notified() => break,
                 Some(command) = self.mailbox.commands.recv() => match command {
                     Command::Reconfigure { network, reply } => {
-                        let network = self.with_mtu_of_now(*network);
-                        drop(reply.send(Ok(self.reconfigure(network).await)));
+                        drop(reply.send(Ok(self.take_over(*network).await)));
                     }
                     command => self.command(command),
                 },

@@ -18,6 +18,13 @@ impl NetworkTask {
         }
     }
 
+    /// Goes on with what a reload asks for. What could not be had is told.
+    pub(super) async fn take_over(&mut self, network: NetworkConfig) -> Vec<String> {
+        self.awaits_mtu = self.awaits_mtu_with(&network);
+        let network = self.with_mtu_of_now(network);
+        self.reconfigure(network).await
+    }
+
     /// Replaces the worker by one with other settings; its front-ends reconnect. What could not be had is told.
     pub(super) async fn reconfigure(&mut self, network: NetworkConfig) -> Vec<String> {
         info!(

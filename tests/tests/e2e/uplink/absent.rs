@@ -138,6 +138,36 @@ fn guests_on_lease_get_the_mtu_of_a_nic_that_was_down_at_the_start() {
 }
 
 #[test]
+fn a_network_that_a_reload_puts_on_a_nic_that_is_down_gets_its_mtu() {
+    if !needs_root("a_network_that_a_reload_puts_on_a_nic_that_is_down_gets_its_mtu") {
+        return;
+    }
+    let _turn = heavy();
+    let attach = "attach = \"macvtap\"";
+    let (before, after) = (Wire::new(), Wire::new());
+    for old in [before.section("n", attach), "[networks.n]\n".to_owned()] {
+        after.host.run(&format!("ip link set {NIC} down mtu 1500"));
+        let daemon = Daemon::start(&old);
+        daemon.client().add_port("n", &leased()).unwrap();
+        let new = after.section("n", attach);
+        fs::write(daemon.directory().join("netbackend.toml"), new).unwrap();
+        let report = daemon.client().reload().unwrap();
+        assert_eq!(report.changed, ["n"]);
+        faults(&daemon, "n", 1);
+        after.host.run(&format!("ip link set {NIC} mtu 1400"));
+        wait_until("the daemon sees the MTU", PATIENCE, || {
+            let told = "the MTU of interface nic0 is 1400 now";
+            daemon.log().contains(told).then_some(())
+        });
+        after.host.run(&format!("ip link set {NIC} up"));
+        wait_healthy(&daemon);
+        assert_eq!(daemon.network("n").mtu, 1400);
+        let links = after.more_links();
+        assert!(links[0].contains("mtu 1400 "), "{links:#?}");
+    }
+}
+
+#[test]
 fn a_nic_that_comes_in_the_middle_of_a_reload_decides_the_mtu() {
     if !needs_root("a_nic_that_comes_in_the_middle_of_a_reload_decides_the_mtu") {
         return;
