@@ -398,11 +398,15 @@ impl NetworkTask {
         serial
     }
 
-    fn insert_port(&mut self, port: Port, reply: oneshot::Sender<Result<Added, ApiError>>) {
+    fn insert_port(&mut self, mut port: Port, reply: oneshot::Sender<Result<Added, ApiError>>) {
         let name = &port.config.name;
         if self.ports.contains_key(name) || self.removing.contains(name) {
             let message = format!("port {name} is there already");
             return drop(reply.send(Err(unavailable(message))));
+        }
+        // The NIC may have come since it was opened.
+        if let Err(why) = port.follow_mtu(&self.config, &self.runtime_dir) {
+            return drop(reply.send(Err(unavailable(why))));
         }
         let serial = self.take_serial();
         let config = port.config.clone();

@@ -42,9 +42,17 @@ enum Transport {
     VhostUser(BoundSocket),
     /// While a worker has the port.
     VhostUserClient(Option<Connector>),
-    Tap(Vec<OwnedFd>),
+    Tap(Tap),
     /// All of it is [`Port::wire`].
     Uplink,
+}
+
+/// The interface of a guest by tap.
+#[derive(Debug)]
+struct Tap {
+    queues: Vec<OwnedFd>,
+    /// What it was made for.
+    mtu: u16,
 }
 
 impl Port {
@@ -71,7 +79,10 @@ impl Port {
                 Transport::VhostUser(bound)
             }
             TransportConfig::VhostUserClient { .. } => Transport::VhostUserClient(None),
-            TransportConfig::Tap { .. } => Transport::Tap(open_tap(&config, network.mtu)?),
+            TransportConfig::Tap { .. } => Transport::Tap(Tap {
+                queues: open_tap(&config, network.mtu)?,
+                mtu: network.mtu,
+            }),
             TransportConfig::Uplink(_) => Transport::Uplink,
         };
         let absence = wire.as_ref().and_then(Wire::absence);
@@ -85,12 +96,29 @@ impl Port {
         })
     }
 
-    /// Makes a tap anew, for another MTU; no worker may have it.
+    /// Makes a tap anew if it was made for another MTU; no worker may have it.
     pub(super) fn reopen_tap(&mut self, mtu: u16) -> anyhow::Result<()> {
-        if let Transport::Tap(queues) = &mut self.transport {
+        if let Transport::Tap(tap) = &mut self.transport
+            && tap.mtu != mtu
+        {
             // The interface goes with them.
-            queues.clear();
-            *queues = open_tap(&self.config, mtu)?;
+            tap.queues.clear();
+            tap.queues = open_tap(&self.config, mtu)?;
+            tap.mtu = mtu;
+        }
+        Ok(())
+    }
+
+    /// Makes anew what was made for another MTU than its network has by now; no worker may have it.
+    pub(super) fn follow_mtu(
+        &mut self,
+        network: &NetworkConfig,
+        runtime_dir: &Path,
+    ) -> Result<(), String> {
+        let reopened = self.reopen_tap(network.mtu);
+        reopened.map_err(|error| format!("{error:#}"))?;
+        if self.adapt_wire(network, runtime_dir) {
+            self.rewire()?;
         }
         Ok(())
     }
@@ -150,7 +178,7 @@ impl Port {
                 *connector = Some(new);
                 Ok(vec![feed])
             }
-            Transport::Tap(queues) => queues.iter().map(OwnedFd::try_clone).collect(),
+            Transport::Tap(tap) => tap.queues.iter().map(OwnedFd::try_clone).collect(),
             Transport::Uplink => Ok(Vec::new()),
         }
     }
@@ -200,8 +228,8 @@ impl Port {
 
     /// Tells a guest behind a tap whether its network reaches the world.
     pub(super) fn set_carrier(&self, carries: bool) {
-        if let (Transport::Tap(queues), Role::Guest) = (&self.transport, self.config.role)
-            && let Some(queue) = queues.first()
+        if let (Transport::Tap(tap), Role::Guest) = (&self.transport, self.config.role)
+            && let Some(queue) = tap.queues.first()
             && let Err(errno) = sys::set_tap_carrier(queue, carries)
         {
             warn!(port = self.config.name, %errno, "set the carrier of the tap");

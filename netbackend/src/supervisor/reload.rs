@@ -298,14 +298,27 @@ impl Registry {
         config: &PortConfig,
         opened: &mut Opened,
     ) -> Result<(), String> {
-        let port = match opened.remove(&(network.name.clone(), config.name.clone())) {
-            Some(port) => port,
-            None => self
-                .open_port(network, config, Absent::Refused)
-                .map_err(|wrong| format!("{wrong:#}"))?,
-        };
+        let port = self.take_opened(network, config, opened)?;
         let inserted = handle.insert_port(port).await;
         inserted.map_err(|wrong| format!("add port {}/{}: {wrong}", network.name, config.name))
+    }
+
+    /// A port for the network as it is by now.
+    fn take_opened(
+        &self,
+        network: &NetworkConfig,
+        config: &PortConfig,
+        opened: &mut Opened,
+    ) -> Result<Port, String> {
+        let (network_name, name) = (network.name.clone(), config.name.clone());
+        let Some(mut port) = opened.remove(&(network_name, name)) else {
+            let port = self.open_port(network, config, Absent::Refused);
+            return port.map_err(|wrong| format!("{wrong:#}"));
+        };
+        let followed = port.follow_mtu(network, &self.runtime_path());
+        followed
+            .map_err(|why| format!("open port {}/{} again: {why}", network.name, config.name))?;
+        Ok(port)
     }
 
     async fn add(
@@ -315,6 +328,10 @@ impl Registry {
         report: &mut ReloadReport,
     ) {
         let name = network.name.clone();
+        // All before may have taken long: the NIC may have come up since the configuration was read.
+        let awaits_mtu = awaits_mtu(&network);
+        // What is wrong with the NIC, a port on it tells.
+        drop(take_mtu_of_nic(&mut network));
         if let Err(wrong) = self.runtime_dir.make_network_dir(&name) {
             report.failed.push(format!("{wrong:#}"));
             return;
@@ -322,24 +339,21 @@ impl Registry {
         let mut ports = Vec::new();
         let mut left_out = Vec::new();
         for config in &network.ports {
-            match opened.remove(&(name.clone(), config.name.clone())) {
-                Some(port) => ports.push(port),
-                None => match self.open_port(&network, config, Absent::Refused) {
-                    Ok(port) => ports.push(port),
-                    Err(wrong) => {
-                        report.failed.push(format!("{wrong:#}"));
-                        left_out.push(config.name.clone());
-                    }
-                },
+            match self.take_opened(&network, config, opened) {
+                Ok(port) => ports.push(port),
+                Err(wrong) => {
+                    report.failed.push(wrong);
+                    left_out.push(config.name.clone());
+                }
             }
         }
         network.ports.retain(|port| !left_out.contains(&port.name));
         let forwards = open_forwards(&mut network, report);
         self.start(OpenNetwork {
-            awaits_mtu: awaits_mtu(&network),
             config: network,
             ports,
             forwards,
+            awaits_mtu,
         });
         if let Ok(handle) = self.network(&name) {
             handle.settled().await;

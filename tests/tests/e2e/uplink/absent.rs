@@ -1,6 +1,6 @@
 //! NICs that are not there, or not up, when the daemon starts.
-use super::{Guest, NIC, OUTSIDE, PATIENCE, Wire, leased};
-use control::{PortRequest, PortState};
+use super::{Guest, NIC, OUTSIDE, PATIENCE, Wire, leased, text};
+use control::{PortRequest, PortState, ReloadReport};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -167,6 +167,49 @@ fn a_network_that_a_reload_puts_on_a_nic_that_is_down_gets_its_mtu() {
     }
 }
 
+/// Networks that hold up the reload that ends them, each for some seconds, until what is done meanwhile is done.
+const ENDING: [&str; 4] = ["end0", "end1", "end2", "end3"];
+
+fn ending() -> String {
+    ENDING.map(|name| format!("[networks.{name}]\n")).concat()
+}
+
+/// Reloads a configuration without [`ENDING`], and does this after it has been read and before any network changes.
+fn reload_meanwhile(daemon: &Daemon, config: &str, meanwhile: impl FnOnce()) -> ReloadReport {
+    let workers = ENDING.map(|name| {
+        let worker = daemon.network(name).worker_pid.unwrap();
+        Pid::from_raw(worker.try_into().unwrap())
+    });
+    let count = || daemon.client().status().unwrap().networks.len();
+    let before = count();
+    for worker in workers {
+        kill(worker, Signal::SIGSTOP).unwrap();
+    }
+    fs::write(daemon.directory().join("netbackend.toml"), config).unwrap();
+    thread::scope(|scope| {
+        let reload = scope.spawn(|| daemon.client().reload().unwrap());
+        wait_until("the reload to end a network", PATIENCE, || {
+            (count() < before).then_some(())
+        });
+        meanwhile();
+        let last = ENDING[ENDING.len() - 1];
+        let networks = daemon.client().status().unwrap().networks;
+        let is_held_up = networks.iter().any(|network| network.name == last);
+        for worker in workers {
+            // The first ones were killed.
+            let _ = kill(worker, Signal::SIGCONT);
+        }
+        assert!(is_held_up, "the reload went on: {}", daemon.log());
+        reload.join().unwrap()
+    })
+}
+
+#[track_caller]
+fn assert_tap_has_mtu(guest: &Guest, mtu: u16) {
+    let link = text(&guest.namespace.run("ip -o link show eth0"));
+    assert!(link.contains(&format!("mtu {mtu} ")), "{link}");
+}
+
 #[test]
 fn a_nic_that_comes_in_the_middle_of_a_reload_decides_the_mtu() {
     if !needs_root("a_nic_that_comes_in_the_middle_of_a_reload_decides_the_mtu") {
@@ -175,34 +218,50 @@ fn a_nic_that_comes_in_the_middle_of_a_reload_decides_the_mtu() {
     let _turn = heavy();
     let wire = Wire::new();
     wire.pull_out();
-    let guest = Guest::new(2);
+    let (guest, new) = (Guest::new(2), Guest::new(3));
     let section = wire.section("n", "") + &guest.section("n");
-    let daemon = Daemon::start(&(section.clone() + "[networks.gone]\n"));
+    let daemon = Daemon::start(&(section.clone() + &ending()));
     faults(&daemon, "n", 1);
-    // The reload waits for its end.
-    let worker = daemon.network("gone").worker_pid.unwrap();
-    let worker = Pid::from_raw(worker.try_into().unwrap());
-    kill(worker, Signal::SIGSTOP).unwrap();
-    let config = section + "[networks.n]\nmode = \"private\"\n";
-    fs::write(daemon.directory().join("netbackend.toml"), config).unwrap();
-    let report = thread::scope(|scope| {
-        let reload = scope.spawn(|| daemon.client().reload().unwrap());
-        wait_until("the reload to end a network", PATIENCE, || {
-            let networks = daemon.client().status().unwrap().networks;
-            (networks.len() == 1).then_some(())
-        });
+    let config = section + &new.section("n") + "[networks.n]\nmode = \"private\"\n";
+    let report = reload_meanwhile(&daemon, &config, || {
         wire.plug_in_with_mtu(1400);
         wait_until("the NIC's MTU", PATIENCE, || {
             (daemon.network("n").mtu == 1400).then_some(())
         });
-        reload.join().unwrap()
     });
     assert_eq!(report.failed, Vec::<String>::new());
     assert_eq!(report.changed, ["n"]);
     wait_healthy(&daemon);
     assert_eq!(daemon.network("n").mtu, 1400);
-    guest.configure();
-    guest.wait_reaches(OUTSIDE);
+    for guest in [guest, new] {
+        assert_tap_has_mtu(&guest, 1400);
+        guest.configure();
+        guest.wait_reaches(OUTSIDE);
+    }
+}
+
+#[test]
+fn the_mtu_of_a_network_that_a_reload_adds_is_that_of_its_nic_by_then() {
+    if !needs_root("the_mtu_of_a_network_that_a_reload_adds_is_that_of_its_nic_by_then") {
+        return;
+    }
+    let _turn = heavy();
+    for attach in ["switch", "macvtap"] {
+        let wire = Wire::new();
+        let guest = Guest::new(2);
+        let daemon = Daemon::start(&ending());
+        let section = wire.section("n", &format!("attach = \"{attach}\""));
+        let report = reload_meanwhile(&daemon, &(section + &guest.section("n")), || {
+            wire.host.run(&format!("ip link set {NIC} mtu 1400"));
+        });
+        assert_eq!(report.failed, Vec::<String>::new());
+        assert_eq!(report.added, ["n"]);
+        wait_healthy(&daemon);
+        assert_eq!(daemon.network("n").mtu, 1400);
+        assert_tap_has_mtu(&guest, 1400);
+        guest.configure();
+        guest.wait_reaches(OUTSIDE);
+    }
 }
 
 #[test]
