@@ -8,7 +8,11 @@ use control::{
 use nat::forward::Forward;
 use std::{sync::Arc, time::Duration};
 use tokio::{
-    sync::{Notify, mpsc, oneshot, watch},
+    sync::{
+        Notify,
+        mpsc::{self, error::SendTimeoutError},
+        oneshot, watch,
+    },
     time,
 };
 use toml::Table;
@@ -48,6 +52,8 @@ pub(super) enum Command {
         network: Box<NetworkConfig>,
         reply: oneshot::Sender<Result<(), ApiError>>,
     },
+    /// Open again what was closed: no other settings come.
+    TakeWiresBack,
     /// Go on with other settings; answered with what went wrong.
     Reconfigure {
         network: Box<NetworkConfig>,
@@ -181,14 +187,41 @@ impl NetworkHandle {
             .await
     }
 
+    /// Opens again what [`Self::release_wires`] closed, if no other settings have come since.
+    pub(super) async fn take_wires_back(&self) {
+        // Fails only if the network is gone.
+        drop(self.commands.send(Command::TakeWiresBack).await);
+    }
+
     /// Goes on with other settings and the same ports. Returns what went wrong with them.
+    ///
+    /// # Errors
+    /// The network goes on with its old settings.
     pub(super) async fn reconfigure(
         &self,
         network: NetworkConfig,
     ) -> Result<Vec<String>, ApiError> {
+        self.reconfigure_within(network, CHANGE_TIMEOUT).await
+    }
+
+    async fn reconfigure_within(
+        &self,
+        network: NetworkConfig,
+        patience: Duration,
+    ) -> Result<Vec<String>, ApiError> {
+        let (reply, answer) = oneshot::channel();
         let network = Box::new(network);
-        self.change(|reply| Command::Reconfigure { network, reply })
-            .await
+        let command = Command::Reconfigure { network, reply };
+        let sent = self.commands.send_timeout(command, patience).await;
+        sent.map_err(|failed| match failed {
+            SendTimeoutError::Timeout(_) => self.late(),
+            SendTimeoutError::Closed(_) => self.stopping(),
+        })?;
+        match time::timeout(patience, answer).await {
+            Ok(answer) => answer.unwrap_or_else(|_| Err(self.stopping())),
+            // It comes to them yet.
+            Err(_) => Ok(vec![self.late().to_string()]),
+        }
     }
 
     /// Offered to guests now.
@@ -255,12 +288,20 @@ impl NetworkHandle {
         };
         match time::timeout(CHANGE_TIMEOUT, ask).await {
             Ok(Some(result)) => result,
-            Ok(None) => Err(unavailable(format!("network {} is stopping", self.name))),
-            Err(_) => Err(unavailable(format!(
-                "the worker of network {} did not answer in time",
-                self.name
-            ))),
+            Ok(None) => Err(self.stopping()),
+            Err(_) => Err(self.late()),
         }
+    }
+
+    fn stopping(&self) -> ApiError {
+        unavailable(format!("network {} is stopping", self.name))
+    }
+
+    fn late(&self) -> ApiError {
+        let name = &self.name;
+        unavailable(format!(
+            "the worker of network {name} did not answer in time"
+        ))
     }
 
     /// Removes the port `port` if it is still the one with this serial number.
@@ -283,3 +324,7 @@ pub(super) fn unavailable(message: String) -> ApiError {
         remedy: Some("try again; see the log of netbackend".into()),
     }
 }
+
+#[cfg(test)]
+#[path = "handle_test.rs"]
+mod tests;

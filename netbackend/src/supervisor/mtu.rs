@@ -95,7 +95,8 @@ impl NetworkTask {
         else {
             return;
         };
-        if !self.awaits_mtu || nic_of(&self.config).as_ref() != Some(nic) {
+        // The settings that come take it over, or it is told again (`take_wires_back`).
+        if self.hands_over || !self.awaits_mtu || nic_of(&self.config).as_ref() != Some(nic) {
             return;
         }
         self.awaits_mtu = false;

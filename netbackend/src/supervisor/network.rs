@@ -33,6 +33,8 @@ pub(super) struct NetworkTask {
     pub(super) config: NetworkConfig,
     /// The MTU is that of a NIC that has not been there and up yet.
     pub(super) awaits_mtu: bool,
+    /// Another network takes its NIC over: until other settings come, nothing is made on it with those of now.
+    pub(super) hands_over: bool,
     pub(super) runtime_dir: PathBuf,
     /// Beside the state file.
     pub(super) lease_path: PathBuf,
@@ -116,6 +118,7 @@ impl NetworkTask {
         });
         let task = Self {
             awaits_mtu,
+            hands_over: false,
             runtime_dir: registry.runtime_path(),
             lease_path: registry.lease_path(&config.name),
             config,
@@ -267,6 +270,8 @@ impl NetworkTask {
             } if self.removing.contains(name) => {
                 self.parked.push(command);
             }
+            // It would be on the NIC that another network takes.
+            Command::AddPort { .. } if self.hands_over => self.parked.push(command),
             // A parked one may have been given up.
             Command::AddPort { reply, .. } if reply.is_closed() => {}
             Command::AddPort {
@@ -289,6 +294,7 @@ impl NetworkTask {
                 self.release_wires(&network);
                 drop(reply.send(Ok(())));
             }
+            Command::TakeWiresBack => self.take_wires_back(),
             // Served where it can be waited for.
             Command::Reconfigure { reply, .. } => drop(reply),
             Command::RemovePort { port, reply } => self.remove_port(port, Some(reply)),

@@ -1,5 +1,8 @@
 //! Other settings for a network that runs.
-use super::network::NetworkTask;
+use super::{
+    network::NetworkTask,
+    wire::{RELEASED, Wire},
+};
 use crate::config::NetworkConfig;
 use control::NetworkState;
 use tracing::info;
@@ -7,15 +10,31 @@ use tracing::info;
 impl NetworkTask {
     /// Closes the interfaces that are others with these settings, until [`Self::reconfigure`] makes them.
     pub(super) fn release_wires(&mut self, network: &NetworkConfig) {
+        self.hands_over = true;
         let mut released = Vec::new();
         for (name, entry) in &mut self.ports {
             if entry.port.release_wire(network, &self.runtime_dir) {
+                entry.port.fault = Some(RELEASED.into());
                 released.push(name.clone());
             }
         }
         for port in released {
             self.take_wire(&port);
         }
+        self.publish_ports();
+    }
+
+    /// Opens again what [`Self::release_wires`] closed: no other settings have come.
+    pub(super) fn take_wires_back(&mut self) {
+        if !std::mem::take(&mut self.hands_over) {
+            return;
+        }
+        let wires = self.ports.values_mut().filter_map(|e| e.port.wire.as_mut());
+        wires.for_each(Wire::take_back);
+        self.rewire();
+        // What has come of NICs meanwhile was not taken over: all are looked at anew.
+        self.nics.follow(Vec::new());
+        self.unpark();
     }
 
     /// Goes on with what a reload asks for. What could not be had is told.
@@ -27,6 +46,7 @@ impl NetworkTask {
 
     /// Replaces the worker by one with other settings; its front-ends reconnect. What could not be had is told.
     pub(super) async fn reconfigure(&mut self, network: NetworkConfig) -> Vec<String> {
+        self.hands_over = false;
         info!(
             network = network.name,
             "settings changed, starting the worker again"

@@ -13,6 +13,7 @@ use super::{
 use crate::config::{Base, Config, NetworkConfig, PortConfig};
 use control::{ApiError, ReloadReport};
 use std::{collections::BTreeMap, sync::Arc};
+use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 /// New ports by network and name: open, or to be opened when what they need is free.
@@ -174,17 +175,15 @@ impl Registry {
         mut opened: Opened,
         report: &mut ReloadReport,
     ) {
-        for name in plan.removed {
-            self.end(&name).await;
-            report.removed.push(name);
+        for name in &plan.removed {
+            self.end(name).await;
+            report.removed.push(name.clone());
         }
         // All that goes before all that comes: a socket may move from one network to another.
         for change in &plan.changed {
             self.remove_ports(change, report).await;
         }
-        for change in plan.changed.iter().filter(|change| change.settings) {
-            self.release_wires(change, report).await;
-        }
+        self.release_wires(&plan, old, report).await;
         for change in plan.changed {
             self.change(change, old, &mut opened, report).await;
         }
@@ -212,13 +211,21 @@ impl Registry {
         }
     }
 
-    /// Guests on lease have macvtaps that no configuration tells of.
-    async fn release_wires(&self, change: &Change, report: &mut ReloadReport) {
-        let network = &change.network;
-        if let Ok(handle) = self.network(&network.name)
-            && let Err(wrong) = handle.release_wires(network.clone()).await
-        {
-            report.failed.push(wrong.to_string());
+    /// Guests on lease have macvtaps that no configuration tells of. All networks at once: one that hangs costs the others no time.
+    async fn release_wires(&self, plan: &Plan, old: &Networks, report: &mut ReloadReport) {
+        let changed = plan.changed.iter();
+        let due = changed.filter(|change| plan.hands_over(change, old));
+        let mut releases = JoinSet::new();
+        for Change { network, .. } in due {
+            if let Ok(handle) = self.network(&network.name) {
+                let network = network.clone();
+                releases.spawn(async move { handle.release_wires(network).await });
+            }
+        }
+        while let Some(released) = releases.join_next().await {
+            if let Ok(Err(wrong)) = released {
+                report.failed.push(wrong.to_string());
+            }
         }
     }
 
@@ -242,7 +249,10 @@ impl Registry {
         if settings {
             match handle.reconfigure(network.clone()).await {
                 Ok(failed) => report.failed.extend(failed),
-                Err(wrong) => report.failed.push(wrong.to_string()),
+                Err(wrong) => {
+                    report.failed.push(wrong.to_string());
+                    return self.go_on_as_before(handle);
+                }
             }
             report.changed.push(network.name.clone());
             // A tap that could not be made anew is gone; the next reload tries again.
@@ -289,6 +299,14 @@ impl Registry {
         if let Some(now) = definitions.defined.get_mut(&network.name) {
             keep_up(now, before, network);
         }
+    }
+
+    /// A network that does not come to its new settings goes on with the old ones; the next reload tries again.
+    fn go_on_as_before(&self, handle: NetworkHandle) {
+        if let Some(now) = self.lock().defined.get_mut(handle.name()) {
+            now.ports.retain(|port| handle.has_port(&port.name));
+        }
+        tokio::spawn(async move { handle.take_wires_back().await });
     }
 
     async fn insert(

@@ -45,6 +45,19 @@ impl Plan {
         plan
     }
 
+    /// Whether another network that changes will be on the NIC of this one: it must be free by then.
+    pub(super) fn hands_over(&self, change: &Change, old: &Networks) -> bool {
+        let before = old.get(&change.network.name);
+        let Some(nic) = before.and_then(NetworkConfig::nic) else {
+            return false;
+        };
+        let changed = self.changed.iter().map(|change| &change.network);
+        let mut others = changed
+            .chain(&self.added)
+            .filter(|other| other.name != change.network.name);
+        change.settings && others.any(|other| other.nic() == Some(nic))
+    }
+
     /// What is in use until the old ports are gone.
     pub(super) fn leaving<'a>(&'a self, old: &'a Networks) -> Leaving<'a> {
         let removed = self.removed.iter().filter_map(|name| old.get(name));

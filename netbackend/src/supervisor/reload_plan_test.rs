@@ -107,3 +107,37 @@ fn a_nic_is_free_only_when_its_old_ports_are_gone() {
     };
     assert!(!plan.leaving(&old).have(&change.network, &change.added[0]));
 }
+
+#[test]
+fn a_nic_is_handed_over_only_to_another_network_that_changes() {
+    let on = |network: &str, nic: &str, mtu: u16| {
+        let uplink =
+            format!("[networks.{network}.uplink]\nnic = \"{nic}\"\nattach = \"macvtap\"\n");
+        format!("[networks.{network}]\nmtu = {mtu}\n") + &uplink
+    };
+    let before = on("a", "e", 1500) + &on("b", "f", 1500);
+    let handing_over = |old: &str, new: &str| {
+        let (plan, old) = plan(old, new);
+        let changed = plan.changed.iter();
+        let due = changed.filter(|change| plan.hands_over(change, &old));
+        let due = due.map(|change| change.network.name.clone());
+        due.collect::<Vec<_>>()
+    };
+    for (after, expected) in [
+        (on("a", "f", 1500) + &on("b", "e", 1500), &["a", "b"][..]),
+        (on("a", "g", 1500) + &on("b", "e", 1500), &["a"]),
+        (
+            on("a", "g", 1500) + &on("b", "f", 1500) + &on("c", "e", 1500),
+            &["a"],
+        ),
+        // Each keeps its own, or takes one that is nobody's.
+        (on("a", "e", 1400) + &on("b", "f", 1400), &[]),
+        (on("a", "g", 1500) + &on("b", "h", 1500), &[]),
+    ] {
+        assert_eq!(handing_over(&before, &after), expected, "{after}");
+    }
+    // One that stays as it is needs nothing anew.
+    let shared = on("a", "e", 1500) + &on("b", "e", 1500);
+    let left = on("a", "g", 1500) + &on("b", "e", 1500);
+    assert_eq!(handing_over(&shared, &left), [""; 0]);
+}

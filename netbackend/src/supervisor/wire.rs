@@ -162,6 +162,11 @@ impl Wire {
         *self.released.get_or_insert(self.open.is_some())
     }
 
+    /// Other settings do not come: it is made again with those of now.
+    pub(super) fn take_back(&mut self) {
+        self.released = None;
+    }
+
     /// Takes over other settings of the network: closes the interface if it is another one now. True: it is to be made.
     pub(super) fn adapt(
         wire: &mut Option<Self>,
@@ -266,7 +271,9 @@ impl Wire {
             let nic = self.nic();
             let name = nic.as_ref().map_or("it needs", |nic| nic.name.as_str());
             let absence = self.absence.as_ref().map(awaited);
-            return Err(io::Error::other(absence.unwrap_or_else(|| gone(name))));
+            let released = self.released.map(|_| RELEASED.to_owned());
+            let why = absence.or(released).unwrap_or_else(|| gone(name));
+            return Err(io::Error::other(why));
         };
         open.queues().iter().map(OwnedFd::try_clone).collect()
     }
@@ -282,6 +289,9 @@ impl Wire {
         needs.is_some_and(|(needed, at)| needed == nic && at == index)
     }
 }
+
+/// What a port says whose interface was closed for other settings.
+pub(super) const RELEASED: &str = "its interface goes to another network in a reload; the port works again with its next settings (try `netbackend reload` if they do not come)";
 
 /// What a port on an interface that is not there says.
 pub(super) fn gone(nic: &str) -> String {

@@ -1,7 +1,11 @@
 //! Other uplinks for networks that run.
 use super::{Guest, OUTSIDE, PATIENCE, Wire, leased};
-use control::{PortState, ReloadReport};
-use std::fs;
+use control::{PortRequest, PortState, ReloadReport};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use std::{fs, thread};
 use tests::{Daemon, heavy, needs_root, wait_until};
 
 #[track_caller]
@@ -121,6 +125,54 @@ fn guests_on_lease_swap_their_passthrough_nics_in_a_reload() {
         }
         assert_eq!([macvtap_of(first), macvtap_of(second)], of_networks);
     }
+}
+
+#[test]
+fn a_guest_that_comes_while_its_nic_passes_to_another_network_waits_for_the_next() {
+    if !needs_root("a_guest_that_comes_while_its_nic_passes_to_another_network_waits_for_the_next")
+    {
+        return;
+    }
+    let _turn = heavy();
+    let wires = [Wire::new(), Wire::new()];
+    let config = |a: usize, b: usize| {
+        let attach = "attach = \"macvtap\"";
+        let uplinks = wires[a].section("a", attach) + &wires[b].section("b", attach);
+        format!("[networks.a]\nmode = \"passthrough\"\n{uplinks}")
+    };
+    let daemon = Daemon::start(&config(0, 1));
+    for network in ["a", "b"] {
+        daemon.client().add_port(network, &leased()).unwrap();
+    }
+    // The reload waits for its end, before it comes to the other network.
+    let worker = daemon.network("a").worker_pid.unwrap();
+    let worker = Pid::from_raw(worker.try_into().unwrap());
+    kill(worker, Signal::SIGSTOP).unwrap();
+    let late = PortRequest {
+        name: Some("late".to_owned()),
+        ..leased()
+    };
+    let report = thread::scope(|scope| {
+        let reload = scope.spawn(|| reload(&daemon, &config(1, 0)));
+        wait_until("the NIC to be freed", PATIENCE, || {
+            let problems = daemon.client().health().unwrap().problems;
+            let told = |problem: &String| problem.contains("goes to another network in a reload");
+            problems.iter().any(told).then_some(())
+        });
+        let add = scope.spawn(|| daemon.client().add_port("b", &late).unwrap());
+        // It is asked for before the reload goes on, as a rule.
+        daemon.network("b");
+        let _ = kill(worker, Signal::SIGCONT);
+        add.join().unwrap();
+        reload.join().unwrap()
+    });
+    assert_eq!(report.failed, Vec::<String>::new());
+    wait_until("no fault", PATIENCE, || {
+        let health = daemon.client().health().unwrap();
+        health.healthy.then_some(())
+    });
+    assert_eq!(wires[0].more_links().len(), 2);
+    assert_eq!(wires[1].more_links().len(), 1);
 }
 
 #[test]
