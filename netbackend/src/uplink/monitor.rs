@@ -82,6 +82,8 @@ impl Monitor {
                 // Before the look: what happens in between is not missed.
                 self.events = subscribe(&self.nic).ok();
             }
+            // What has led to what is seen now is not told after it.
+            self.read_events();
             let look = self.look();
             if let Some(dip) = look.and_then(|sight| self.dip(sight)) {
                 self.last = Some(dip);
@@ -127,13 +129,34 @@ impl Monitor {
             lowest_mtu = self.links_changed() => (false, lowest_mtu),
             () = self.mounts_changed() => (true, None),
         };
-        self.lowest_mtu = lowest_mtu;
+        self.had_mtu(lowest_mtu);
+        time::sleep(SETTLE).await;
         if is_renamed {
+            self.read_events();
             // The name may have been removed, or be another namespace's: a socket of ours would keep the old one alive, and
             // all interfaces in it.
             self.events = None;
         }
-        time::sleep(SETTLE).await;
+    }
+
+    fn had_mtu(&mut self, mtu: Option<u32>) {
+        self.lowest_mtu = self.lowest_mtu.into_iter().chain(mtu).min();
+    }
+
+    /// Takes what has been told, without waiting for more.
+    fn read_events(&mut self) {
+        if let Some(events) = &self.events {
+            let lowest_mtu = drain(events.get_ref(), self.index());
+            self.had_mtu(lowest_mtu.ok().flatten());
+        }
+    }
+
+    /// Of the NIC as it was seen last.
+    fn index(&self) -> Option<u32> {
+        match self.last {
+            Some(Sight::Present { index, .. }) => Some(index),
+            Some(Sight::Gone) | None => None,
+        }
     }
 
     /// The smallest MTU of the NIC that was told of.
@@ -142,10 +165,7 @@ impl Monitor {
             time::sleep(RETRY).await;
             return None;
         };
-        let index = match self.last {
-            Some(Sight::Present { index, .. }) => Some(index),
-            Some(Sight::Gone) | None => None,
-        };
+        let index = self.index();
         // What else the events say does not matter, nor whether some were lost (ENOBUFS): the look tells.
         let drained = events.async_io(Interest::READABLE, |socket| drain(socket, index));
         drained.await.ok().flatten()
@@ -221,3 +241,7 @@ fn drain(socket: &OwnedFd, index: Option<u32>) -> io::Result<Option<u32>> {
     }
     Ok(lowest)
 }
+
+#[cfg(test)]
+#[path = "monitor_test.rs"]
+mod tests;
