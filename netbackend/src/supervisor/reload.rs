@@ -316,12 +316,13 @@ impl Registry {
         config: &PortConfig,
         opened: &mut Opened,
     ) -> Result<(), String> {
+        // The network's task makes it anew for another MTU. Here, a worker of it that is just forked may still hold the tap.
         let port = self.take_opened(network, config, opened)?;
         let inserted = handle.insert_port(port).await;
         inserted.map_err(|wrong| format!("add port {}/{}: {wrong}", network.name, config.name))
     }
 
-    /// A port for the network as it is by now.
+    /// A port that was opened beforehand, for the MTU of then, or is opened now.
     fn take_opened(
         &self,
         network: &NetworkConfig,
@@ -329,13 +330,17 @@ impl Registry {
         opened: &mut Opened,
     ) -> Result<Port, String> {
         let (network_name, name) = (network.name.clone(), config.name.clone());
-        let Some(mut port) = opened.remove(&(network_name, name)) else {
+        let Some(port) = opened.remove(&(network_name, name)) else {
             let port = self.open_port(network, config, Absent::Refused);
             return port.map_err(|wrong| format!("{wrong:#}"));
         };
+        Ok(port)
+    }
+
+    fn with_mtu(&self, mut port: Port, network: &NetworkConfig) -> Result<Port, String> {
         let followed = port.follow_mtu(network, &self.runtime_path());
-        followed
-            .map_err(|why| format!("open port {}/{} again: {why}", network.name, config.name))?;
+        let path = format!("{}/{}", network.name, port.config.name);
+        followed.map_err(|why| format!("open port {path} again: {why}"))?;
         Ok(port)
     }
 
@@ -357,7 +362,8 @@ impl Registry {
         let mut ports = Vec::new();
         let mut left_out = Vec::new();
         for config in &network.ports {
-            match self.take_opened(&network, config, opened) {
+            let port = self.take_opened(&network, config, opened);
+            match port.and_then(|port| self.with_mtu(port, &network)) {
                 Ok(port) => ports.push(port),
                 Err(wrong) => {
                     report.failed.push(wrong);
