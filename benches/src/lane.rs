@@ -84,6 +84,8 @@ impl Lane {
     pub(crate) fn send_up_to(&mut self, end: &mut FrontEnd, count: u16) -> anyhow::Result<bool> {
         let reclaimed = end.tx.reclaim()?;
         self.sent += reclaimed;
+        let number_at = self.content.start().len();
+        end.tx.prefetch(end.memory.map(), count, number_at);
         let mut added = 0;
         while added < count
             && let Some(slot) = end.tx.next_slot()
@@ -149,9 +151,9 @@ impl Lane {
                 self.missing = self.buffers;
             }
             self.missing -= 1;
-            self.bytes += u64::from(written);
+            self.bytes += written;
             if let Some(verifier) = &mut self.verifier {
-                verifier.append(end.memory.map(), addr, written)?;
+                verifier.append(end.memory.map(), addr, u32::try_from(written)?)?;
             }
             end.rx.refill(slot);
             if self.missing == 0 {

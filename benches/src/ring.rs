@@ -163,6 +163,14 @@ impl Ring {
         self.free.front().copied()
     }
 
+    /// Begins to load the lines at `at` in the next `count` slots, to be written. The back-end has read them last.
+    #[inline]
+    pub(crate) fn prefetch(&self, map: &MemoryMap, count: u16, at: usize) {
+        for &slot in self.free.iter().take(count.into()) {
+            map.prefetch_for_write(self.buffer(slot) + at as u64);
+        }
+    }
+
     /// Adds `len` bytes of the next slot for the device to read; false: there is none.
     #[inline]
     pub(crate) fn send(&mut self, len: u32) -> bool {
@@ -234,11 +242,11 @@ impl Ring {
 
     /// The next buffer that the back-end is done with: its slot and the bytes written.
     #[inline]
-    pub fn done(&mut self) -> anyhow::Result<Option<(u64, u32)>> {
+    pub fn done(&mut self) -> anyhow::Result<Option<(u64, u64)>> {
         Ok(self
             .queue
             .poll_used()?
-            .map(|used| (used.token, used.written)))
+            .map(|used| (used.token, used.written.into())))
     }
 
     /// Takes back what was sent; returns how many.

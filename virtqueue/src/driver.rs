@@ -67,6 +67,7 @@ impl DriverQueue {
 
     /// Adds a chain; false: not enough free descriptors, or no buffer (nothing was added).
     #[must_use]
+    #[inline]
     pub fn add(&mut self, buffers: &[DriverBuffer], token: u64) -> bool {
         either!(&mut self.0, ring => ring.add(buffers, token))
     }
@@ -85,6 +86,7 @@ impl DriverQueue {
     }
 
     /// Next completed chain. A device that lies (bad id, more than it was given) latches a fault.
+    #[inline]
     pub fn poll_used(&mut self) -> Result<Option<Used>, QueueFault> {
         either!(&mut self.0, ring => ring.poll_used())
     }

@@ -131,6 +131,7 @@ impl Driver {
         })
     }
 
+    #[inline(never)]
     pub(crate) fn add(&mut self, buffers: &[DriverBuffer], token: u64) -> bool {
         let Ok(count) = u16::try_from(buffers.len()) else {
             return false;
@@ -229,6 +230,7 @@ impl Driver {
         event.is_due(self.next_avail, slots, self.ring.size)
     }
 
+    #[inline(never)]
     pub(crate) fn poll_used(&mut self) -> Result<Option<Used>, QueueFault> {
         if let Some(fault) = self.fault {
             return Err(fault);

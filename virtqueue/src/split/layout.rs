@@ -30,7 +30,11 @@ pub(in crate::split) const DESC_SIZE: usize = 16;
 const USED_SIZE: u32 = 8;
 /// Used elements in a cache line.
 const USED_PER_LINE: usize = 8;
-/// The same, as descriptors count bytes.
+/// Bytes of an avail entry.
+const AVAIL_SIZE: u32 = 2;
+/// Half of those in a cache line: wherever in a line the first one is.
+const AVAIL_PER_HALF_LINE: usize = 16;
+/// Bytes of a descriptor, as descriptors count them.
 pub(in crate::split) const DESC_SIZE_U32: u32 = 16;
 
 /// A private copy of one descriptor.
@@ -200,6 +204,27 @@ impl Ring {
             if let Some(place) = NonNull::new(self.used.as_ptr().wrapping_add(offset)) {
                 crate::copy::prefetch_for_write(place, USED_SIZE);
             }
+        }
+    }
+
+    /// Begins to load the lines of `count` avail entries from `index`, to be written.
+    #[inline]
+    pub(in crate::split) fn prefetch_avail(&self, index: u16, count: u16) {
+        for entry in (0..count).step_by(AVAIL_PER_HALF_LINE) {
+            let offset = 4 + 2 * self.slot(index.wrapping_add(entry));
+            if let Some(place) = NonNull::new(self.avail.as_ptr().wrapping_add(offset)) {
+                crate::copy::prefetch_for_write(place, AVAIL_SIZE);
+            }
+        }
+    }
+
+    /// Begins to load the descriptor that a used element names, to be written; any other number is masked.
+    #[inline]
+    pub(in crate::split) fn prefetch_descriptor(&self, id: u32) {
+        let index = u16::try_from(id).unwrap_or(0);
+        let offset = DESC_SIZE * self.slot(index);
+        if let Some(place) = NonNull::new(self.desc.as_ptr().wrapping_add(offset)) {
+            crate::copy::prefetch_for_write(place, DESC_SIZE_U32);
         }
     }
 
