@@ -240,7 +240,8 @@ impl Ring {
         }
     }
 
-    /// The next buffer that the back-end is done with: its slot and the bytes written.
+    /// The next buffer that the back-end is done with: its slot and the bytes written. Both of 64 bits: a shorter one would be stored
+    /// alone and loaded with its padding, which a CPU answers only once all stores before have left for the cache.
     #[inline]
     pub fn done(&mut self) -> anyhow::Result<Option<(u64, u64)>> {
         Ok(self
