@@ -3,7 +3,7 @@
 //! # How the peers are measured
 //! The generator (`vu-gen`) is a vhost-user front-end with two ports, pinned to one CPU. Each back-end has another CPU for all of
 //! its threads. Back-ends take turns, round after round, because the speed of a shared machine drifts by a third within minutes;
-//! the first round warms the machine up and is dropped. What counts are the medians, and more than these their ratios.
+//! the first round warms the machine up and is dropped. What was measured while the two CPUs shared no cache is measured again. What counts are the medians, and more than these their ratios.
 
 mod backend;
 mod fairness;
