@@ -122,13 +122,17 @@ impl Worker {
         })
     }
 
-    /// Runs until [`super::super::command::Command::Stop`].
-    pub(super) fn run(mut self) {
+    /// Has a thread watch the one that calls this, which is to run the worker and to drop it.
+    pub(super) fn be_watched(&mut self) {
         self.rescue = Rescue::start()
             .inspect_err(
                 |error| warn!(%error, "nobody watches the datapath: a front-end could hold it up"),
             )
             .ok();
+    }
+
+    /// Runs until [`super::super::command::Command::Stop`].
+    pub(super) fn run(mut self) {
         let mut rounds = 0u32;
         let mut worked = false;
         let mut last_work = Duration::ZERO;
