@@ -102,7 +102,11 @@ impl Drop for Crew {
 }
 
 /// Starts a worker, on one CPU if it is told to.
-fn start_thread(name: String, cpu: Option<u16>, mut worker: Worker) -> anyhow::Result<JoinHandle<()>> {
+fn start_thread(
+    name: String,
+    cpu: Option<u16>,
+    mut worker: Worker,
+) -> anyhow::Result<JoinHandle<()>> {
     let (placed, is_placed) = mpsc::sync_channel::<io::Result<()>>(1);
     let run = move || {
         // Before its thread has a CPU of its own, which a thread that it starts would share.

@@ -1,7 +1,7 @@
-//! Which end-to-end tests failed, and running them once more, alone.
+//! Which tests failed, and running them once more, alone.
 //!
-//! An emulated guest in an emulated host on a shared machine can miss a deadline for reasons that no test is about. What
-//! passes alone is no failure, but it is said, by name, in the closing lines: a test that shows up there often needs work.
+//! An emulated guest in an emulated host, and threads of ours, on a shared machine, can miss a deadline for reasons that no test is
+//! about. What passes alone is no failure, but it is said, by name, in the closing lines: a test that shows up there needs work.
 use super::cargo;
 use crate::exec;
 use crate::ui::Ui;
@@ -28,69 +28,57 @@ impl Outcome {
     }
 }
 
-/// Runs `test`, a `cargo test --no-fail-fast`, and the end-to-end tests that failed once more, one at a time.
+/// Runs `test`, a `cargo test --workspace --no-fail-fast`, and the tests that failed once more, one at a time.
 pub(super) fn run(
     ui: Ui,
     mut test: Command,
     environment: impl Fn(&mut Command),
 ) -> Result<Outcome> {
-    let mut failures = Failures::default();
+    let mut first = Harnesses::default();
     environment(&mut test);
-    if exec::run_watched(&mut test, |line| failures.line(line))? {
+    if exec::run_watched(&mut test, |line| first.line(line))? {
         return Ok(Outcome::of(true));
     }
-    let may = failures.are_all() && failures.names.len() <= AT_MOST;
-    let failed = failures.names;
-    if !may || !are_end_to_end(&failed)? {
+    if !first.have_told_all() || first.failed.len() > AT_MOST {
         return Ok(Outcome::of(false));
     }
+    let failed = first.failed;
     ui.heading(&format!("once more, alone: {}", failed.join(", ")));
-    let mut test = end_to_end();
-    test.args(["--exact", "--test-threads=1"]).args(&failed);
-    environment(&mut test);
-    let passed = exec::run_visible(&mut test)?;
+    let mut test = cargo();
+    test.args(["test", "--workspace", "--", "--exact", "--test-threads=1"]);
+    environment(test.args(&failed));
+    let mut second = Harnesses::default();
+    let passed = exec::run_watched(&mut test, |line| second.line(line))?;
+    // A name that no harness has found again has passed nowhere.
+    let passed = passed && second.passed >= failed.len();
     Ok(Outcome {
         flaky: if passed { failed } else { Vec::new() },
         passed,
     })
 }
 
-/// Whether all are tests with guests, emulators and other people's programs in them. What else fails depends on us only.
-fn are_end_to_end(names: &[String]) -> Result<bool> {
-    let listed = exec::stdout(end_to_end().arg("--list"))?;
-    let is_listed = |name: &String| {
-        let mut tests = listed.lines();
-        tests.any(|line| line.strip_suffix(": test") == Some(name.as_str()))
-    };
-    Ok(names.iter().all(is_listed))
-}
-
-/// Arguments for the harness follow.
-fn end_to_end() -> Command {
-    let mut test = cargo();
-    test.args(["test", "--workspace", "--test", "e2e", "--"]);
-    test
-}
-
-/// Reads the output of test harnesses for the lists of what failed.
+/// What test harnesses print of what passed and what failed.
 #[derive(Debug, Default)]
-pub(super) struct Failures {
-    /// Those of all harnesses whose verdict has been read.
-    pub(super) names: Vec<String>,
+pub(super) struct Harnesses {
+    /// The tests that failed, of all harnesses whose verdict has been read.
+    pub(super) failed: Vec<String>,
+    /// How many passed.
+    pub(super) passed: usize,
     /// The list under the last `failures:`, which counts if the verdict follows it.
     list: Option<Vec<String>>,
     /// Harnesses that have begun, without those that have come to their verdict.
     open: usize,
 }
 
-impl Failures {
+impl Harnesses {
     /// Takes the next line.
     pub(super) fn line(&mut self, line: &str) {
         if line == "failures:" {
             // The first of two has the tests' output under it, the second their names.
             self.list = Some(Vec::new());
-        } else if line.starts_with("test result: ") {
-            self.names.extend(self.list.take().unwrap_or_default());
+        } else if let Some(verdict) = line.strip_prefix("test result: ") {
+            self.failed.extend(self.list.take().unwrap_or_default());
+            self.passed += passed(verdict).unwrap_or(0);
             self.open = self.open.saturating_sub(1);
         } else if let (Some(list), Some(name)) = (&mut self.list, line.strip_prefix("    ")) {
             list.push(name.to_owned());
@@ -100,10 +88,16 @@ impl Failures {
         }
     }
 
-    /// Whether these names are all that went wrong: no harness has ended without a verdict.
-    pub(super) fn are_all(&self) -> bool {
-        self.open == 0 && !self.names.is_empty()
+    /// Whether what failed is all that went wrong: no harness has ended without a verdict.
+    pub(super) fn have_told_all(&self) -> bool {
+        self.open == 0 && !self.failed.is_empty()
     }
+}
+
+/// The number in "ok. 3 passed; 0 failed".
+fn passed(verdict: &str) -> Option<usize> {
+    let (before, _) = verdict.split_once(" passed;")?;
+    before.rsplit(' ').next()?.parse().ok()
 }
 
 #[cfg(test)]

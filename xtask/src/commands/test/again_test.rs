@@ -1,10 +1,10 @@
-//! The lists of failures in what the standard test harness prints.
-use super::Failures;
+//! What the standard test harness prints, read.
+use super::Harnesses;
 
-fn read(output: &str) -> Failures {
-    let mut failures = Failures::default();
-    output.lines().for_each(|line| failures.line(line));
-    failures
+fn read(output: &str) -> Harnesses {
+    let mut harnesses = Harnesses::default();
+    output.lines().for_each(|line| harnesses.line(line));
+    harnesses
 }
 
 #[test]
@@ -45,9 +45,10 @@ failures:
 
 test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s
 ";
-    let failures = read(output);
-    assert_eq!(failures.names, ["a::b", "d", "src/lib.rs - e (line 3)"]);
-    assert!(failures.are_all());
+    let harnesses = read(output);
+    assert_eq!(harnesses.failed, ["a::b", "d", "src/lib.rs - e (line 3)"]);
+    assert_eq!(harnesses.passed, 1);
+    assert!(harnesses.have_told_all());
 }
 
 #[test]
@@ -55,10 +56,12 @@ fn a_harness_that_does_not_come_to_its_verdict_is_a_failure_without_a_name() {
     const FAILED: &str = "running 1 test\n\nfailures:\n    a\n\ntest result: FAILED. 0 passed\n";
     const ABORTED: &str = "running 2 tests\n\nfailures:\n    b\n\nSIGABRT\n";
     for output in [FAILED.to_owned() + ABORTED, ABORTED.to_owned() + FAILED] {
-        let failures = read(&output);
-        assert_eq!(failures.names, ["a"]);
-        assert!(!failures.are_all());
+        let harnesses = read(&output);
+        assert_eq!(harnesses.failed, ["a"]);
+        assert!(!harnesses.have_told_all());
     }
-    assert!(read(FAILED).are_all());
-    assert!(!read("running 3 tests\ntest result: ok. 3 passed; 0 failed").are_all());
+    assert!(read(FAILED).have_told_all());
+    let harnesses = read("running 3 tests\ntest result: ok. 3 passed; 0 failed");
+    assert!(!harnesses.have_told_all());
+    assert_eq!(harnesses.passed, 3);
 }

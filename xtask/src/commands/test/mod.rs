@@ -23,7 +23,7 @@ pub struct Args {
     /// Leave out the end-to-end tests (package `tests`) and fuzzing
     #[arg(long)]
     quick: bool,
-    /// Passed on to `cargo test` (a filter, `-- --nocapture`, …); without, end-to-end tests that fail run once more, alone
+    /// Passed on to `cargo test` (a filter, `-- --nocapture`, …); without, the few tests that fail run once more, alone
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     cargo: Vec<String>,
 }
@@ -37,17 +37,21 @@ pub fn run(ui: Ui, args: &Args) -> Result<ExitCode> {
         emulator::emulator(ui)?;
     }
     let programs = build::workspace(ui)?;
-    let outcome = workspace(ui, args, &programs)?;
-    let mut passed = outcome.passed;
+    let Outcome {
+        mut passed,
+        mut flaky,
+    } = workspace(ui, args, &programs)?;
     // Whoever asks for certain tests wants those.
     if args.cargo.is_empty() {
-        passed &= two_workers(ui)?;
+        let outcome = two_workers(ui)?;
+        passed &= outcome.passed;
+        flaky.extend(outcome.flaky);
     }
     if !args.quick && args.cargo.is_empty() {
         passed &= check_instructions(ui)?;
         passed &= fuzz::run_all(ui, FUZZ_SECONDS)?;
     }
-    for test in &outcome.flaky {
+    for test in &flaky {
         ui.note(&format!("FLAKY {test}: failed beside others, passed alone"));
     }
     let word = if passed { "passed" } else { "FAILED" };
@@ -82,11 +86,13 @@ fn workspace(ui: Ui, args: &Args, programs: &[PathBuf]) -> Result<Outcome> {
 }
 
 /// The data plane once more, with more than one worker.
-fn two_workers(ui: Ui) -> Result<bool> {
+fn two_workers(ui: Ui) -> Result<Outcome> {
     ui.heading("cargo test --workspace --lib network::tests: the data plane with two workers");
     let mut test = cargo();
     // Of the whole workspace: of one package alone, dependencies would have other features and be built again.
-    test.args(["test", "--workspace", "--lib", "network::tests"]);
-    test.env("NETBACKEND_TEST_WORKERS", "2");
-    exec::run_visible(&mut test)
+    test.args(["test", "--workspace", "--no-fail-fast"]);
+    test.args(["--lib", "network::tests"]);
+    again::run(ui, test, |test| {
+        test.env("NETBACKEND_TEST_WORKERS", "2");
+    })
 }
