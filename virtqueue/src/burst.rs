@@ -50,12 +50,20 @@ pub(crate) struct ChainMeta {
     pub(crate) writable_len: u32,
 }
 
-/// Reusable storage for up to [`Burst::MAX`] chains of one queue. Holds the memory map its segments point into until
-/// [`Burst::release`]d.
+/// Memory maps that a burst holds at most: guests who answer each other take turns, and counting references with each turn would wait for
+/// all stores before.
+const MAPS: usize = 4;
+
+/// Reusable storage for up to [`Burst::MAX`] chains of one queue. Holds the memory map its segments point into, and those of the
+/// queues before, until [`Burst::release`]d.
 #[derive(Debug, Default)]
 pub struct Burst {
-    mem: Option<Arc<MemoryMap>>,
-    /// `mem` has a dirty log.
+    maps: [Option<Arc<MemoryMap>>; MAPS],
+    /// Which of them the chains are of.
+    map: usize,
+    /// Which one was taken hold of last.
+    newest: usize,
+    /// It has a dirty log.
     logs: bool,
     pub(crate) segments: Vec<Segment>,
     pub(crate) chains: Vec<ChainMeta>,
@@ -68,7 +76,9 @@ impl Burst {
     /// An empty burst.
     pub fn new() -> Self {
         Self {
-            mem: None,
+            maps: Default::default(),
+            map: 0,
+            newest: 0,
             logs: false,
             segments: Vec::with_capacity(SEGMENTS_PER_BURST),
             chains: Vec::with_capacity(Self::MAX),
@@ -110,7 +120,7 @@ impl Burst {
             writable: Segments {
                 list: writable,
                 len: meta.writable_len,
-                log: if self.logs { self.mem.as_deref() } else { None },
+                log: if self.logs { self.map() } else { None },
             },
         })
     }
@@ -142,24 +152,44 @@ impl Burst {
         }
     }
 
-    /// Forgets the chains and lets go of the memory map (before a quiesce is acknowledged).
+    /// Forgets the chains and lets go of all memory maps (before a quiesce is acknowledged).
     pub fn release(&mut self) {
         self.clear();
-        self.mem = None;
+        self.maps = Default::default();
+    }
+
+    fn map(&self) -> Option<&MemoryMap> {
+        self.maps.get(self.map)?.as_deref()
     }
 
     /// Takes hold of `mem`; false: the burst still holds chains of another map.
     #[inline]
     pub(crate) fn hold(&mut self, mem: &Arc<MemoryMap>) -> bool {
-        if self.mem.as_ref().is_some_and(|held| Arc::ptr_eq(held, mem)) {
+        let is_it = |held: &Option<Arc<MemoryMap>>| {
+            let held = held.as_ref();
+            held.is_some_and(|held| Arc::ptr_eq(held, mem))
+        };
+        if self.maps.get(self.map).is_some_and(is_it) {
             return true;
         }
         if !self.is_empty() {
             return false;
         }
+        self.map = match self.maps.iter().position(is_it) {
+            Some(place) => place,
+            None => self.take_hold(mem),
+        };
         self.logs = mem.logs();
-        self.mem = Some(Arc::clone(mem));
         true
+    }
+
+    /// In the place of the map that was taken hold of first.
+    fn take_hold(&mut self, mem: &Arc<MemoryMap>) -> usize {
+        self.newest = (self.newest + 1) % MAPS;
+        if let Some(place) = self.maps.get_mut(self.newest) {
+            *place = Some(Arc::clone(mem));
+        }
+        self.newest
     }
 
     /// Chains that it has room for, unless their segments fill it before.
@@ -202,3 +232,7 @@ impl<'b> Chain<'b> {
         self.writable
     }
 }
+
+#[cfg(test)]
+#[path = "burst_test.rs"]
+mod tests;

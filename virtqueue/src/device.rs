@@ -44,6 +44,25 @@ impl DeviceQueue {
         either!(&mut self.0, ring => ring.pop_burst(burst, max))
     }
 
+    /// Whether there is something to pop, or a fault to be reported: a load, for who polls.
+    #[inline]
+    pub fn has_available(&self) -> bool {
+        either!(&self.0, ring => ring.has_available())
+    }
+
+    /// For the time after a burst: looks at the chain that comes next and begins to load its buffer, which only the device touches until
+    /// it is used. What is seen is a guess and is read again by [`Self::pop_burst`].
+    pub fn foresee(&mut self) {
+        either!(&mut self.0, ring => ring.foresee());
+    }
+
+    /// Begins to load what the next chain's pop reads and its completion writes, for the time in which something else has to be waited
+    /// for.
+    #[inline]
+    pub fn prefetch(&self) {
+        either!(&self.0, ring => ring.prefetch());
+    }
+
     /// Gives back all but the oldest `keep` chains of `burst`, which must be the newest popped ones; they are forgotten there.
     pub fn unpop(&mut self, burst: &mut Burst, keep: usize) {
         let chains = burst.chains.get(keep..).unwrap_or_default();

@@ -223,6 +223,52 @@ fn a_long_series_of_completions_is_published_whole() {
 }
 
 #[test]
+fn a_look_tells_of_chains_and_takes_none() {
+    for features in KINDS {
+        let (_mem, mut driver, mut device) = pair(8, features, 65533);
+        let mut burst = Burst::new();
+        for token in 0..20 {
+            assert!(!device.has_available());
+            assert!(driver.add(&[writable(0x8000, 100)], token));
+            assert!(driver.add(&[writable(0x9000, 100)], token));
+            assert!(!device.has_available(), "before it is published");
+            let _ = driver.publish();
+            for left in [2, 1] {
+                assert!(device.has_available());
+                device.foresee();
+                device.prefetch();
+                assert_eq!(device.pop_burst(&mut burst, 1), Ok(1), "{left} left");
+                device.complete(burst.chain(0).unwrap().head(), 10);
+                burst.clear();
+            }
+            let _ = device.publish();
+            while driver.poll_used().unwrap().is_some() {}
+        }
+    }
+}
+
+#[test]
+fn looking_ahead_believes_nothing_that_the_driver_says() {
+    for features in KINDS {
+        let (mem, mut driver, mut device) = pair(8, features, 0);
+        for token in 0..8 {
+            assert!(driver.add(&[writable(u64::MAX - 3, u32::MAX)], token));
+        }
+        let _ = driver.publish();
+        let mut burst = Burst::new();
+        // Nothing in the ring means anything from here on.
+        for round in 0u8..=255 {
+            assert!(mem.write(0, &[round; 512]));
+            device.has_available();
+            device.foresee();
+            device.prefetch();
+            let _ = device.pop_burst(&mut burst, 1);
+            burst.clear();
+        }
+    }
+}
+
+#[test]
 fn an_avail_index_beyond_the_ring_latches() {
     let (mem, mut driver, mut device) = pair(8, ALL, 0);
     let mut burst = Burst::new();

@@ -59,6 +59,7 @@ mod split;
 #[cfg(test)]
 mod testing;
 mod truncation;
+mod wide;
 
 pub use burst::{Burst, Chain, Head};
 pub use config::{QueueConfig, RingFeatures, RingPosition};

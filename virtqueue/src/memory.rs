@@ -403,6 +403,9 @@ pub(crate) struct Window {
     host: NonNull<u8>,
 }
 
+// SAFETY: as the map that it was filled from, which whoever holds it holds too.
+unsafe impl Send for Window {}
+
 impl Window {
     /// Of no region yet.
     pub(crate) const NONE: Self = Self {

@@ -108,6 +108,10 @@ impl Device<'_> {
 
     fn pop(&mut self, max: usize) {
         let before = self.burst.len();
+        if self.queue.has_available() {
+            self.queue.prefetch();
+        }
+        self.queue.foresee();
         match self.queue.pop_burst(&mut self.burst, max) {
             Ok(count) => {
                 assert!(self.fault.is_none(), "a fault stays");

@@ -21,7 +21,7 @@ pub(super) fn read_chain(
     (room, window): (u16, &mut Window),
     burst: &mut Burst,
 ) -> Result<u16, QueueFault> {
-    let addr = ring.load_addr(at.index);
+    let addr = ring.load_addr(at.index());
     if !first.has(DESC_F_NEXT | DESC_F_INDIRECT) {
         let buffer = (addr, first.len, first.has(DESC_F_WRITE));
         if append_single(mem, window, burst, Head::new(first.id, 1), buffer) {
@@ -74,8 +74,8 @@ fn walk(
         slots += 1;
         at = at.after(1, ring.size);
         // What follows was written before the first descriptor was made available; its lap says nothing more.
-        word = ring.load(at.index);
-        addr = ring.load_addr(at.index);
+        word = ring.load(at.index());
+        addr = ring.load_addr(at.index());
     }
 }
 

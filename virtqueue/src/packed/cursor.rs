@@ -1,55 +1,64 @@
 //! A place in a packed ring, with the wrap counter that belongs to it.
 
+use crate::wide::Wide;
+
 const WRAP: u16 = 1 << 15;
 
 /// Next descriptor to look at or to write, and the lap it is in (virtio 1.2, 2.8.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Cursor {
-    pub(super) index: u16,
-    /// Driver Ring Wrap Counter or Device Ring Wrap Counter.
-    pub(super) wrap: bool,
-}
+pub(super) struct Cursor(Wide);
 
 impl Cursor {
+    pub(super) fn new(index: u16, wrap: bool) -> Self {
+        Self::decode(index & !WRAP | if wrap { WRAP } else { 0 })
+    }
+
     /// Bits 0 to 14 place, bit 15 wrap counter: as in event suppression areas and in GET_VRING_BASE.
+    #[inline]
     pub(super) fn decode(bits: u16) -> Self {
-        Self {
-            index: bits & !WRAP,
-            wrap: bits & WRAP != 0,
-        }
+        Self(Wide::new(bits))
     }
 
     /// See [`Self::decode`].
     #[inline]
     pub(super) fn encode(self) -> u16 {
-        self.index | if self.wrap { WRAP } else { 0 }
+        self.0.get()
+    }
+
+    /// The descriptor's.
+    #[inline]
+    pub(super) fn index(self) -> u16 {
+        self.encode() & !WRAP
+    }
+
+    /// Driver Ring Wrap Counter or Device Ring Wrap Counter.
+    #[inline]
+    pub(super) fn wrap(self) -> bool {
+        self.encode() & WRAP != 0
     }
 
     /// `slots` further in a ring of `size`; at most one lap.
     #[inline]
     pub(super) fn after(self, slots: u16, size: u16) -> Self {
-        let index = u32::from(self.index) + u32::from(slots);
-        let size = u32::from(size);
-        let (index, wrap) = if index >= size {
-            (index - size, !self.wrap)
+        // Both at most 32768, and one of them less.
+        let index = self.index().wrapping_add(slots);
+        let wrap = self.encode() & WRAP;
+        Self::decode(if index >= size {
+            index.wrapping_sub(size) | wrap ^ WRAP
         } else {
-            (index, self.wrap)
-        };
-        Self {
-            index: u16::try_from(index).unwrap_or(0),
-            wrap,
-        }
+            index | wrap
+        })
     }
 
     /// `slots` back in a ring of `size`; at most one lap.
     #[inline]
     pub(super) fn before(self, slots: u16, size: u16) -> Self {
-        match self.index.checked_sub(slots) {
-            Some(index) => Self { index, ..self },
-            None => Self {
-                index: self.index.wrapping_add(size).wrapping_sub(slots),
-                wrap: !self.wrap,
-            },
+        match self.index().checked_sub(slots) {
+            Some(index) => Self::new(index, self.wrap()),
+            None => Self::new(
+                self.index().wrapping_add(size).wrapping_sub(slots),
+                !self.wrap(),
+            ),
         }
     }
 }

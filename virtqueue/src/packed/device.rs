@@ -51,6 +51,8 @@ pub(crate) struct Device {
     /// Descriptors popped and not completed.
     in_flight: u16,
     fault: Option<QueueFault>,
+    /// Where in `mem` buffers are.
+    window: Window,
     mem: Arc<MemoryMap>,
 }
 
@@ -67,6 +69,7 @@ impl Device {
             unannounced: 0,
             in_flight: 0,
             fault: None,
+            window: Window::NONE,
             mem,
         })
     }
@@ -75,14 +78,13 @@ impl Device {
         if let Some(fault) = self.fault {
             return Err(fault);
         }
-        let mut word = self.ring.load(self.next_avail.index);
-        if !word.is_available(self.next_avail.wrap) || max == 0 || !burst.hold(&self.mem) {
+        let mut word = self.ring.load(self.next_avail.index());
+        if !word.is_available(self.next_avail.wrap()) || max == 0 || !burst.hold(&self.mem) {
             return Ok(0);
         }
-        let mut window = Window::NONE;
         let mut popped = 0;
-        while popped < max && word.is_available(self.next_avail.wrap) && !burst.is_full() {
-            match self.take(word, &mut window, burst) {
+        while popped < max && word.is_available(self.next_avail.wrap()) && !burst.is_full() {
+            match self.take(word, burst) {
                 Ok(slots) => {
                     self.next_avail = self.next_avail.after(slots, self.ring.size);
                     self.in_flight += slots;
@@ -93,14 +95,35 @@ impl Device {
                     return if popped == 0 { Err(fault) } else { Ok(popped) };
                 }
             }
-            word = self.ring.load(self.next_avail.index);
+            word = self.ring.load(self.next_avail.index());
         }
         Ok(popped)
     }
 
+    /// Whether there is something to pop: a load, for who polls.
+    #[inline]
+    pub(crate) fn has_available(&self) -> bool {
+        let word = self.ring.load(self.next_avail.index());
+        word.is_available(self.next_avail.wrap())
+    }
+
+    /// Looks which chain comes next, and begins to load its buffer, to be written.
+    pub(crate) fn foresee(&mut self) {
+        if self.has_available() {
+            let addr = self.ring.load_addr(self.next_avail.index());
+            self.mem.prefetch_for_write(addr);
+        }
+    }
+
+    /// Begins to load the descriptor that the next pop reads and its completion writes. The driver has written what lies beside.
+    #[inline]
+    pub(crate) fn prefetch(&self) {
+        self.ring.prefetch_for_write(self.next_avail, 1);
+    }
+
     /// Reads the available chain that begins with `word`; returns how many descriptors it takes.
     #[inline]
-    fn take(&self, word: Word, window: &mut Window, burst: &mut Burst) -> Result<u16, QueueFault> {
+    fn take(&mut self, word: Word, burst: &mut Burst) -> Result<u16, QueueFault> {
         // Descriptors that were popped, and those whose completion is not yet written, are not the driver's.
         let room = self.ring.size - self.in_flight - self.staged_slots;
         if room == 0 {
@@ -112,7 +135,7 @@ impl Device {
             &self.ring,
             self.features,
             first,
-            (room, window),
+            (room, &mut self.window),
             burst,
         )
     }
@@ -169,14 +192,15 @@ impl Device {
             let used = |at: Cursor| Word {
                 len: written,
                 id: head.id(),
-                flags: Word::used_flags(at.wrap) | wrote,
+                flags: Word::used_flags(at.wrap()) | wrote,
             };
             if slots > 1 {
                 // Before the driver owns it.
                 let last = at.after(slots - 1, self.ring.size);
-                self.ring.store_whole(last.index, slots.into(), used(last));
+                self.ring
+                    .store_whole(last.index(), slots.into(), used(last));
             }
-            self.ring.store_whole(at.index, slots.into(), used(at));
+            self.ring.store_whole(at.index(), slots.into(), used(at));
             self.next_used = at.after(slots, self.ring.size);
         }
         if self.mem.logs() {
@@ -217,8 +241,8 @@ impl Device {
         });
         // The wish must be visible before the descriptor is read again, or a kick is lost.
         fence(Ordering::SeqCst);
-        let word = self.ring.load(self.next_avail.index);
-        word.is_available(self.next_avail.wrap)
+        let word = self.ring.load(self.next_avail.index());
+        word.is_available(self.next_avail.wrap())
     }
 
     fn set_event(&self, event: Event) {

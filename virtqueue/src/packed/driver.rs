@@ -12,7 +12,12 @@ use super::{
         area_sizes,
     },
 };
-use crate::{DriverBuffer, MemoryMap, QueueConfig, QueueFault, RingFeatures, RingPosition, Used};
+use crate::{
+    DriverBuffer, MemoryMap, QueueConfig, QueueFault, RingFeatures, RingPosition, Used, wide::Wide,
+};
+
+/// Descriptors that are asked for ahead: a burst of most devices.
+const PREFETCHED: u16 = 32;
 
 /// What the driver remembers of a chain it gave away, by buffer id.
 #[derive(Debug, Clone, Copy, Default)]
@@ -30,30 +35,32 @@ struct Given {
 struct Ids {
     list: Box<[u16]>,
     /// Place of the next id to give.
-    next: u16,
+    next: Wide,
     /// Place of the oldest one that is out; ids that come back go there.
-    oldest: u16,
+    oldest: Wide,
 }
 
 impl Ids {
     fn new(size: u16) -> Self {
         Self {
             list: (0..size).collect(),
-            next: 0,
-            oldest: 0,
+            next: Wide::new(0),
+            oldest: Wide::new(0),
         }
     }
 
-    fn at(&self, place: u16) -> u16 {
-        self.list.get(usize::from(place)).copied().unwrap_or(0)
+    fn at(&self, place: Wide) -> u16 {
+        let place = usize::from(place.get());
+        self.list.get(place).copied().unwrap_or(0)
     }
 
-    fn following(&self, place: u16) -> u16 {
-        if usize::from(place) + 1 < self.list.len() {
-            place + 1
+    fn following(&self, place: Wide) -> Wide {
+        let next = place.get().wrapping_add(1);
+        Wide::new(if usize::from(next) < self.list.len() {
+            next
         } else {
             0
-        }
+        })
     }
 
     /// The next one; there is one wherever there is a free descriptor.
@@ -72,7 +79,7 @@ impl Ids {
 
     /// Takes back any one, for a device that does not keep the order.
     fn take(&mut self, id: u16) {
-        if let Some(place) = self.list.get_mut(usize::from(self.oldest)) {
+        if let Some(place) = self.list.get_mut(usize::from(self.oldest.get())) {
             *place = id;
         }
         self.oldest = self.following(self.oldest);
@@ -86,15 +93,17 @@ pub(crate) struct Driver {
     features: RingFeatures,
     given: Box<[Given]>,
     ids: Ids,
-    free: u16,
+    free: Wide,
     /// Where the next chain goes.
     next_avail: Cursor,
     /// Descriptors added, not yet published.
-    added: u16,
+    added: Wide,
     /// The first of these and what is still to be stored there.
     first: Option<(Cursor, Word)>,
     /// Next descriptor that the device will use.
     next_used: Cursor,
+    /// Completions until descriptors are asked for again.
+    prefetched: Wide,
     /// The last id of a batch in order that is being taken back, and the bytes written there.
     batch: Option<(u16, u32)>,
     fault: Option<QueueFault>,
@@ -118,25 +127,44 @@ impl Driver {
         Ok(Self {
             given: vec![Given::default(); usize::from(ring.size)].into_boxed_slice(),
             ids: Ids::new(ring.size),
-            free: ring.size,
+            free: Wide::new(ring.size),
             ring,
             features: config.features,
             next_avail: start,
-            added: 0,
+            added: Wide::new(0),
             first: None,
             next_used: start,
+            prefetched: Wide::new(0),
             batch: None,
             fault: None,
             mem,
         })
     }
 
-    #[inline(never)]
+    #[inline]
     pub(crate) fn add(&mut self, buffers: &[DriverBuffer], token: u64) -> bool {
+        let [buffer] = buffers else {
+            return self.add_chain(buffers, token);
+        };
+        if self.free.get() == 0 {
+            return false;
+        }
+        let id = self.ids.give();
+        let (flags, room) = if buffer.writable {
+            (DESC_F_WRITE, buffer.len)
+        } else {
+            (0, 0)
+        };
+        self.put(buffer.addr, (buffer.len, id, flags), true);
+        self.give(id, 1, room, token);
+        true
+    }
+
+    fn add_chain(&mut self, buffers: &[DriverBuffer], token: u64) -> bool {
         let Ok(count) = u16::try_from(buffers.len()) else {
             return false;
         };
-        if count == 0 || count > self.free {
+        if count == 0 || count > self.free.get() {
             return false;
         }
         let id = self.ids.give();
@@ -163,7 +191,7 @@ impl Driver {
         let Ok(count) = u16::try_from(buffers.len()) else {
             return false;
         };
-        if count == 0 || self.free == 0 {
+        if count == 0 || self.free.get() == 0 {
             return false;
         }
         let mut addr = table;
@@ -197,13 +225,13 @@ impl Driver {
     #[inline]
     fn put(&mut self, addr: u64, (len, id, flags): (u32, u16, u16), is_head: bool) {
         let at = self.next_avail;
-        let flags = flags | Word::available_flags(at.wrap);
+        let flags = flags | Word::available_flags(at.wrap());
         let word = Word { len, id, flags };
-        self.ring.store_addr(at.index, addr);
+        self.ring.store_addr(at.index(), addr);
         if is_head && self.first.is_none() {
             self.first = Some((at, word));
         } else {
-            self.ring.store(at.index, word, Ordering::Relaxed);
+            self.ring.store(at.index(), word, Ordering::Relaxed);
         }
         self.next_avail = at.after(1, self.ring.size);
     }
@@ -213,8 +241,8 @@ impl Driver {
         if let Some(given) = self.given.get_mut(usize::from(id)) {
             *given = Given { token, slots, room };
         }
-        self.free -= slots;
-        self.added += slots;
+        self.free = Wide::new(self.free.get() - slots);
+        self.added = Wide::new(self.added.get() + slots);
     }
 
     pub(crate) fn publish(&mut self) -> bool {
@@ -222,22 +250,24 @@ impl Driver {
             return false;
         };
         // Release: buffers and the descriptors behind it are visible before it.
-        self.ring.store(at.index, word, Ordering::Release);
-        let slots = std::mem::take(&mut self.added);
+        self.ring.store(at.index(), word, Ordering::Release);
+        let slots = self.added.get();
+        self.added = Wide::new(0);
         // It must be visible before the device's wish is read.
         fence(Ordering::SeqCst);
         let event = self.ring.device_event();
         event.is_due(self.next_avail, slots, self.ring.size)
     }
 
-    #[inline(never)]
+    #[inline]
     pub(crate) fn poll_used(&mut self) -> Result<Option<Used>, QueueFault> {
         if let Some(fault) = self.fault {
             return Err(fault);
         }
         if self.batch.is_none() {
-            let word = self.ring.load(self.next_used.index);
-            if !word.is_used(self.next_used.wrap) {
+            let word = self.ring.load(self.next_used.index());
+            if !word.is_used(self.next_used.wrap()) {
+                self.prefetched = Wide::new(0);
                 return Ok(None);
             }
             // Not what we have given, or given and not yet published.
@@ -265,6 +295,21 @@ impl Driver {
         Some(self.take_back(id, is_last.then_some(written)))
     }
 
+    /// Begins to load what the next completions are read from, and what the next chains are written to. The device has had these lines
+    /// last; one after the other they would be waited for.
+    #[inline]
+    fn prefetch(&mut self) {
+        if let Some(left) = self.prefetched.get().checked_sub(1) {
+            self.prefetched = Wide::new(left);
+            return;
+        }
+        self.prefetched = Wide::new(PREFETCHED - 1);
+        self.ring.prefetch_for_write(self.next_avail, PREFETCHED);
+        if !self.features.in_order && self.next_used.index() != self.next_avail.index() {
+            self.ring.prefetch_for_write(self.next_used, PREFETCHED);
+        }
+    }
+
     /// The first descriptor that the device cannot have seen.
     fn unpublished(&self) -> Cursor {
         self.first.map_or(self.next_avail, |(at, _)| at)
@@ -284,9 +329,10 @@ impl Driver {
 
     #[inline]
     fn take_back(&mut self, id: u16, written: Option<u32>) -> Used {
+        self.prefetch();
         let given = self.given.get_mut(usize::from(id));
         let given = given.map(std::mem::take).unwrap_or_default();
-        self.free += given.slots;
+        self.free = Wide::new(self.free.get() + given.slots);
         self.next_used = self.next_used.after(given.slots, self.ring.size);
         Used {
             token: given.token,
@@ -312,11 +358,11 @@ impl Driver {
     /// Whether completions wait to be taken.
     #[inline]
     pub(crate) fn has_used(&self) -> bool {
-        let word = self.ring.load(self.next_used.index);
-        self.batch.is_some() || word.is_used(self.next_used.wrap)
+        let word = self.ring.load(self.next_used.index());
+        self.batch.is_some() || word.is_used(self.next_used.wrap())
     }
 
     pub(crate) fn free(&self) -> u16 {
-        self.free
+        self.free.get()
     }
 }

@@ -10,7 +10,7 @@ use super::cursor::Cursor;
 use crate::{
     MemoryMap, QueueConfig, QueueFault,
     area::{MAX_SIZE, area},
-    copy::prefetch,
+    copy::{prefetch, prefetch_for_write},
 };
 
 /// VIRTQ_DESC_F_NEXT: the chain continues in the next descriptor of the ring.
@@ -29,6 +29,8 @@ const LAP_FLAGS: u16 = DESC_F_AVAIL | DESC_F_USED;
 pub(super) const DESC_SIZE: usize = 16;
 /// The same, as descriptors count bytes.
 pub(super) const DESC_SIZE_U32: u32 = 16;
+/// Descriptors of a cache line.
+const DESCRIPTORS_PER_LINE: usize = 4;
 /// Bytes of an event suppression area (2.8.10).
 const EVENT_SIZE: usize = 4;
 
@@ -136,13 +138,13 @@ impl Event {
             Self::Desc(_) if slots >= size => true,
             Self::Desc(event) => {
                 // All counted in the lap of `now`: what the other side names in the lap before is that much further back.
-                let place = if event.wrap == now.wrap {
-                    event.index
+                let place = if event.wrap() == now.wrap() {
+                    event.index()
                 } else {
-                    event.index.wrapping_sub(size)
+                    event.index().wrapping_sub(size)
                 };
-                let old = now.index.wrapping_sub(slots);
-                crate::area::need_event(place, now.index, old)
+                let old = now.index().wrapping_sub(slots);
+                crate::area::need_event(place, now.index(), old)
             }
         }
     }
@@ -179,7 +181,7 @@ impl Ring {
     /// A place that the peer or its front-end names, if the ring has it.
     pub(super) fn cursor(&self, bits: u16) -> Result<Cursor, QueueFault> {
         let cursor = Cursor::decode(bits);
-        if cursor.index < self.size {
+        if cursor.index() < self.size {
             Ok(cursor)
         } else {
             Err(QueueFault::Position(bits))
@@ -254,12 +256,21 @@ impl Ring {
         unsafe { self.desc.add(DESC_SIZE * usize::from(index)) }
     }
 
+    /// Begins to load `count` descriptors from `cursor` on, or as many as the ring has, to be written.
+    #[inline]
+    pub(super) fn prefetch_for_write(&self, cursor: Cursor, count: u16) {
+        for ahead in (0..count.min(self.size)).step_by(DESCRIPTORS_PER_LINE) {
+            let index = cursor.after(ahead, self.size).index();
+            prefetch_for_write(self.place(index), 1);
+        }
+    }
+
     /// Where `count` descriptors from `cursor` are, and how many bytes: one range, or two around the end.
     pub(super) fn ranges(&self, cursor: Cursor, count: u16) -> [(NonNull<u8>, u64); 2] {
-        let here = count.min(self.size - cursor.index);
+        let here = count.min(self.size - cursor.index());
         let bytes = |count: u16| u64::from(count) * u64::from(DESC_SIZE_U32);
         [
-            (self.place(cursor.index), bytes(here)),
+            (self.place(cursor.index()), bytes(here)),
             (self.desc, bytes(count - here)),
         ]
     }

@@ -29,7 +29,7 @@ fn next_used(ring: &Ring, base: Cursor) -> Cursor {
     };
     if let Some(slots) = completed(ring, last) {
         let first = last.before(slots - 1, size);
-        if ring.load(first.index).is_available(first.wrap) {
+        if ring.load(first.index()).is_available(first.wrap()) {
             return first;
         }
     } else if (1..=behind).any(|slots| last.after(slots, size) == base) {
@@ -43,11 +43,8 @@ fn next_avail(ring: &Ring) -> Cursor {
     let lap = ring.load(0).lap();
     let index = (1..ring.size).find(|index| ring.load(*index).lap() != lap);
     match index {
-        Some(index) => Cursor { index, wrap: lap },
-        None => Cursor {
-            index: 0,
-            wrap: !lap,
-        },
+        Some(index) => Cursor::new(index, lap),
+        None => Cursor::new(0, !lap),
     }
 }
 
@@ -56,14 +53,14 @@ fn last_used(ring: &Ring, at: Cursor) -> Option<(Cursor, u16)> {
     (1..=ring.size)
         .map(|back| (at.before(back, ring.size), back))
         .find(|(place, _)| {
-            let word = ring.load(place.index);
+            let word = ring.load(place.index());
             word.is_used(word.lap())
         })
 }
 
 /// How many descriptors were completed with this one, if our device wrote it.
 fn completed(ring: &Ring, at: Cursor) -> Option<u16> {
-    let slots = u16::try_from(ring.load_addr(at.index)).ok()?;
+    let slots = u16::try_from(ring.load_addr(at.index())).ok()?;
     (1..=ring.size).contains(&slots).then_some(slots)
 }
 

@@ -37,7 +37,12 @@ pub(crate) struct Device {
     staged: u16,
     /// Chains popped and not completed.
     in_flight: u16,
+    /// Head of the chain that comes next, as a guess of what to prefetch: the last one, which a driver that has few under way uses
+    /// again, or what [`Self::foresee`] saw.
+    foreseen: u16,
     fault: Option<QueueFault>,
+    /// Where in `mem` buffers are.
+    window: Window,
     mem: Arc<MemoryMap>,
 }
 
@@ -53,7 +58,9 @@ impl Device {
             used: config.position.next_used,
             staged: 0,
             in_flight: 0,
+            foreseen: 0,
             fault: None,
+            window: Window::NONE,
             mem,
         })
     }
@@ -71,17 +78,17 @@ impl Device {
             return Ok(0);
         }
         let mut heads = [0; Burst::MAX];
-        let mut window = Window::NONE;
         let mut popped = 0;
         for &head in self.load_heads(max.min(burst.room()), &mut heads) {
             if burst.is_full() {
                 break;
             }
-            let at = (head, &mut window);
+            let at = (head, &mut self.window);
             if let Err(fault) = read_chain(&self.mem, &self.ring, self.features, at, burst) {
                 self.fault = Some(fault);
                 break;
             }
+            self.foreseen = head;
             popped += 1;
         }
         self.next_avail = self.next_avail.wrapping_add(popped);
@@ -90,6 +97,37 @@ impl Device {
             Some(fault) if popped == 0 => Err(fault),
             _ => Ok(popped.into()),
         }
+    }
+
+    /// Whether there is something to pop: a load, for who polls. Asks for the entry and the descriptor that come next as well: once the
+    /// index tells of them they are on their way, and not waited for one after the other.
+    #[inline]
+    pub(crate) fn has_available(&self) -> bool {
+        self.ring.prefetch_slot(self.next_avail);
+        self.ring.table().prefetch(self.foreseen);
+        self.next_avail != self.avail_seen
+            || u16::from_le(self.ring.avail_idx().load(Ordering::Acquire)) != self.next_avail
+    }
+
+    /// Looks which chain comes next, if that is known without asking, and begins to load its buffer, to be written.
+    pub(crate) fn foresee(&mut self) {
+        if self.next_avail == self.avail_seen {
+            return;
+        }
+        let slot = self.ring.avail_slot(self.next_avail);
+        self.foreseen = u16::from_le(slot.load(Ordering::Relaxed));
+        if let Some(descriptor) = self.ring.table().load(self.foreseen) {
+            self.mem.prefetch_for_write(descriptor.addr);
+        }
+    }
+
+    /// Begins to load what the next chain's pop reads and its completion writes. The driver, which writes and reads what lies beside, has
+    /// had those lines last.
+    #[inline]
+    pub(crate) fn prefetch(&self) {
+        self.ring.prefetch_slot(self.next_avail);
+        self.ring.table().prefetch(self.foreseen);
+        self.ring.prefetch_used(self.used, 1);
     }
 
     /// Loads which chains come next, up to `max`, and begins to load the descriptors that they start with. They were written by another

@@ -11,6 +11,7 @@ use super::layout::{
 };
 use crate::{
     DriverBuffer, MemoryMap, QueueConfig, QueueFault, RingFeatures, Used, area::need_event,
+    wide::Wide,
 };
 
 impl DriverBuffer {
@@ -40,25 +41,6 @@ struct Slot {
     chain_len: u16,
     /// Next descriptor in the chain or in the free list.
     next: u16,
-}
-
-/// A 16-bit number that is stored and loaded as 32 bits. The compiler loads a `u16` as 32 bits where it may, and after a store of 16 a
-/// CPU can answer such a load only once that store, and all before it, have left for the cache: with each chain the driver
-/// would wait for lines that the device holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Wide(u32);
-
-impl Wide {
-    #[inline]
-    fn new(value: u16) -> Self {
-        Self(value.into())
-    }
-
-    #[inline]
-    fn get(self) -> u16 {
-        let [low, high, ..] = self.0.to_le_bytes();
-        u16::from_le_bytes([low, high])
-    }
 }
 
 /// The driver's end of a split virtqueue.

@@ -207,6 +207,15 @@ impl Ring {
         }
     }
 
+    /// Begins to load the line of an avail entry, to be read.
+    #[inline]
+    pub(in crate::split) fn prefetch_slot(&self, index: u16) {
+        let offset = 4 + 2 * self.slot(index);
+        if let Some(place) = NonNull::new(self.avail.as_ptr().wrapping_add(offset)) {
+            crate::copy::prefetch(place, AVAIL_SIZE);
+        }
+    }
+
     /// Begins to load the lines of `count` avail entries from `index`, to be written.
     #[inline]
     pub(in crate::split) fn prefetch_avail(&self, index: u16, count: u16) {
