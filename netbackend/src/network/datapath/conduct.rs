@@ -5,7 +5,7 @@
 //! long enough: neither a harmless frame in between nor a pause buys it another storm. While others have work, on whatever
 //! worker, all sources that are behind share one part in [`PARTS`] of their worker's time. While the others have none, they get what
 //! is left.
-use super::{BURST, Source};
+use super::{BURST, Source, Target};
 use std::time::Duration;
 use switch::{Rate, TokenBucket};
 
@@ -35,6 +35,8 @@ pub(super) struct Conduct {
     pub(super) behind: bool,
     /// When it last had work (time of the datapath).
     pub(super) last_work: Duration,
+    /// Where the last frame of its last burst went.
+    pub(super) target: Option<Target>,
     /// Bursts since its worker last looked how its load is spread.
     pub(super) bursts: u32,
     free: TokenBucket,
@@ -48,6 +50,7 @@ impl Default for Conduct {
             active: false,
             behind: false,
             last_work: Duration::ZERO,
+            target: None,
             bursts: 0,
             free: TokenBucket::new(FREE, Duration::ZERO),
             fan_out: 1,

@@ -5,7 +5,7 @@ use super::{
         counters::PortShared,
         queue_stats::{QueueDrop, Tally},
     },
-    BURST,
+    BURST, Target,
     frame::{Frame, Frames, MAX_FRAME, Outgoing},
     limits::Admitted,
     ports::{Carrier, Ports},
@@ -24,20 +24,19 @@ use virtqueue::{Burst, NET_HEADER_LEN};
 /// One frame for one egress queue. Ordered by queue, then by place in the burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Delivery {
-    port: PortId,
-    queue: u16,
+    pub(super) to: Target,
     frame: u16,
 }
 
 impl Delivery {
     /// The egress port, and which frame of the burst.
     pub(super) fn target(self) -> (PortId, usize) {
-        (self.port, usize::from(self.frame))
+        (self.to.port, usize::from(self.frame))
     }
 
     /// Whether both go to the same queue.
     pub(super) fn same_queue(self, other: Self) -> bool {
-        (self.port, self.queue) == (other.port, other.queue)
+        self.to == other.to
     }
 }
 
@@ -86,8 +85,7 @@ pub(super) fn plan(
     };
     if let Some(queue) = port.queue_for(head) {
         deliveries.push(Delivery {
-            port: id,
-            queue,
+            to: Target { port: id, queue },
             frame: index,
         });
     } else if let Some(stats) = port.shared.receive_stats(0) {
@@ -107,7 +105,7 @@ pub(super) fn deliver(
     let Some(first) = group.first() else {
         return;
     };
-    let Some(port) = ports.get_mut(first.port) else {
+    let Some(port) = ports.get_mut(first.to.port) else {
         return;
     };
     let lengths = group.iter().map(|it| frames.len_of(it.frame));
@@ -118,7 +116,7 @@ pub(super) fn deliver(
     if scratch.blames_sender {
         scratch.blamed += refused as u64;
     } else if refused > 0
-        && let Some(stats) = port.shared.receive_stats(first.queue)
+        && let Some(stats) = port.shared.receive_stats(first.to.queue)
     {
         stats.dropped(QueueDrop::RateLimit, refused as u64);
     }
@@ -131,7 +129,7 @@ pub(super) fn deliver(
     };
     let tally = match &mut port.carrier {
         Carrier::Vhost(vhost) => {
-            if !receive(vhost, first.queue, &passing, &port.shared, scratch) {
+            if !receive(vhost, first.to.queue, &passing, &port.shared, scratch) {
                 // Latched as faulty by this worker or another, or gone: not to be asked again.
                 vhost.refresh();
             }
@@ -139,10 +137,10 @@ pub(super) fn deliver(
         }
         Carrier::Tap(tap) => {
             scratch.served = true;
-            write(tap, first.queue, &passing, scratch)
+            write(tap, first.to.queue, &passing, scratch)
         }
     };
-    if let Some(stats) = port.shared.receive_stats(first.queue) {
+    if let Some(stats) = port.shared.receive_stats(first.to.queue) {
         stats.add_among_others(&tally);
     }
 }

@@ -31,7 +31,6 @@ pub(super) fn take(port: &mut Port, queue: u16, most: usize, frames: &mut Frames
             };
             let work = ring.pop(&mut frames.burst, most, &port.shared);
             if work == 0 {
-                // Most looks of a worker that polls find nothing.
                 return 0;
             }
             if ring.enabled {

@@ -43,6 +43,7 @@ mod tap_io;
 mod tap_port;
 mod uring;
 mod vhost_port;
+mod watch;
 mod worker;
 
 pub(super) use balance::MovedSource;
@@ -59,4 +60,11 @@ const BURST: usize = 32;
 pub(super) struct Source {
     pub(super) port: PortId,
     pub(super) queue: u16,
+}
+
+/// Where frames leave: a receive ring (by queue pair) or a tap queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Target {
+    port: PortId,
+    queue: u16,
 }

@@ -1,10 +1,11 @@
 //! The ports of a datapath thread.
 use super::{
     super::counters::PortShared,
-    Source,
+    Source, Target,
     conduct::Conduct,
     frame::{flow_hash, source_mac},
     limits::Limits,
+    ring::Ring,
     tap_port::{TapPort, TapQueue},
     vhost_port::VhostPort,
 };
@@ -104,6 +105,27 @@ impl Ports {
 
     pub(super) fn get_mut(&mut self, id: PortId) -> Option<&mut Port> {
         self.0.get_mut(usize::from(id.0))?.as_mut()
+    }
+
+    /// The receive ring that frames leave by, if it is this worker's alone.
+    #[inline]
+    pub(super) fn own_receive(&mut self, target: Target) -> Option<&mut Ring> {
+        match &mut self.get_mut(target.port)?.carrier {
+            Carrier::Vhost(port) => port.own_receive(target.queue),
+            Carrier::Tap(_) => None,
+        }
+    }
+
+    /// Whether frames wait in a transmit ring. A tap's are epoll's to tell.
+    #[inline]
+    pub(super) fn is_waiting(&mut self, source: Source) -> bool {
+        let Some(port) = self.get_mut(source.port) else {
+            return false;
+        };
+        match &mut port.carrier {
+            Carrier::Vhost(port) => port.transmit(source.queue).is_some_and(|r| r.is_waiting()),
+            Carrier::Tap(_) => false,
+        }
     }
 
     pub(super) fn insert(&mut self, id: PortId, port: Port) {

@@ -91,6 +91,25 @@ impl Ring {
         }
     }
 
+    /// Whether a pop finds something: a look of who polls.
+    #[inline]
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.latched && self.queue.has_available()
+    }
+
+    /// Looks ahead at the next chain, once a burst is done.
+    pub(super) fn foresee(&mut self) {
+        if !self.latched {
+            self.queue.foresee();
+        }
+    }
+
+    /// Begins to load what the next chain needs.
+    #[inline]
+    pub(super) fn prefetch(&self) {
+        self.queue.prefetch();
+    }
+
     /// Gives back all but the oldest `keep` chains of a burst.
     pub(super) fn unpop(&mut self, burst: &mut Burst, keep: usize) {
         if burst.len() > keep {

@@ -61,6 +61,15 @@ impl VhostPort {
         self.receive.get_mut(usize::from(queue)).map(RingCell::open)
     }
 
+    /// The receive ring of a queue pair, if no other worker feeds it.
+    #[inline]
+    pub(super) fn own_receive(&mut self, queue: u16) -> Option<&mut Ring> {
+        match self.receive.get_mut(usize::from(queue))? {
+            RingCell::Own(ring) => ring.as_mut(),
+            RingCell::Shared(_) => None,
+        }
+    }
+
     /// Queue pair whose receive ring takes a flow; `None`: none carries frames.
     pub(super) fn receive_queue(&self, hash: impl FnOnce() -> u32) -> Option<u16> {
         match self.receiving.as_slice() {

@@ -13,7 +13,7 @@ use super::{
     retag::Retagged,
 };
 use std::{
-    hint, io,
+    io,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -21,8 +21,8 @@ use std::{
 use switch::{Egress, Switch};
 use tracing::warn;
 
-/// Rounds with work between two looks at epoll for sources that woke up.
-const ROUNDS_PER_LOOK: u32 = 16;
+/// How long rounds with work go on between two looks at epoll for sources that woke up.
+const BETWEEN_LOOKS: Duration = Duration::from_micros(20);
 /// How long rounds find nothing before the kernel is asked for events, and given the CPU: a frame that comes within this time is
 /// not kept waiting for two system calls.
 const SPIN: Duration = Duration::from_micros(2);
@@ -133,9 +133,9 @@ impl Worker {
 
     /// Runs until [`super::super::command::Command::Stop`].
     pub(super) fn run(mut self) {
-        let mut rounds = 0u32;
         let mut worked = false;
         let mut last_work = Duration::ZERO;
+        let mut last_look = Duration::ZERO;
         loop {
             if self.inbox.is_pending() && self.serve_letters().is_break() {
                 return;
@@ -150,26 +150,25 @@ impl Worker {
             if !self.unkicked.is_empty() {
                 self.look_at_unkicked(now);
             }
-            worked = self.round(now);
+            // What comes a little later is not kept waiting for the clock.
+            worked = self.round(now) || (self.watch() && self.round(now));
             if worked {
                 last_work = now;
-                rounds = rounds.wrapping_add(1);
             }
             if self.active.is_empty() && self.behind.sources.is_empty() {
                 self.sleep();
                 continue;
             }
             let idle = !worked && now.saturating_sub(last_work) >= SPIN;
-            let looks = idle || (worked && rounds.is_multiple_of(ROUNDS_PER_LOOK));
+            let looks = idle || (worked && now.saturating_sub(last_look) >= BETWEEN_LOOKS);
             if std::mem::take(&mut self.tap_waits) || looks {
+                last_look = now;
                 self.poller.wait(Some(0));
                 self.wake_kicked();
             }
             if self.take_starved() || idle {
                 // The guest that we wait for, or that has left us no room, may need this very CPU.
                 thread::yield_now();
-            } else if !worked {
-                hint::spin_loop();
             }
         }
     }
@@ -235,6 +234,9 @@ impl Worker {
 
     /// Carries one burst from a source; false: there was none.
     fn poll(&mut self, source: Source, now: Duration) -> bool {
+        if !self.anticipate(source) {
+            return false;
+        }
         let Some(port) = self.ports.get_mut(source.port) else {
             return false;
         };
@@ -250,12 +252,14 @@ impl Worker {
         }
         self.scratch.blames_sender = behind;
         let mut extra = self.forward(source, now);
+        let target = self.deliveries.last().map(|delivery| delivery.to);
         if let Some(port) = self.ports.get_mut(source.port) {
             if port.shared.is_uplink() {
                 extra /= BEHIND_UPLINK;
             }
             if let Some(conduct) = port.conduct(source.queue) {
                 conduct.last_work = now;
+                conduct.target = target;
                 conduct.bursts = conduct.bursts.saturating_add(1);
                 conduct.note(now, self.frames.list.len(), extra);
             }
@@ -266,6 +270,9 @@ impl Worker {
                 stats.dropped(QueueDrop::Flood, blamed);
             }
             ingress::complete(port, source.queue, &mut self.frames);
+        }
+        if let Some(ring) = target.and_then(|target| self.ports.own_receive(target)) {
+            ring.foresee();
         }
         true
     }
