@@ -1,6 +1,10 @@
 //! The command line of `vu-gen`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddrV4},
+    path::PathBuf,
+    time::Duration,
+};
 
 use benches::{Format, FrameKind};
 use clap::{Args, Parser, Subcommand, value_parser};
@@ -20,6 +24,8 @@ pub(crate) enum Command {
     Throughput(Throughput),
     /// Says how long frames take: back and forth, or out of an idle back-end.
     Latency(Latency),
+    /// Is a guest of a NAT network that sends over TCP, in frames of up to 64 KiB to be segmented, and says how fast it was acknowledged.
+    Stream(Stream),
     /// Copies as many bytes as frames have between two guests' memories, and does nothing else.
     Copying(Copying),
     /// Says how many nanoseconds a cache line takes from one CPU to another.
@@ -98,6 +104,48 @@ pub(crate) struct Latency {
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub(crate) count: u32,
     /// Seconds of going back and forth.
+    #[arg(long, default_value = "2", value_parser = seconds)]
+    pub(crate) seconds: Duration,
+    /// Seconds before that.
+    #[arg(long, value_name = "SECONDS", default_value = "0.3", value_parser = seconds)]
+    pub(crate) warm_up: Duration,
+    /// How the figures are printed.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Stream {
+    /// Where the stream goes, through the gateway; what listens there reads and throws away (`sock-load serve` at port 7102).
+    #[arg(value_name = "ADDRESS:PORT")]
+    pub(crate) server: SocketAddrV4,
+    /// Socket of the guest's port.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) port: PathBuf,
+    /// Make the socket and wait for the back-end to connect.
+    #[arg(long)]
+    pub(crate) listen: bool,
+    /// The guest's address, which it takes without asking.
+    #[arg(long, default_value = "10.0.2.15")]
+    pub(crate) address: Ipv4Addr,
+    /// The guest's MAC address.
+    #[arg(long, default_value = "52:54:00:00:00:0f", value_parser = mac)]
+    pub(crate) mac: [u8; 6],
+    /// Address of the gateway, which is asked for its MAC address by ARP.
+    #[arg(long, value_name = "ADDRESS", default_value = "10.0.2.2")]
+    pub(crate) gateway: Ipv4Addr,
+    /// Entries of each ring; a frame takes two.
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub(crate) queue_size: u16,
+    /// Packed rings that complete in order, instead of split ones.
+    #[arg(long)]
+    pub(crate) packed: bool,
+    /// Guest memory in huge pages of 2 MiB.
+    #[arg(long)]
+    pub(crate) huge_pages: bool,
+    #[command(flatten)]
+    pub(crate) placement: Placement,
+    /// Seconds that are measured.
     #[arg(long, default_value = "2", value_parser = seconds)]
     pub(crate) seconds: Duration,
     /// Seconds before that.
@@ -190,4 +238,17 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .parse()
         .map_err(|_| "not a number of seconds".to_owned())?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+fn mac(text: &str) -> Result<[u8; 6], String> {
+    let wrong = || "not a MAC address such as 52:54:00:00:00:0f".to_owned();
+    let bytes: Vec<u8> = text
+        .split(':')
+        .map(|byte| u8::from_str_radix(byte, 16).map_err(|_| wrong()))
+        .collect::<Result<_, _>>()?;
+    let bytes: [u8; 6] = bytes.try_into().map_err(|_| wrong())?;
+    match bytes {
+        [first, ..] if first & 1 == 0 => Ok(bytes),
+        _ => Err("that is a group's MAC address".to_owned()),
+    }
 }

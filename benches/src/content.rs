@@ -233,7 +233,7 @@ fn tcp() -> [u8; TCP] {
 }
 
 /// Bytes without a pattern (xorshift64, Marsaglia 2003): a shifted or repeated piece is noticed.
-fn noise(len: usize) -> Vec<u8> {
+pub(crate) fn noise(len: usize) -> Vec<u8> {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     std::iter::repeat_with(|| {
         state ^= state << 13;

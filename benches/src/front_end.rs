@@ -11,7 +11,7 @@ use virtqueue::NET_HEADER_LEN;
 
 use crate::{
     Endpoint, FrameKind, Role,
-    memory::{Memory, Pages, USER_BASE},
+    memory::{BUFFERS, Memory, Pages, USER_BASE},
     ring::{Ring, Shape},
 };
 
@@ -19,9 +19,13 @@ const VERSION_1: u64 = 1 << 32;
 /// VIRTIO_F_RING_PACKED and VIRTIO_F_IN_ORDER.
 const PACKED: u64 = 1 << 34 | 1 << 35;
 const PROTOCOL_FEATURES: u64 = VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits();
-/// VIRTIO_NET_F_CSUM, GUEST_CSUM, GUEST_TSO4, HOST_TSO4 (virtio 1.2, 5.1.3): what GSO frames need.
-const GSO: u64 = 1 << 0 | 1 << 1 | 1 << 7 | 1 << 11;
-
+/// VIRTIO_NET_F_CSUM, GUEST_CSUM, GUEST_TSO4, HOST_TSO4 (virtio 1.2, 5.1.3).
+pub(crate) const CSUM: u64 = 1 << 0;
+pub(crate) const GUEST_CSUM: u64 = 1 << 1;
+const GUEST_TSO4: u64 = 1 << 7;
+pub(crate) const HOST_TSO4: u64 = 1 << 11;
+/// What GSO frames need in both directions.
+const GSO: u64 = CSUM | GUEST_CSUM | GUEST_TSO4 | HOST_TSO4;
 /// VIRTIO_NET_F_MRG_RXBUF.
 const MERGEABLE: u64 = 1 << 15;
 
@@ -52,15 +56,63 @@ impl Options {
         }
     }
 
-    /// As few as the frames need: neither side pays for what is not measured.
-    fn features(&self) -> u64 {
-        let offloads = match self.frame {
-            FrameKind::Plain(_) => 0,
-            FrameKind::Gso => GSO,
+    /// Features are as few as the frames need: neither side pays for what is not measured.
+    fn layout(&self) -> anyhow::Result<Layout> {
+        let room = crate::Content::new(self.frame)?.frame_len() + NET_HEADER_LEN;
+        let whole = Shape::whole(room as u64);
+        let (received, sent) = if self.mergeable {
+            (Shape::in_pieces(1), Shape::in_pieces(room as u64))
+        } else {
+            (whole, whole)
         };
+        Ok(Layout {
+            queue_size: self.queue_size,
+            features: match self.frame {
+                FrameKind::Plain(_) => 0,
+                FrameKind::Gso => GSO,
+            },
+            received,
+            sent,
+            mergeable: self.mergeable,
+            more: 0,
+            pages: self.pages,
+            packed: self.packed,
+        })
+    }
+}
+
+/// What a front-end consists of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Layout {
+    /// Entries of each ring.
+    pub(crate) queue_size: u16,
+    /// Offloads that it needs.
+    pub(crate) features: u64,
+    /// Buffers of each ring, with one distance.
+    pub(crate) received: Shape,
+    pub(crate) sent: Shape,
+    /// A frame that is received may take several buffers.
+    pub(crate) mergeable: bool,
+    /// Bytes behind all buffers.
+    pub(crate) more: u64,
+    pub(crate) pages: Pages,
+    pub(crate) packed: bool,
+}
+
+impl Layout {
+    fn features(&self) -> u64 {
         let mergeable = if self.mergeable { MERGEABLE } else { 0 };
         let packed = if self.packed { PACKED } else { 0 };
-        VERSION_1 | offloads | mergeable | packed
+        VERSION_1 | self.features | mergeable | packed
+    }
+
+    fn buffers(&self) -> u64 {
+        self.received.extent(self.queue_size) + self.sent.extent(self.queue_size)
+    }
+
+    /// Where the bytes behind all buffers begin.
+    pub(crate) fn behind_buffers(&self) -> u64 {
+        BUFFERS + self.buffers()
     }
 }
 
@@ -99,8 +151,13 @@ impl FrontEnd {
 
     /// Attaches to the back-end at `endpoint`, whoever of the two listens.
     pub fn meet(endpoint: &Endpoint, options: Options) -> anyhow::Result<Self> {
+        Self::meet_with(endpoint, options.layout()?)
+    }
+
+    /// The same for any rings and buffers.
+    pub(crate) fn meet_with(endpoint: &Endpoint, layout: Layout) -> anyhow::Result<Self> {
         let path = endpoint.path().display();
-        Self::set_up(endpoint, options).with_context(|| format!("attaching to {path}"))
+        Self::set_up(endpoint, layout).with_context(|| format!("attaching to {path}"))
     }
 
     /// Gives all receive buffers to the back-end.
@@ -109,29 +166,27 @@ impl FrontEnd {
     }
 
     /// One whose rings nobody serves yet.
+    #[cfg(test)]
     pub(crate) fn new(options: Options) -> anyhow::Result<Self> {
-        let size = options.queue_size;
-        let room = crate::Content::new(options.frame)?.frame_len() + NET_HEADER_LEN;
-        let whole = Shape::whole(room as u64);
-        let (received, sent) = if options.mergeable {
-            (Shape::in_pieces(1), Shape::in_pieces(room as u64))
-        } else {
-            (whole, whole)
-        };
-        let memory = Memory::new(received.extent(size) + sent.extent(size), options.pages)?;
+        Self::of(options.layout()?)
+    }
+
+    fn of(layout: Layout) -> anyhow::Result<Self> {
+        let (size, packed) = (layout.queue_size, layout.packed);
+        let memory = Memory::new(layout.buffers() + layout.more, layout.pages)?;
         Ok(Self {
-            rx: Ring::new(&memory, 0, size, received, options.packed)?,
-            tx: Ring::new(&memory, 1, size, sent, options.packed)?,
+            rx: Ring::new(&memory, 0, size, layout.received, packed)?,
+            tx: Ring::new(&memory, 1, size, layout.sent, packed)?,
             memory,
-            mergeable: options.mergeable,
+            mergeable: layout.mergeable,
             session: None,
         })
     }
 
-    fn set_up(endpoint: &Endpoint, options: Options) -> anyhow::Result<Self> {
-        let mut end = Self::new(options)?;
+    fn set_up(endpoint: &Endpoint, layout: Layout) -> anyhow::Result<Self> {
+        let mut end = Self::of(layout)?;
         let mut session = Frontend::from_stream(endpoint.meet()?, 2);
-        let has_protocol_features = negotiate(&mut session, options.features())?;
+        let has_protocol_features = negotiate(&mut session, layout.features())?;
         session.set_mem_table(&[end.memory.region()])?;
         for (index, ring) in [&end.rx, &end.tx].into_iter().enumerate() {
             start(&mut session, index, ring)?;

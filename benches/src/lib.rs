@@ -5,6 +5,7 @@
 //! * [`throughput`]: frames as fast as they go between pairs of ports, one way or both, with many flows and stations if wished,
 //!   every byte verified if wished.
 //! * [`ping_pong`] and [`from_idle`]: how long a frame takes; [`tap_to_tap`] is the kernel's own way.
+//! * [`stream`]: a TCP connection from a guest through the gateway of a NAT network.
 //! * [`copying`]: what the memory allows, and [`distance`], what two CPUs do.
 //!
 //! ```
@@ -30,6 +31,7 @@ mod report;
 mod ring;
 mod session;
 mod stations;
+mod stream;
 mod sys;
 mod tap;
 #[cfg(test)]
@@ -44,8 +46,9 @@ pub use distance::distance;
 pub use front_end::{FrontEnd, Options};
 pub use latency::{Times, from_idle, ping_pong};
 pub use memory::{Memory, Pages};
-pub use report::{Format, LatencyReport, Report};
+pub use report::{Format, LatencyReport, Report, StreamReport};
 pub use ring::Ring;
 pub use session::{Endpoint, Role};
+pub use stream::{Pattern, StreamGuest, StreamLoad, StreamOptions, Streamed, stream};
 pub use tap::{Tap, tap_to_tap};
 pub use throughput::{Load, Measured, bursts, throughput};

@@ -6,12 +6,13 @@ use std::io::{self, Read, Write};
 
 use anyhow::{Context, ensure};
 use benches::{
-    Endpoint, FrameKind, FrontEnd, LatencyReport, Load, Options, Pages, Report, Role, Tap, copying,
-    distance, from_idle, pin_process, pin_thread, ping_pong, tap_to_tap, throughput,
+    Endpoint, FrameKind, FrontEnd, LatencyReport, Load, Options, Pages, Report, Role, StreamGuest,
+    StreamLoad, StreamOptions, StreamReport, Tap, copying, distance, from_idle, pin_process,
+    pin_thread, ping_pong, stream, tap_to_tap, throughput,
 };
 use clap::Parser;
 use cli::{
-    Attach, Cli, Command, Copying, Distance, Latency, Placement, Rings, Sockets, Throughput,
+    Attach, Cli, Command, Copying, Distance, Latency, Placement, Rings, Sockets, Stream, Throughput,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -19,6 +20,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Throughput(args) => measure_throughput(&args),
         Command::Latency(args) => measure_latency(&args),
+        Command::Stream(args) => measure_stream(&args),
         Command::Copying(args) => measure_copying(&args),
         Command::Distance(args) => measure_distance(&args),
         Command::Attach(args) => attach(&args),
@@ -72,6 +74,29 @@ fn measure_latency(args: &Latency) -> anyhow::Result<()> {
         };
         Ok(LatencyReport { frame, times }.line(args.format))
     })
+}
+
+fn measure_stream(args: &Stream) -> anyhow::Result<()> {
+    place(&args.placement)?;
+    let socket = Endpoint::open(&args.port, role(args.listen))?;
+    let options = StreamOptions {
+        queue_size: args.queue_size,
+        pages: pages(args.huge_pages),
+        packed: args.packed,
+    };
+    let load = StreamLoad {
+        server: args.server,
+        address: args.address,
+        mac: args.mac,
+        gateway: args.gateway,
+        warm_up: args.warm_up,
+        time: args.seconds,
+    };
+    heading(StreamReport::heading(args.format));
+    let streamed = stream(&mut StreamGuest::meet(&socket, options)?, &load)
+        .with_context(|| format!("TCP to {}", args.server))?;
+    println!("{}", StreamReport(streamed).line(args.format));
+    Ok(())
 }
 
 fn measure_copying(args: &Copying) -> anyhow::Result<()> {
@@ -130,11 +155,7 @@ fn open(sockets: &Sockets) -> anyhow::Result<Vec<Endpoint>> {
         !sockets.from.is_empty() && sockets.from.len() == sockets.to.len(),
         "say --from and --to, each as often as there are pairs"
     );
-    let role = if sockets.listen {
-        Role::Listen
-    } else {
-        Role::Connect
-    };
+    let role = role(sockets.listen);
     let pairs = sockets.from.iter().zip(&sockets.to);
     pairs
         .flat_map(|(from, to)| [from, to])
@@ -154,6 +175,10 @@ fn meet(sockets: &[Endpoint], rings: &Rings, frame: FrameKind) -> anyhow::Result
         .iter()
         .map(|socket| FrontEnd::meet(socket, options))
         .collect()
+}
+
+fn role(listen: bool) -> Role {
+    if listen { Role::Listen } else { Role::Connect }
 }
 
 fn pages(huge: bool) -> Pages {

@@ -1,6 +1,6 @@
 //! Figures for people and for programs.
 
-use crate::{FrameKind, Measured, Times};
+use crate::{FrameKind, Measured, Streamed, Times};
 
 /// How figures are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -8,7 +8,8 @@ pub enum Format {
     /// A table for people.
     Table,
     /// One line per size, fields separated by tabs: size, frames, bytes, seconds, busy seconds, sent, dropped. Or of latencies:
-    /// size, how many, least, median, 99th percentile, 99.9th, most, in nanoseconds.
+    /// size, how many, least, median, 99th percentile, 99.9th, most, in nanoseconds. Or of a TCP stream: bytes acknowledged, seconds,
+    /// frames, frames sent again.
     Tsv,
 }
 
@@ -89,6 +90,39 @@ impl LatencyReport {
                 let figures = figures.map(|time| time.to_string());
                 format!("{frame}\t{count}\t{}", figures.join("\t"))
             }
+        }
+    }
+}
+
+/// The figures of a TCP stream.
+#[derive(Debug, Clone, Copy)]
+pub struct StreamReport(
+    /// What came of it.
+    pub Streamed,
+);
+
+impl StreamReport {
+    /// The line above the figures, if there is one.
+    pub fn heading(format: Format) -> Option<String> {
+        (format == Format::Table).then(|| {
+            format!(
+                "{:>8}  {:>14}  {:>10}  {:>10}",
+                "Gb/s", "acknowledged", "frames", "sent again"
+            )
+        })
+    }
+
+    /// One line.
+    pub fn line(&self, format: Format) -> String {
+        let Self(streamed) = self;
+        let (bytes, frames, again) = (streamed.bytes, streamed.frames, streamed.again);
+        let seconds = streamed.time.as_secs_f64();
+        match format {
+            Format::Table => format!(
+                "{:>8.2}  {bytes:>14}  {frames:>10}  {again:>10}",
+                as_float(bytes) * 8.0 / seconds / 1e9
+            ),
+            Format::Tsv => format!("{bytes}\t{seconds:.6}\t{frames}\t{again}"),
         }
     }
 }

@@ -132,6 +132,11 @@ impl Ring {
         self.buffers + first * self.shape.stride
     }
 
+    /// Bytes of a buffer.
+    pub(crate) fn room(&self) -> u32 {
+        self.shape.room
+    }
+
     /// All slots.
     pub(crate) fn slots(&self) -> std::ops::Range<u64> {
         0..slots(self.config.size, self.shape)
@@ -213,6 +218,23 @@ impl Ring {
             writable,
         };
         self.queue.add(&[buffer], slot)
+    }
+
+    /// Adds `len` bytes of the next slot, and behind them those of another buffer, for the device to read; false: there is no room.
+    pub(crate) fn send_with(&mut self, len: u32, more: DriverBuffer) -> bool {
+        let Some(slot) = self.next_slot() else {
+            return false;
+        };
+        let first = DriverBuffer {
+            addr: self.buffer(slot),
+            len,
+            writable: false,
+        };
+        let added = self.queue.add(&[first, more], slot);
+        if added {
+            self.free.pop_front();
+        }
+        added
     }
 
     fn add_pieces(&mut self, slot: u64, len: u32) -> bool {
