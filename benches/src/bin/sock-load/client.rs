@@ -93,6 +93,28 @@ pub(crate) fn connect(
     Ok(())
 }
 
+/// Bytes written at once.
+const PIECE: usize = 128 << 10;
+
+/// One connection as fast as it goes, for `warm_up` and then for the `time` that is measured.
+pub(crate) fn send(server: SocketAddr, warm_up: Duration, time: Duration) -> anyhow::Result<()> {
+    let mut stream = open(server)?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let bytes = vec![0x5a; PIECE];
+    let mut write_for = |time| -> anyhow::Result<(u64, Duration)> {
+        let (begun, mut written) = (Instant::now(), 0);
+        while begun.elapsed() < time {
+            stream.write_all(&bytes).context("writing")?;
+            written += bytes.len() as u64;
+        }
+        Ok((written, begun.elapsed()))
+    };
+    write_for(warm_up)?;
+    let (written, taken) = write_for(time)?;
+    println!("{written}\t{:.6}", taken.as_secs_f64());
+    Ok(())
+}
+
 /// Connections that do nothing.
 pub(crate) fn hold(server: SocketAddr, count: usize) -> anyhow::Result<()> {
     let streams = (0..count)

@@ -15,7 +15,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Bytes of a request, and of its answer.
 const MESSAGE: usize = 64;
-/// The port after it is for connections that last.
+/// The port after it is for connections that last, the one after that for what is thrown away.
 const PORT: u16 = 7100;
 
 /// Connections from here to a server there.
@@ -28,7 +28,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Answers at port 7100 once, and ends the connection; at port 7101 as often as it is asked.
+    /// Answers at port 7100 once, and ends the connection; at port 7101 as often as it is asked; at port 7102 throws away
+    /// what comes.
     Serve {
         /// Address to listen at.
         address: IpAddr,
@@ -43,6 +44,8 @@ enum Command {
     /// Connects, asks, is answered, closes; over and over. Prints how often, in how many seconds, the median and the 99th percentile
     /// in microseconds, and how often it failed.
     Connect(Connect),
+    /// Sends on one connection as fast as it goes, to port 7102. Prints how many bytes its socket took, and in how many seconds.
+    Send(Send),
     /// Opens connections that say one thing and then nothing, until standard input ends.
     Hold(Hold),
     /// Keeps one question under way on each of many connections. Says so when all are open, and begins when a line comes
@@ -60,6 +63,18 @@ struct Connect {
     /// For so long.
     #[arg(long, default_value = "1", value_parser = seconds)]
     seconds: Duration,
+}
+
+#[derive(Debug, Args)]
+struct Send {
+    /// Address of the server.
+    server: IpAddr,
+    /// Seconds that are measured.
+    #[arg(long, default_value = "1", value_parser = seconds)]
+    seconds: Duration,
+    /// Seconds before that.
+    #[arg(long, value_name = "SECONDS", default_value = "0.3", value_parser = seconds)]
+    warm_up: Duration,
 }
 
 #[derive(Debug, Args)]
@@ -96,12 +111,14 @@ fn main() -> anyhow::Result<()> {
     setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
     let once = |server| SocketAddr::new(server, PORT);
     let lasting = |server| SocketAddr::new(server, PORT + 1);
+    let sink = |server| SocketAddr::new(server, PORT + 2);
     match Cli::parse().command {
-        Command::Serve { address } => server::serve(once(address), lasting(address)),
+        Command::Serve { address } => server::serve(once(address), lasting(address), sink(address)),
         Command::Relay { listen, server } => relay::relay(listen, server),
         Command::Connect(args) => {
             client::connect(once(args.server), args.concurrency.get(), args.seconds)
         }
+        Command::Send(args) => client::send(sink(args.server), args.warm_up, args.seconds),
         Command::Hold(args) => client::hold(lasting(args.server), args.count),
         Command::Talk(args) => {
             client::talk(lasting(args.server), args.flows, args.size, args.seconds)

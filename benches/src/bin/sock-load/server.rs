@@ -14,30 +14,44 @@ type Connections = HashMap<u64, Connection>;
 
 struct Connection {
     stream: TcpStream,
-    /// It ends with its first answer.
-    once: bool,
+    service: Service,
+}
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Service {
+    /// One answer, and its end.
+    Once,
+    /// Answers.
+    Lasting,
+    /// Nothing: what comes is thrown away.
+    Sink,
 }
 
 /// Answers until it is killed.
-pub(crate) fn serve(once: SocketAddr, lasting: SocketAddr) -> anyhow::Result<()> {
+pub(crate) fn serve(once: SocketAddr, lasting: SocketAddr, sink: SocketAddr) -> anyhow::Result<()> {
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     let mut listeners = HashMap::new();
-    for (at, once) in [(once, true), (lasting, false)] {
+    for (at, service) in [
+        (once, Service::Once),
+        (lasting, Service::Lasting),
+        (sink, Service::Sink),
+    ] {
         let listener = TcpListener::bind(at).with_context(|| format!("listen at {at}"))?;
         listener.set_nonblocking(true)?;
         let key = key(&listener);
         epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, key))?;
-        listeners.insert(key, (listener, once));
+        listeners.insert(key, (listener, service));
     }
     println!("listening");
     let mut connections = Connections::new();
-    let mut bytes = vec![0; 64 << 10];
+    let mut bytes = vec![0; 128 << 10];
     let mut events = vec![EpollEvent::empty(); 256];
     loop {
         let count = epoll.wait(&mut events, EpollTimeout::NONE)?;
         for event in events.iter().take(count) {
-            if let Some((listener, once)) = listeners.get(&event.data()) {
-                accept(&epoll, listener, *once, &mut connections)?;
+            if let Some((listener, service)) = listeners.get(&event.data()) {
+                accept(&epoll, listener, *service, &mut connections)?;
             } else if let Some(connection) = connections.get_mut(&event.data())
                 && !connection.answer(&mut bytes)
             {
@@ -55,7 +69,7 @@ fn key(file: &impl AsRawFd) -> u64 {
 fn accept(
     epoll: &Epoll,
     listener: &TcpListener,
-    once: bool,
+    service: Service,
     connections: &mut Connections,
 ) -> anyhow::Result<()> {
     loop {
@@ -69,7 +83,7 @@ fn accept(
         stream.set_nodelay(true)?;
         let key = key(&stream);
         epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, key))?;
-        connections.insert(key, Connection { stream, once });
+        connections.insert(key, Connection { stream, service });
     }
 }
 
@@ -78,8 +92,11 @@ impl Connection {
     fn answer(&mut self, bytes: &mut [u8]) -> bool {
         match self.stream.read(bytes) {
             Ok(0) => false,
+            Ok(_) if self.service == Service::Sink => true,
             // A question is much shorter than a socket's buffer: there is room for its answer.
-            Ok(len) => self.stream.write_all(&bytes[..len]).is_ok() && !self.once,
+            Ok(len) => {
+                self.stream.write_all(&bytes[..len]).is_ok() && self.service == Service::Lasting
+            }
             Err(error) => error.kind() == ErrorKind::WouldBlock,
         }
     }
