@@ -8,5 +8,6 @@ mod guest;
 mod peers;
 mod policy;
 mod restart;
+mod stream;
 mod tcp;
 mod world;
