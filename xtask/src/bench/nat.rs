@@ -4,6 +4,7 @@
 //! after round; the first round is dropped.
 mod load;
 mod scale;
+mod stream;
 mod world;
 mod write_up;
 
@@ -16,6 +17,7 @@ use scale::{Cost, IdleFlows};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use stream::Guest;
 use world::{Way, World};
 
 /// Arguments of `bench nat`.
@@ -28,7 +30,7 @@ pub struct NatOptions {
     #[arg(long, default_value_t = 1)]
     seconds: u32,
     /// Only these
-    #[arg(long, value_enum, default_values_t = [Group::Tcp, Group::Connect, Group::Udp, Group::Idle, Group::Guests], value_delimiter = ',')]
+    #[arg(long, value_enum, default_values_t = [Group::Tcp, Group::Stream, Group::Connect, Group::Udp, Group::Idle, Group::Guests], value_delimiter = ',')]
     only: Vec<Group>,
     /// Do not write benches/RESULTS.md
     #[arg(long)]
@@ -40,6 +42,8 @@ pub struct NatOptions {
 enum Group {
     /// TCP in one stream and in eight
     Tcp,
+    /// TCP of a vhost-user guest's large frames, beside that of a tap's guest
+    Stream,
     /// Connections that ask once
     Connect,
     /// UDP at its best rate, and at 80 % of it
@@ -67,6 +71,10 @@ enum Figure {
     Streams(Direction),
     /// fastest stream by slowest
     Spread(Direction),
+    /// Gb/s, from a guest of this kind to a server that throws it away
+    Stream(Guest),
+    /// percent of the frames that were sent once more
+    Again,
     PerSecond,
     /// microseconds
     P99,
@@ -123,6 +131,9 @@ fn measure(
             let mut figures = Figures::new();
             if has(Group::Tcp) {
                 tcp(&world, options.seconds, &mut figures)?;
+            }
+            if has(Group::Stream) {
+                stream::stream(&world, options.seconds, &mut figures)?;
             }
             if has(Group::Connect) {
                 connect(&world, options.seconds, &mut figures)?;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   guest ── tap ── netbackend or slirp4netns ┐
+//!   vu-gen ─ vhost-user ─ netbackend          ┤
 //!                                   host ─ out ── veth ── in ─ server
 //!                       the host's own programs ┘
 //! ```
@@ -17,6 +18,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub(super) const SERVER: &str = "192.0.2.2";
+/// Where `sock-load` throws away what comes.
+const SINK: u16 = 7102;
+/// The network of the guest that is no namespace, and its port.
+const STREAM: &str = "stream";
 /// Where the host passes on what comes.
 const RELAY: &str = "198.51.100.1";
 /// Where iperf3 listens.
@@ -80,6 +85,8 @@ pub(super) struct World {
     _server: Namespace,
     pub(super) directory: PathBuf,
     pub(super) sockets: PathBuf,
+    /// A guest that is no namespace: `vu-gen`.
+    pub(super) generator: PathBuf,
     pub(super) neighbours: Neighbours,
 }
 
@@ -126,6 +133,7 @@ impl World {
             _server: server,
             directory: directory.to_owned(),
             sockets,
+            generator: programs.generator.clone(),
             neighbours: Neighbours::new(programs.generator.clone(), report::two_cpus()?.into()),
         };
         world.join_guests()?;
@@ -145,6 +153,17 @@ impl World {
             self.daemon.wait_until(&format!("way by {way}"), answer)?;
         }
         Ok(())
+    }
+
+    /// Where a stream is thrown away that the server reads.
+    pub(super) fn sink() -> String {
+        format!("{SERVER}:{SINK}")
+    }
+
+    /// Socket of the port for a vhost-user guest, in a network of its own.
+    pub(super) fn socket(&self) -> PathBuf {
+        let run = self.directory.join("run");
+        run.join(STREAM).join(format!("{STREAM}.sock"))
     }
 
     /// Where the program is that talks to the server by this way.
@@ -185,6 +204,10 @@ fn start_daemon(
             )?;
         }
     }
+    write!(
+        config,
+        "[networks.{STREAM}]\nmode = \"nat\"\nmtu = 1500\n{OPEN}\n[networks.{STREAM}.ports.{STREAM}]\n"
+    )?;
     daemon(&programs.netbackend, directory, host, &config)
 }
 
