@@ -33,6 +33,7 @@ mod uplink;
 mod verify;
 mod workers;
 mod workload;
+mod xdp;
 
 pub use fairness::{FairnessOptions, fairness};
 pub use generators::{GeneratorOptions, generators};
@@ -46,6 +47,7 @@ pub use scale::{ScaleOptions, scale};
 pub use uplink::{UplinkOptions, uplink};
 pub use verify::{VerifyOptions, verify};
 pub use workers::{WorkersOptions, workers};
+pub use xdp::{XdpOptions, xdp};
 
 use crate::commands::build::cargo;
 use crate::exec;

@@ -82,16 +82,7 @@ impl Switch {
 
     /// Its polling threads take all of their CPU: not while others are measured.
     pub(super) fn pause(&self, paused: bool) -> Result<()> {
-        let signal = if paused { "-STOP" } else { "-CONT" };
-        let pid = self.daemon.id().to_string();
-        exec::run(Command::new("kill").args([signal, &pid])).map(drop)
-    }
-}
-
-impl Drop for Switch {
-    fn drop(&mut self) {
-        // Stopped, it would not end. It may have ended.
-        let _ = self.pause(false);
+        self.daemon.pause(paused)
     }
 }
 

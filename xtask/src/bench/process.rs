@@ -97,6 +97,16 @@ impl Process {
         }
     }
 
+    /// Stops it where it is, or lets it go on: a program that polls takes all of a CPU while others are measured.
+    pub(super) fn pause(&self, paused: bool) -> Result<()> {
+        self.signal(if paused { "-STOP" } else { "-CONT" })
+    }
+
+    fn signal(&self, signal: &str) -> Result<()> {
+        let pid = self.child.id().to_string();
+        exec::run(Command::new("kill").args([signal, &pid])).map(drop)
+    }
+
     pub(super) fn id(&self) -> u32 {
         self.child.id()
     }
@@ -116,8 +126,9 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         // SIGTERM, so that its own children go with it and its sockets are removed.
-        let pid = self.child.id().to_string();
-        let told = exec::run(Command::new("kill").arg(&pid)).is_ok();
+        let told = self.signal("-TERM").is_ok();
+        // Paused, it would not end. It may have ended.
+        let _ = self.pause(false);
         if !told || !self.ends_within(END) {
             let _ = self.child.kill();
         }

@@ -2,7 +2,9 @@
 //!
 //! Guest and outside are network namespaces, so both ends are Linux's TCP/IP at native speed. The ways between them take turns,
 //! round after round; the first round is dropped.
-mod ways;
+mod flood;
+mod forwarder;
+pub(super) mod ways;
 
 use super::hugepages::Hugepages;
 use super::machine_report as report;
@@ -66,7 +68,7 @@ pub fn uplink(ui: Ui, options: &UplinkOptions) -> Result<()> {
     let programs = Programs {
         netbackend: ours.netbackend,
         generator: ours.generator,
-        open_vswitch: open_vswitch(ui)?,
+        open_vswitch: Some(open_vswitch(ui)?),
     };
     let _hugepages = Hugepages::reserve(HUGEPAGES)?;
     let name = format!("xtask-uplink-{}", std::process::id());

@@ -2,8 +2,9 @@
 use super::build::cargo;
 use crate::bench::{
     FairnessOptions, GeneratorOptions, IdleOptions, InstructionOptions, LatencyOptions, NatOptions,
-    NicOptions, PeerOptions, ScaleOptions, UplinkOptions, VerifyOptions, WorkersOptions, fairness,
-    generators, idle, instructions, latency, nat, nics, peers, scale, uplink, verify, workers,
+    NicOptions, PeerOptions, ScaleOptions, UplinkOptions, VerifyOptions, WorkersOptions,
+    XdpOptions, fairness, generators, idle, instructions, latency, nat, nics, peers, scale, uplink,
+    verify, workers, xdp,
 };
 use crate::exec;
 use crate::setup;
@@ -41,6 +42,8 @@ enum What {
     Instructions(InstructionOptions),
     /// Namespaces as guests on the wire, beside the kernel alone; needs root
     Uplink(UplinkOptions),
+    /// `AF_XDP` beside packet sockets, both by DPDK's forwarder; needs root and two CPUs
+    Xdp(XdpOptions),
     /// A namespace behind the gateway of a NAT network, beside slirp4netns and the kernel alone; needs root
     Nat(NatOptions),
     /// Emulated NICs in the lab, beside QEMU's
@@ -62,7 +65,7 @@ struct Line {
     args: Args,
 }
 
-const ALL: [&str; 13] = [
+const ALL: [&str; 14] = [
     "peers",
     "latency",
     "scale",
@@ -72,6 +75,7 @@ const ALL: [&str; 13] = [
     "generators",
     "idle",
     "uplink",
+    "xdp",
     "nat",
     "nics",
     "instructions",
@@ -109,6 +113,10 @@ fn measure(ui: Ui, what: &What) -> Result<()> {
             instructions(ui, options)?;
         }
         What::Uplink(options) => uplink(ui, options)?,
+        What::Xdp(options) => {
+            setup::install_tools(ui)?;
+            xdp(ui, options)?;
+        }
         What::Nat(options) => {
             setup::install_tools(ui)?;
             nat(ui, options)?;

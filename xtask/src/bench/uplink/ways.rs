@@ -1,9 +1,6 @@
 //! Ways from a guest to the wire, each in namespaces of its own.
-use super::super::{
-    namespace::Namespace,
-    openvswitch::{Forwarding, Ports, Setup, Switch},
-    process::Process,
-};
+use super::super::{namespace::Namespace, process::Process};
+use super::{flood::flood, forwarder::Forwarder};
 use crate::exec;
 use crate::setup::openvswitch::OpenVSwitch;
 use anyhow::{Context, Result, bail};
@@ -12,26 +9,29 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread;
 
 const GUEST: &str = "10.7.0.2";
 const OUTSIDE: &str = "10.7.0.1";
+pub(super) const GUEST_MAC: &str = "52:54:00:07:00:02";
 /// The NIC's, and so that of all networks.
 const LARGEST_MTU: u32 = 9000;
+/// Of frames in buffers of DPDK's usual size.
+const USUAL_MTU: u32 = 1500;
 /// UDP payload of a frame that has 64 bytes on the wire, its check sequence included.
 const SMALL: &str = "18";
 
 /// What is measured.
 #[derive(Debug)]
-pub(super) struct Programs {
-    pub(super) netbackend: PathBuf,
-    pub(super) generator: PathBuf,
-    pub(super) open_vswitch: OpenVSwitch,
+pub(in crate::bench) struct Programs {
+    pub(in crate::bench) netbackend: PathBuf,
+    pub(in crate::bench) generator: PathBuf,
+    /// For `Kind::Ovs` only.
+    pub(in crate::bench) open_vswitch: Option<OpenVSwitch>,
 }
 
 /// What is between guest and wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(in crate::bench) enum Kind {
     /// Tap, our switch, macvtap in passthru mode.
     Nic,
     /// Tap, our switch, packet socket.
@@ -44,9 +44,14 @@ pub(super) enum Kind {
     Veth,
     /// Veth, Open vSwitch with DPDK's packet sockets, NIC.
     Ovs,
+    /// Veth, DPDK's forwarder with its packet sockets, NIC.
+    DpdkPacket,
+    /// Veth, DPDK's forwarder with `AF_XDP` sockets, NIC.
+    Xdp,
 }
 
 impl Kind {
+    /// Those that a guest may want.
     pub(super) const ALL: [Self; 6] = [
         Self::Nic,
         Self::Packet,
@@ -56,7 +61,7 @@ impl Kind {
         Self::Ovs,
     ];
 
-    pub(super) fn word(self) -> &'static str {
+    pub(in crate::bench) fn word(self) -> &'static str {
         match self {
             Self::Nic => "nic",
             Self::Packet => "packet",
@@ -64,12 +69,22 @@ impl Kind {
             Self::Macvlan => "macvlan",
             Self::Veth => "veth",
             Self::Ovs => "ovs",
+            Self::DpdkPacket => "dpdk-packet",
+            Self::Xdp => "dpdk-xdp",
         }
     }
 
     /// DPDK's packet sockets take frames of 1518 bytes.
     pub(super) fn takes(self, mtu: u32) -> bool {
-        self != Self::Ovs || mtu <= 1500
+        self != Self::Ovs || mtu <= USUAL_MTU
+    }
+
+    /// A driver takes an XDP program only if the frames of its NIC fit in one page.
+    pub(super) fn nic_mtu(self) -> u32 {
+        match self {
+            Self::Xdp => USUAL_MTU,
+            _ => LARGEST_MTU,
+        }
     }
 
     fn is_ours(self) -> bool {
@@ -85,20 +100,22 @@ impl fmt::Display for Kind {
 
 /// Who sends what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Flow {
+pub(in crate::bench) enum Flow {
     TcpOut,
     TcpIn,
     UdpOut,
     UdpIn,
+    /// Small frames from the wire, more than any way carries.
+    FloodIn,
 }
 
 /// A way that is ready. Dropped in this order: programs before what they are in.
 #[derive(Debug)]
-pub(super) struct Way {
+pub(in crate::bench) struct Way {
     kind: Kind,
     _server: Process,
     daemon: Option<Process>,
-    switch: Option<Switch>,
+    forwarder: Option<Forwarder>,
     directory: PathBuf,
     guest: Namespace,
     outside: Namespace,
@@ -106,7 +123,11 @@ pub(super) struct Way {
 }
 
 impl Way {
-    pub(super) fn open(kind: Kind, programs: &Programs, directory: &Path) -> Result<Self> {
+    pub(in crate::bench) fn open(
+        kind: Kind,
+        programs: &Programs,
+        directory: &Path,
+    ) -> Result<Self> {
         fs::create_dir_all(directory)?;
         let [guest, host, outside] =
             ["guest", "host", "outside"].map(|part| Namespace::new(&format!("{kind}-{part}")));
@@ -118,8 +139,9 @@ impl Way {
         };
         let (at, name) = near;
         let far = outside.name();
+        let mtu = kind.nic_mtu();
         at.run(&format!(
-            "ip link add {name} mtu {LARGEST_MTU} type veth peer name eth0 mtu {LARGEST_MTU} netns {far}"
+            "ip link add {name} mtu {mtu} type veth peer name eth0 mtu {mtu} netns {far}"
         ))?;
         at.run(&format!("ip link set {name} up"))?;
         if kind == Kind::Macvlan {
@@ -130,8 +152,7 @@ impl Way {
         }
         let start = || start(kind, &programs.netbackend, directory, (&guest, &host));
         let daemon = kind.is_ours().then(start).transpose()?;
-        let switch = || start_switch(programs, directory, (&guest, &host, &outside));
-        let switch = (kind == Kind::Ovs).then(switch).transpose()?;
+        let forwarder = Forwarder::start(kind, programs, directory, (&guest, &host, &outside))?;
         for (namespace, address) in [(&guest, GUEST), (&outside, OUTSIDE)] {
             namespace.run(&format!("ip addr add {address}/24 dev eth0"))?;
             namespace.run("ip link set eth0 up")?;
@@ -141,14 +162,14 @@ impl Way {
         server.wait_until("echo", || {
             guest.run(&format!("ping -c 1 -W 1 {OUTSIDE}")).is_ok()
         })?;
-        if let Some(switch) = &switch {
-            switch.pause(true)?;
+        if let Some(forwarder) = &forwarder {
+            forwarder.pause(true)?;
         }
         Ok(Self {
             kind,
             _server: server,
             daemon,
-            switch,
+            forwarder,
             directory: directory.to_owned(),
             guest,
             outside,
@@ -156,12 +177,12 @@ impl Way {
         })
     }
 
-    pub(super) fn kind(&self) -> Kind {
+    pub(in crate::bench) fn kind(&self) -> Kind {
         self.kind
     }
 
     /// Of both ends; the NIC's stays.
-    pub(super) fn set_mtu(&self, mtu: u32) -> Result<()> {
+    pub(in crate::bench) fn set_mtu(&self, mtu: u32) -> Result<()> {
         for namespace in [&self.guest, &self.outside] {
             // The far end is the NIC itself: its frames may not be larger than its MTU, so the route says it.
             let route = format!("ip route replace 10.7.0.0/24 dev eth0 mtu lock {mtu}");
@@ -171,13 +192,13 @@ impl Way {
     }
 
     /// Gb/s that arrived; of small frames, Mpps.
-    pub(super) fn run(&self, flow: Flow, seconds: u32) -> Result<f64> {
-        let Some(switch) = &self.switch else {
+    pub(in crate::bench) fn run(&self, flow: Flow, seconds: u32) -> Result<f64> {
+        let Some(forwarder) = &self.forwarder else {
             return self.measure(flow, seconds);
         };
-        switch.pause(false)?;
+        forwarder.pause(false)?;
         let figure = self.measure(flow, seconds);
-        switch.pause(true)?;
+        forwarder.pause(true)?;
         figure
     }
 
@@ -187,6 +208,11 @@ impl Way {
             Flow::TcpIn => "-R".to_owned(),
             Flow::UdpOut => format!("-u -b 0 -l {SMALL}"),
             Flow::UdpIn => format!("-u -b 0 -l {SMALL} -R"),
+            Flow::FloodIn => {
+                let directory = self.directory.join("flood");
+                let arrived = || self.counter("rx_packets");
+                return flood(&self.outside, &directory, GUEST_MAC, arrived, seconds);
+            }
         };
         let line = format!("iperf3 -J -c {OUTSIDE} -t {seconds} {options}");
         let text = exec::stdout(&mut self.guest.command(&line))
@@ -200,7 +226,7 @@ impl Way {
         };
         match flow {
             Flow::TcpOut | Flow::TcpIn => Ok(figure("sum_received", "bits_per_second")? / 1e9),
-            Flow::UdpOut | Flow::UdpIn => {
+            Flow::UdpOut | Flow::UdpIn | Flow::FloodIn => {
                 let (sent, lost) = (figure("sum", "packets")?, figure("sum", "lost_packets")?);
                 Ok((sent - lost) / figure("sum", "seconds")? / 1e6)
             }
@@ -243,38 +269,14 @@ impl Way {
 
     /// Frames that the guest's interface has sent and received.
     fn frames(&self) -> Result<u64> {
-        let read = |name: &str| {
-            let line = format!("cat /sys/class/net/eth0/statistics/{name}");
-            let text = exec::stdout(&mut self.guest.command(&line))?;
-            text.trim().parse::<u64>().context("a counter")
-        };
-        Ok(read("tx_packets")? + read("rx_packets")?)
+        Ok(self.counter("tx_packets")? + self.counter("rx_packets")?)
     }
-}
 
-/// A switch between two packet sockets, in the host's namespace.
-fn start_switch(
-    programs: &Programs,
-    directory: &Path,
-    (guest, host, outside): (&Namespace, &Namespace, &Namespace),
-) -> Result<Switch> {
-    host.run(&format!(
-        "ip link add guest0 up mtu {LARGEST_MTU} type veth peer name eth0 mtu {LARGEST_MTU} netns {}",
-        guest.name()
-    ))?;
-    // Its driver knows no large frames and no checksums that are not finished.
-    for namespace in [guest, outside] {
-        namespace.run("ethtool -K eth0 tx off tso off gso off")?;
+    fn counter(&self, name: &str) -> Result<u64> {
+        let line = format!("cat /sys/class/net/eth0/statistics/{name}");
+        let text = exec::stdout(&mut self.guest.command(&line))?;
+        text.trim().parse().context("a counter")
     }
-    let last = thread::available_parallelism()?.get() - 1;
-    let setup = Setup {
-        ports: Ports::Interfaces(["guest0", "nic0"]),
-        cpu: last,
-        forwarding: Forwarding::Normal,
-        gso: false,
-        namespace: Some(host.name()),
-    };
-    Switch::start(&programs.open_vswitch, &directory.join("switch"), setup)
 }
 
 fn start(
@@ -299,7 +301,7 @@ fn start(
         format!(
             "[networks.n.uplink]\n{key} = \"nic0\"\nnetns = \"{}\"\nattach = \"{attach}\"\n\
              [networks.n.ports.g]\nkind = \"tap\"\ninterface = \"eth0\"\nnetns = \"{}\"\n\
-             mac = \"52:54:00:07:00:02\"\n",
+             mac = \"{GUEST_MAC}\"\n",
             host.name(),
             guest.name()
         ),
