@@ -48,7 +48,8 @@ pub const TOOLS: &[Tool] = &[
     // Its drivers are plugins in packages of their own, named after the version of their interface.
     tool(
         "dpdk-testpmd",
-        "dpdk-dev ^librte-net-virtio[0-9]+$ ^librte-net-vhost[0-9]+$ ^librte-mempool-ring[0-9]+$",
+        "dpdk-dev ^librte-net-virtio[0-9]+$ ^librte-net-vhost[0-9]+$ ^librte-net-af-packet[0-9]+$ ^librte-net-af-xdp[0-9]+$ \
+         ^librte-mempool-ring[0-9]+$",
     ),
 ];
 
@@ -68,9 +69,11 @@ fn busybox_serves_http() -> bool {
         .is_ok_and(|list| list.lines().any(|applet| applet == "httpd"))
 }
 
-/// Whether testpmd can be a virtio-user front-end: `/usr/lib/TRIPLE/dpdk/pmds-VERSION/…`.
+/// Whether testpmd can be a virtio-user front-end, and forward between interfaces: `/usr/lib/TRIPLE/dpdk/pmds-VERSION/…`.
 fn has_dpdk_drivers() -> bool {
     let find = "ls /usr/lib/*/dpdk/pmds-*/librte_net_virtio.so* \
+                && ls /usr/lib/*/dpdk/pmds-*/librte_net_af_packet.so* \
+                && ls /usr/lib/*/dpdk/pmds-*/librte_net_af_xdp.so* \
                 && ls /usr/lib/*/dpdk/pmds-*/librte_mempool_ring.so*";
     exec::stdout(Command::new("sh").args(["-c", find])).is_ok()
 }
