@@ -1,5 +1,6 @@
 //! A place in a packed ring, with the wrap counter that belongs to it.
 
+use super::layout::LINE;
 use crate::wide::Wide;
 
 const WRAP: u16 = 1 << 15;
@@ -35,6 +36,12 @@ impl Cursor {
     #[inline]
     pub(super) fn wrap(self) -> bool {
         self.encode() & WRAP != 0
+    }
+
+    /// Whether a cache line of descriptors begins here.
+    #[inline]
+    pub(super) fn begins_line(self) -> bool {
+        self.encode().is_multiple_of(LINE)
     }
 
     /// `slots` further in a ring of `size`; at most one lap.

@@ -22,7 +22,7 @@ use std::sync::{
 use super::{
     chain::read_chain,
     cursor::Cursor,
-    layout::{DESC_F_WRITE, Event, Ring, Word},
+    layout::{DESC_F_WRITE, Event, LINE, Ring, Word},
 };
 use crate::{
     Burst, Head, MemoryMap, QueueConfig, QueueFault, RingFeatures, RingPosition, memory::Window,
@@ -83,7 +83,15 @@ impl Device {
             return Ok(0);
         }
         let mut popped = 0;
+        self.ring.prefetch_for_write(self.next_avail, 1);
         while popped < max && word.is_available(self.next_avail.wrap()) && !burst.is_full() {
+            if self.next_avail.begins_line() {
+                // Used descriptors go into the lines that were read. Only the next one, which the driver may be writing yet.
+                let ahead = self
+                    .next_avail
+                    .after(self.ring.size.min(LINE), self.ring.size);
+                self.ring.prefetch_for_write(ahead, 1);
+            }
             match self.take(word, burst) {
                 Ok(slots) => {
                     self.next_avail = self.next_avail.after(slots, self.ring.size);
@@ -100,16 +108,17 @@ impl Device {
         Ok(popped)
     }
 
-    /// Whether there is something to pop: a load, for who polls.
+    /// Whether there is something to pop, or a fault to be reported: a load, for who polls.
     #[inline]
     pub(crate) fn has_available(&self) -> bool {
         let word = self.ring.load(self.next_avail.index());
-        word.is_available(self.next_avail.wrap())
+        word.is_available(self.next_avail.wrap()) || self.fault.is_some()
     }
 
     /// Looks which chain comes next, and begins to load its buffer, to be written.
     pub(crate) fn foresee(&mut self) {
-        if self.has_available() {
+        let word = self.ring.load(self.next_avail.index());
+        if word.is_available(self.next_avail.wrap()) {
             let addr = self.ring.load_addr(self.next_avail.index());
             self.mem.prefetch_for_write(addr);
         }
@@ -163,9 +172,18 @@ impl Device {
     /// Stages the completion of chains, in the order in which they were popped.
     #[inline]
     pub(crate) fn complete_all(&mut self, chains: impl Iterator<Item = (Head, u32)>) {
+        let mut all = 0u16;
         for (head, written) in chains {
-            self.complete(head, written);
+            let slots = head.slots();
+            if slots == 0 || slots > self.in_flight - all {
+                debug_assert!(false, "completion without a popped chain");
+                break;
+            }
+            all += slots;
+            self.staged.push((head, written));
         }
+        self.in_flight -= all;
+        self.staged_slots += all;
     }
 
     /// Stages the completion of chains into which nothing was written.
@@ -184,8 +202,8 @@ impl Device {
     #[inline]
     fn flush(&mut self) {
         let start = self.next_used;
+        let mut at = start;
         for &(head, written) in &self.staged {
-            let at = self.next_used;
             // 2.8.6: WRITE says that `len` counts.
             let wrote = if written > 0 { DESC_F_WRITE } else { 0 };
             let slots = head.slots();
@@ -201,8 +219,9 @@ impl Device {
                     .store_whole(last.index(), slots.into(), used(last));
             }
             self.ring.store_whole(at.index(), slots.into(), used(at));
-            self.next_used = at.after(slots, self.ring.size);
+            at = at.after(slots, self.ring.size);
         }
+        self.next_used = at;
         if self.mem.logs() {
             self.mark(self.ring.ranges(start, self.staged_slots));
         }

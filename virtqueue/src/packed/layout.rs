@@ -30,7 +30,7 @@ pub(super) const DESC_SIZE: usize = 16;
 /// The same, as descriptors count bytes.
 pub(super) const DESC_SIZE_U32: u32 = 16;
 /// Descriptors of a cache line.
-const DESCRIPTORS_PER_LINE: usize = 4;
+pub(super) const LINE: u16 = 4;
 /// Bytes of an event suppression area (2.8.10).
 const EVENT_SIZE: usize = 4;
 
@@ -259,7 +259,7 @@ impl Ring {
     /// Begins to load `count` descriptors from `cursor` on, or as many as the ring has, to be written.
     #[inline]
     pub(super) fn prefetch_for_write(&self, cursor: Cursor, count: u16) {
-        for ahead in (0..count.min(self.size)).step_by(DESCRIPTORS_PER_LINE) {
+        for ahead in (0..count.min(self.size)).step_by(LINE.into()) {
             let index = cursor.after(ahead, self.size).index();
             prefetch_for_write(self.place(index), 1);
         }
