@@ -6,7 +6,7 @@ use crate::{
     sys,
 };
 use nix::{errno::Errno, libc};
-use rtnetlink::LinkUnspec;
+use rtnetlink::{LinkUnspec, packet_route::link::LinkAttribute};
 use std::{
     fs::OpenOptions,
     io,
@@ -21,6 +21,10 @@ use switch::MacAddr;
 const HEADER_SIZE: libc::c_int = 12;
 /// linux/if_tun.h: `TUN_F_CSUM`, `TUN_F_TSO4`, `TUN_F_TSO6`, `TUN_F_TSO_ECN`.
 const OFFLOADS: libc::c_int = 1 | 2 | 4 | 8;
+
+/// Frames that a tap or macvtap keeps for its reader. The kernel's 500 are full after some milliseconds of small frames, which is as long
+/// as a worker may wait for a CPU that it shares.
+pub(crate) const QUEUE_LEN: u32 = 2048;
 
 /// A tap to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,7 +115,9 @@ pub(crate) fn set_up_queue(
 
 /// Address, MTU and up, in the namespace that this thread is in.
 fn configure_link(spec: &TapSpec) -> io::Result<()> {
-    let mut link = LinkUnspec::new_with_name(&spec.interface).mtu(spec.mtu.into());
+    let mut link = LinkUnspec::new_with_name(&spec.interface)
+        .mtu(spec.mtu.into())
+        .append_extra_attribute(LinkAttribute::TxQueueLen(QUEUE_LEN));
     if let Some(mac) = spec.mac {
         link = link.address(mac.0.to_vec());
     }

@@ -6,8 +6,14 @@ use super::{
     identity::Identity,
     nic::{Nic, Use},
 };
-use crate::netlink::{Link, Netlink};
-use rtnetlink::{LinkMacVtap, LinkUnspec, LinkVlan, packet_route::link::MacVtapMode};
+use crate::{
+    netlink::{Link, Netlink},
+    tap::QUEUE_LEN,
+};
+use rtnetlink::{
+    LinkMacVtap, LinkUnspec, LinkVlan,
+    packet_route::link::{LinkAttribute, MacVtapMode},
+};
 use std::{fs, io, os::fd::OwnedFd};
 use switch::MacAddr;
 
@@ -92,7 +98,9 @@ fn make(
     name: &str,
     made: &mut Made,
 ) -> Result<u32, UplinkError> {
-    let mut link = LinkMacVtap::new(name, lower, spec.mode.of_kernel()).mtu(spec.mtu.into());
+    let mut link = LinkMacVtap::new(name, lower, spec.mode.of_kernel())
+        .mtu(spec.mtu.into())
+        .append_extra_attribute(LinkAttribute::TxQueueLen(QUEUE_LEN));
     if let Some(mac) = spec.mac {
         link = link.address(mac.0.to_vec());
     }

@@ -47,17 +47,33 @@ pub(super) struct Meter {
     window: Duration,
     busy: Duration,
     fair: Duration,
+    /// Glances at the sources in the round at hand, before frames came.
+    glances: u32,
+    /// What one of them takes, as far as is known: the clock is not asked between them and the frames.
+    glance: Option<Duration>,
 }
 
 impl Meter {
     /// A round begins; `worked`: the one before carried frames. True: the window is over.
     #[inline]
     pub(super) fn begin_round(&mut self, now: Duration, worked: bool) -> bool {
+        let lasted = now.saturating_sub(self.round);
+        let glances = std::mem::take(&mut self.glances);
         if worked {
-            self.busy += now.saturating_sub(self.round);
+            let waited = self.glance.unwrap_or_default() * glances;
+            self.busy += lasted.saturating_sub(waited);
+        } else if let Some(glance) = lasted.checked_div(glances) {
+            // The least: a round may have been interrupted, or have ended in the kernel.
+            self.glance = Some(self.glance.map_or(glance, |least| least.min(glance)));
         }
         self.round = now;
         now.saturating_sub(self.window) >= WINDOW
+    }
+
+    /// In the round at hand the sources were looked at so often before frames came, or in vain.
+    #[inline]
+    pub(super) fn note_glances(&mut self, count: u32) {
+        self.glances = count;
     }
 
     /// Frames of those who behave were carried: tells the others now and then, whose line of the cache this is as well.

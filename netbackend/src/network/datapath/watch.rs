@@ -7,7 +7,7 @@ use super::{Source, ports::Carrier, worker::Worker};
 use std::hint;
 
 /// Looks at nothing but the sources, between two rounds that look at the clock and all else.
-const GLANCES: usize = 8;
+const GLANCES: u32 = 8;
 /// More sources than this are not looked at so often.
 const FEW: usize = 4;
 
@@ -44,9 +44,11 @@ impl Worker {
             _ => 1,
         };
         let (ports, active) = (&mut self.ports, &self.active);
-        (0..glances).any(|_| {
+        let found = (1..=glances).find(|_| {
             hint::spin_loop();
             active.iter().any(|source| ports.is_waiting(*source))
-        })
+        });
+        self.meter.note_glances(found.unwrap_or(glances));
+        found.is_some()
     }
 }

@@ -150,8 +150,12 @@ impl Worker {
             if !self.unkicked.is_empty() {
                 self.look_at_unkicked(now);
             }
-            // What comes a little later is not kept waiting for the clock.
-            worked = self.round(now) || (self.watch() && self.round(now));
+            worked = self.round(now);
+            // Frames of a tap that waits are not to be seen.
+            if !worked && !self.tap_waits && self.watch() {
+                // Not kept waiting for the clock.
+                worked = self.round(now);
+            }
             if worked {
                 last_work = now;
             }
