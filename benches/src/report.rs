@@ -106,8 +106,8 @@ impl StreamReport {
     pub fn heading(format: Format) -> Option<String> {
         (format == Format::Table).then(|| {
             format!(
-                "{:>8}  {:>14}  {:>10}  {:>10}",
-                "Gb/s", "acknowledged", "frames", "sent again"
+                "{:>8}  {:>14}  {:>13}  {:>18}",
+                "Gb/s", "acknowledged", "frames in all", "of them sent again"
             )
         })
     }
@@ -119,7 +119,7 @@ impl StreamReport {
         let seconds = streamed.time.as_secs_f64();
         match format {
             Format::Table => format!(
-                "{:>8.2}  {bytes:>14}  {frames:>10}  {again:>10}",
+                "{:>8.2}  {bytes:>14}  {frames:>13}  {again:>18}",
                 as_float(bytes) * 8.0 / seconds / 1e9
             ),
             Format::Tsv => format!("{bytes}\t{seconds:.6}\t{frames}\t{again}"),

@@ -117,6 +117,11 @@ pub struct StreamGuest {
 impl StreamGuest {
     /// Attaches to the back-end at `endpoint`, and fills the guest's memory.
     pub fn meet(endpoint: &Endpoint, options: StreamOptions) -> anyhow::Result<Self> {
+        ensure!(
+            options.queue_size >= 2,
+            "rings of {} entries: a frame takes two descriptors",
+            options.queue_size
+        );
         let shape = Shape::whole(ROOM as u64);
         let pattern = Pattern::new();
         let layout = Layout {

@@ -1,5 +1,6 @@
 //! Programs of others between a veth of the guest's and the NIC. They poll, so they stop while others are measured.
 use super::super::{
+    machine_report as report,
     namespace::Namespace,
     openvswitch::{Forwarding, Ports, Setup, Switch},
     process::Process,
@@ -9,7 +10,6 @@ use super::ways::{GUEST_MAC, Kind, Programs};
 use crate::exec;
 use anyhow::{Context, Result, ensure};
 use std::path::Path;
-use std::thread;
 
 /// The host's ends.
 const GUEST_PORT: &str = "guest0";
@@ -40,7 +40,7 @@ impl Forwarder {
         for namespace in [guest, outside] {
             namespace.run("ethtool -K eth0 tx off tso off gso off")?;
         }
-        let cpu = thread::available_parallelism()?.get() - 1;
+        let (_, cpu) = report::two_cpus()?;
         let Some(driver) = driver else {
             return start_switch(programs, directory, host, cpu).map(Some);
         };

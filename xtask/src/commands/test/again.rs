@@ -6,7 +6,7 @@ use super::cargo;
 use crate::exec;
 use crate::ui::Ui;
 use anyhow::Result;
-use std::process::Command;
+use std::{process::Command, time::SystemTime};
 
 /// More failures than this have a cause in common, which a second run only hides.
 const AT_MOST: usize = 4;
@@ -28,32 +28,49 @@ impl Outcome {
     }
 }
 
-/// Runs `test`, a `cargo test --workspace --no-fail-fast`, and the tests that failed once more, one at a time.
+/// Runs the tests of `packages` that `filter` chooses (both as `cargo test` takes them), and those that failed once more, one at
+/// a time.
 pub(super) fn run(
     ui: Ui,
-    mut test: Command,
+    packages: &[&str],
+    filter: &[&str],
     environment: impl Fn(&mut Command),
 ) -> Result<Outcome> {
+    // Both runs see the same made-up inputs.
+    let seed = seed();
+    let cargo_test = |arguments: &[&str]| {
+        let mut test = cargo();
+        test.arg("test").args(packages).args(arguments);
+        test.env("PROPTEST_RNG_SEED", &seed);
+        environment(&mut test);
+        test
+    };
+    let mut test = cargo_test(&["--no-fail-fast"]);
     let mut first = Harnesses::default();
-    environment(&mut test);
-    if exec::run_watched(&mut test, |line| first.line(line))? {
+    if exec::run_watched(test.args(filter), |line| first.line(line))? {
         return Ok(Outcome::of(true));
     }
-    if !first.have_told_all() || first.failed.len() > AT_MOST {
+    if !first.may_run_again() {
         return Ok(Outcome::of(false));
     }
     let failed = first.failed;
     ui.heading(&format!("once more, alone: {}", failed.join(", ")));
-    let mut test = cargo();
-    test.args(["test", "--workspace", "--", "--exact", "--test-threads=1"]);
-    environment(test.args(&failed));
+    let mut test = cargo_test(&["--", "--exact", "--test-threads=1"]);
     let mut second = Harnesses::default();
-    let passed = exec::run_watched(&mut test, |line| second.line(line))?;
+    let passed = exec::run_watched(test.args(&failed), |line| second.line(line))?;
     // A name that no harness has found again has passed nowhere.
     let passed = passed && second.passed >= failed.len();
     Ok(Outcome {
         flaky: if passed { failed } else { Vec::new() },
         passed,
+    })
+}
+
+/// Another one each time, for tests that make up their inputs, unless one is asked for.
+fn seed() -> String {
+    std::env::var("PROPTEST_RNG_SEED").unwrap_or_else(|_| {
+        let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        since.as_secs().to_string()
     })
 }
 
@@ -88,9 +105,12 @@ impl Harnesses {
         }
     }
 
-    /// Whether what failed is all that went wrong: no harness has ended without a verdict.
-    pub(super) fn have_told_all(&self) -> bool {
-        self.open == 0 && !self.failed.is_empty()
+    /// Whether what failed is all that went wrong, so that it can be run again: no harness has ended without a verdict, few tests have failed,
+    /// and no test of documentation, whose name is no filter.
+    pub(super) fn may_run_again(&self) -> bool {
+        let failed = self.failed.len();
+        let have_told_all = self.open == 0 && failed > 0;
+        have_told_all && failed <= AT_MOST && !self.failed.iter().any(|name| name.contains(' '))
     }
 }
 

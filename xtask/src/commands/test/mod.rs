@@ -11,7 +11,7 @@ use crate::ui::Ui;
 use again::Outcome;
 use anyhow::Result;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 /// How long each fuzz target runs.
@@ -68,31 +68,32 @@ pub fn run(ui: Ui, args: &Args) -> Result<ExitCode> {
 
 /// All tests of the workspace, or those that are asked for.
 fn workspace(ui: Ui, args: &Args, programs: &[PathBuf]) -> Result<Outcome> {
-    let mut test = cargo();
-    test.args(["test", "--workspace", "--no-fail-fast"]);
-    if args.quick {
-        test.args(["--exclude", "tests"]);
-    }
-    test.args(&args.cargo);
+    let packages: &[&str] = if args.quick {
+        &["--workspace", "--exclude", "tests"]
+    } else {
+        &["--workspace"]
+    };
     let variables = ["NETBACKEND_BIN", "VMM_BIN", "STOCK_BACKEND_BIN"];
-    let environment: Vec<_> = variables.into_iter().zip(programs).collect();
+    let environment = |test: &mut Command| {
+        test.envs(variables.into_iter().zip(programs));
+    };
     ui.heading("cargo test --workspace");
     if args.cargo.is_empty() {
-        return again::run(ui, test, |test| _ = test.envs(environment.iter().copied()));
+        return again::run(ui, packages, &[], environment);
     }
     // Whoever asks for certain tests wants to see them fail.
-    let passed = exec::run_visible(test.envs(environment))?;
-    Ok(Outcome::of(passed))
+    let mut test = cargo();
+    test.arg("test").args(packages).arg("--no-fail-fast");
+    environment(test.args(&args.cargo));
+    Ok(Outcome::of(exec::run_visible(&mut test)?))
 }
 
 /// The data plane once more, with more than one worker.
 fn two_workers(ui: Ui) -> Result<Outcome> {
     ui.heading("cargo test --workspace --lib network::tests: the data plane with two workers");
-    let mut test = cargo();
     // Of the whole workspace: of one package alone, dependencies would have other features and be built again.
-    test.args(["test", "--workspace", "--no-fail-fast"]);
-    test.args(["--lib", "network::tests"]);
-    again::run(ui, test, |test| {
+    let filter = ["network::tests"];
+    again::run(ui, &["--workspace", "--lib"], &filter, |test| {
         test.env("NETBACKEND_TEST_WORKERS", "2");
     })
 }
