@@ -35,7 +35,7 @@ pub(super) struct Conduct {
     pub(super) behind: bool,
     /// When it last had work (time of the datapath).
     pub(super) last_work: Duration,
-    /// Where frames of its last burst went.
+    /// Where the next frame probably goes.
     pub(super) target: Option<Target>,
     /// Bursts since its worker last looked how its load is spread.
     pub(super) bursts: u32,

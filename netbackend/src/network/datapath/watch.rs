@@ -3,7 +3,7 @@
 //! Guests that answer each other wait for us with every frame. What keeps them waiting is, above all, cache lines of the other CPU, one
 //! after the other: index, entry, descriptor, frame, and the same again at the other end. Those at the other end are asked for as
 //! soon as there is a frame, as if it went where the last one went.
-use super::{Source, ports::Carrier, worker::Worker};
+use super::{Source, Target, ports::Carrier, worker::Worker};
 use std::hint;
 
 /// Looks at nothing but the sources, between two rounds that look at the clock and all else.
@@ -34,6 +34,16 @@ impl Worker {
             ring.prefetch();
         }
         true
+    }
+
+    /// Where the next frame of a source probably goes, from whom this burst was. Who sends many at once waits for none of them, and what a
+    /// burst needs is asked for anyhow.
+    #[inline]
+    pub(super) fn next_target(&self) -> Option<Target> {
+        match self.deliveries.as_slice() {
+            [only] => Some(only.to),
+            _ => None,
+        }
     }
 
     /// After a round that found nothing: waits a little for a frame; false: there was none.

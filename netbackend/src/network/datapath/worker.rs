@@ -256,7 +256,7 @@ impl Worker {
         }
         self.scratch.blames_sender = behind;
         let mut extra = self.forward(source, now);
-        let target = self.deliveries.last().map(|delivery| delivery.to);
+        let target = self.next_target();
         if let Some(port) = self.ports.get_mut(source.port) {
             if port.shared.is_uplink() {
                 extra /= BEHIND_UPLINK;
