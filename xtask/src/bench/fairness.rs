@@ -8,7 +8,6 @@ use super::statistics::{show, summarize};
 use super::table::markdown;
 use crate::commands::build::cargo;
 use crate::exec;
-use crate::repo;
 use crate::ui::Ui;
 use anyhow::{Result, ensure};
 
@@ -50,12 +49,7 @@ pub fn fairness(ui: Ui, options: &FairnessOptions) -> Result<()> {
         })?;
     }
     let body = write_up(options, &kept);
-    println!("{body}");
-    if !options.dry {
-        results::write("fairness", &body)?;
-        ui.note(&format!("written to {}", repo::display(&results::path())));
-    }
-    Ok(())
+    results::tell(ui, "fairness", &body, options.dry)
 }
 
 fn measure() -> Result<Vec<Kept>> {

@@ -6,7 +6,6 @@ use super::process::Process;
 use super::results;
 use super::statistics::{Summary, summarize};
 use super::table::markdown;
-use crate::repo;
 use crate::ui::Ui;
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
@@ -67,12 +66,7 @@ pub fn generators(ui: Ui, options: &GeneratorOptions) -> Result<()> {
         }
     }
     let body = write_up(&bench, options, &samples);
-    println!("{body}");
-    if !options.dry {
-        results::write("generators", &body)?;
-        ui.note(&format!("written to {}", repo::display(&results::path())));
-    }
-    Ok(())
+    results::tell(ui, "generators", &body, options.dry)
 }
 
 /// Millions of frames per second, both directions together, and our generator's busy share.

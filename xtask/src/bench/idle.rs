@@ -5,7 +5,6 @@ use super::process::Process;
 use super::table::markdown;
 use super::{Programs, build, results};
 use crate::exec;
-use crate::repo;
 use crate::ui::Ui;
 use anyhow::{Context, Result};
 use std::fs;
@@ -61,12 +60,7 @@ pub fn idle(ui: Ui, options: &IdleOptions) -> Result<()> {
         })
         .collect::<Result<Vec<_>>>()?;
     let body = write_up(options, &costs);
-    println!("{body}");
-    if !options.dry {
-        results::write("idle", &body)?;
-        ui.note(&format!("written to {}", repo::display(&results::path())));
-    }
-    Ok(())
+    results::tell(ui, "idle", &body, options.dry)
 }
 
 fn measure(programs: &Programs, ports: u32, seconds: u64) -> Result<Cost> {

@@ -74,11 +74,7 @@ pub fn instructions(ui: Ui, options: &InstructionOptions) -> Result<()> {
         ));
     }
     let body = write_up(&counts, &read_baseline(Profile::Release)?);
-    println!("{body}");
-    if !options.dry {
-        results::write("instructions", &body)?;
-        ui.note(&format!("written to {}", repo::display(&results::path())));
-    }
+    results::tell(ui, "instructions", &body, options.dry)?;
     compare(&counts, &read_baseline(Profile::Release)?)
 }
 

@@ -8,7 +8,6 @@ use super::results;
 use super::statistics::summarize;
 use super::table::markdown;
 use crate::exec;
-use crate::repo;
 use crate::ui::Ui;
 use anyhow::Result;
 use std::process::Command;
@@ -83,12 +82,7 @@ pub fn latency(ui: Ui, options: &LatencyOptions) -> Result<()> {
         }
     }
     let body = write_up(&bench, options, &samples);
-    println!("{body}");
-    if !options.dry {
-        results::write("latency", &body)?;
-        ui.note(&format!("written to {}", repo::display(&results::path())));
-    }
-    Ok(())
+    results::tell(ui, "latency", &body, options.dry)
 }
 
 fn measure(bench: &Bench, way: Way, options: &LatencyOptions) -> Result<Times> {

@@ -9,7 +9,6 @@ mod world;
 mod write_up;
 
 use super::{build, results};
-use crate::repo;
 use crate::ui::Ui;
 use anyhow::Result;
 use load::{Direction, Streams};
@@ -108,12 +107,7 @@ pub fn nat(ui: Ui, options: &NatOptions) -> Result<()> {
     // Nothing in it is wanted any more.
     let _ = fs::remove_dir_all(&directory);
     let body = write_up::write_up(options, &measured?);
-    println!("{body}");
-    if !options.dry {
-        results::write("nat", &body)?;
-        ui.note(&format!("written to {}", repo::display(&results::path())));
-    }
-    Ok(())
+    results::tell(ui, "nat", &body, options.dry)
 }
 
 fn measure(

@@ -78,11 +78,7 @@ pub fn nics(ui: Ui, options: &NicOptions) -> Result<()> {
         }
     }
     let body = write_up(options, &rows);
-    println!("{body}");
-    if !options.dry && !rows.is_empty() {
-        results::write("nics", &body)?;
-        ui.note(&format!("written to {}", repo::display(&results::path())));
-    }
+    results::tell(ui, "nics", &body, options.dry || rows.is_empty())?;
     if failed.is_empty() {
         Ok(())
     } else {

@@ -96,15 +96,10 @@ fn measure(ui: Ui, options: &PeerOptions, table: &Table) -> Result<()> {
         }
     }
     let body = run.write_up(options, &figures);
-    println!("{body}");
+    results::tell(ui, table.section, &body, options.dry)?;
     if !options.dry {
-        results::write(table.section, &body)?;
         let plot = plot::write(table.section, &run.bars(&figures))?;
-        ui.note(&format!(
-            "written to {} and {}",
-            repo::display(&results::path()),
-            repo::display(&plot)
-        ));
+        ui.note(&format!("and {}", repo::display(&plot)));
     }
     Ok(())
 }

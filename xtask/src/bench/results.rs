@@ -1,16 +1,27 @@
 //! `benches/RESULTS.md`: each command rewrites its own section and leaves the rest as it is.
 use crate::repo;
+use crate::ui::Ui;
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::PathBuf;
 
+/// Prints `body`, and writes it as section `name` of the results unless that is not wanted.
+pub(super) fn tell(ui: Ui, name: &str, body: &str, dry: bool) -> Result<()> {
+    println!("{body}");
+    if !dry {
+        write(name, body)?;
+        ui.note(&format!("written to {}", repo::display(&path())));
+    }
+    Ok(())
+}
+
 /// Where the results are.
-pub(super) fn path() -> PathBuf {
+fn path() -> PathBuf {
     repo::root().join("benches/RESULTS.md")
 }
 
 /// Writes section `name` of the results.
-pub(super) fn write(name: &str, body: &str) -> Result<()> {
+fn write(name: &str, body: &str) -> Result<()> {
     let path = path();
     let text = fs::read_to_string(&path).unwrap_or_else(|_| "# Results\n".to_owned());
     let display = repo::display(&path);

@@ -8,7 +8,6 @@ use super::netbackend::Setup;
 use super::results;
 use super::statistics::{show, summarize};
 use super::table::markdown;
-use crate::repo;
 use crate::ui::Ui;
 use anyhow::Result;
 
@@ -81,12 +80,7 @@ pub fn scale(ui: Ui, options: &ScaleOptions) -> Result<()> {
         }
     }
     let body = write_up(&bench, options, &samples);
-    println!("{body}");
-    if !options.dry {
-        results::write("scale", &body)?;
-        ui.note(&format!("written to {}", repo::display(&results::path())));
-    }
-    Ok(())
+    results::tell(ui, "scale", &body, options.dry)
 }
 
 fn measure(bench: &Bench, case: Case, seconds: f64) -> Result<Sample> {

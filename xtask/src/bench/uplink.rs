@@ -12,7 +12,6 @@ use super::neighbours::Neighbours;
 use super::statistics::{show, summarize};
 use super::table::markdown;
 use super::{build, results};
-use crate::repo;
 use crate::setup::openvswitch::open_vswitch;
 use crate::ui::Ui;
 use anyhow::Result;
@@ -77,12 +76,7 @@ pub fn uplink(ui: Ui, options: &UplinkOptions) -> Result<()> {
     // Nothing in it is wanted any more.
     let _ = fs::remove_dir_all(&directory);
     let body = body?;
-    println!("{body}");
-    if !options.dry {
-        results::write("uplink", &body)?;
-        ui.note(&format!("written to {}", repo::display(&results::path())));
-    }
-    Ok(())
+    results::tell(ui, "uplink", &body, options.dry)
 }
 
 fn measure(

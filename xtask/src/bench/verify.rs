@@ -6,7 +6,6 @@ use super::machine_report as report;
 use super::netbackend::Setup;
 use super::results;
 use super::table::markdown;
-use crate::repo;
 use crate::ui::Ui;
 use anyhow::{Context, Result, ensure};
 
@@ -85,12 +84,7 @@ pub fn verify(ui: Ui, options: &VerifyOptions) -> Result<()> {
         }
     }
     let body = write_up(options, &rows);
-    println!("{body}");
-    if !options.dry {
-        results::write("verify", &body)?;
-        ui.note(&format!("written to {}", repo::display(&results::path())));
-    }
-    Ok(())
+    results::tell(ui, "verify", &body, options.dry)
 }
 
 /// Frames that were sent in a case.

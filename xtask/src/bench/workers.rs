@@ -10,7 +10,6 @@ use super::results;
 use super::statistics::{show, summarize};
 use super::table::markdown;
 use crate::exec;
-use crate::repo;
 use crate::ui::Ui;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -96,12 +95,7 @@ pub fn workers(ui: Ui, options: &WorkersOptions) -> Result<()> {
         })?;
     }
     let body = write_up(&bench, options, &carried);
-    println!("{body}");
-    if !options.dry {
-        results::write("workers", &body)?;
-        ui.note(&format!("written to {}", repo::display(&results::path())));
-    }
-    Ok(())
+    results::tell(ui, "workers", &body, options.dry)
 }
 
 /// 1: all pairs carry the same.

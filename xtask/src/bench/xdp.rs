@@ -8,7 +8,6 @@ use super::statistics::{show, summarize};
 use super::table::markdown;
 use super::uplink::ways::{Flow, Kind, Programs, Way};
 use super::{build, results};
-use crate::repo;
 use crate::ui::Ui;
 use anyhow::Result;
 use std::collections::BTreeMap;
@@ -61,12 +60,7 @@ pub fn xdp(ui: Ui, options: &XdpOptions) -> Result<()> {
     // Nothing in it is wanted any more.
     let _ = fs::remove_dir_all(&directory);
     let body = body?;
-    println!("{body}");
-    if !options.dry {
-        results::write("xdp", &body)?;
-        ui.note(&format!("written to {}", repo::display(&results::path())));
-    }
-    Ok(())
+    results::tell(ui, "xdp", &body, options.dry)
 }
 
 fn measure(ui: Ui, options: &XdpOptions, programs: &Programs, directory: &Path) -> Result<String> {
