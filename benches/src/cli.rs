@@ -134,15 +134,8 @@ pub(crate) struct Stream {
     /// Address of the gateway, which is asked for its MAC address by ARP.
     #[arg(long, value_name = "ADDRESS", default_value = "10.0.2.2")]
     pub(crate) gateway: Ipv4Addr,
-    /// Entries of each ring; a frame takes two.
-    #[arg(long, value_name = "N", default_value_t = 256)]
-    pub(crate) queue_size: u16,
-    /// Packed rings that complete in order, instead of split ones.
-    #[arg(long)]
-    pub(crate) packed: bool,
-    /// Guest memory in huge pages of 2 MiB.
-    #[arg(long)]
-    pub(crate) huge_pages: bool,
+    #[command(flatten)]
+    pub(crate) queues: Queues,
     #[command(flatten)]
     pub(crate) placement: Placement,
     /// Seconds that are measured.
@@ -206,12 +199,18 @@ pub(crate) struct Sockets {
 
 #[derive(Debug, Args)]
 pub(crate) struct Rings {
-    /// Entries of each ring.
-    #[arg(long, value_name = "N", default_value_t = 256)]
-    pub(crate) queue_size: u16,
+    #[command(flatten)]
+    pub(crate) queues: Queues,
     /// Mergeable receive buffers: 2 KiB each, and a frame takes as many as it needs, in both directions.
     #[arg(long)]
     pub(crate) mergeable: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Queues {
+    /// Entries of each ring.
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub(crate) queue_size: u16,
     /// Packed rings that complete in order, instead of split ones.
     #[arg(long)]
     pub(crate) packed: bool,

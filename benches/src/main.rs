@@ -80,9 +80,9 @@ fn measure_stream(args: &Stream) -> anyhow::Result<()> {
     place(&args.placement)?;
     let socket = Endpoint::open(&args.port, role(args.listen))?;
     let options = StreamOptions {
-        queue_size: args.queue_size,
-        pages: pages(args.huge_pages),
-        packed: args.packed,
+        queue_size: args.queues.queue_size,
+        pages: pages(args.queues.huge_pages),
+        packed: args.queues.packed,
     };
     let load = StreamLoad {
         server: args.server,
@@ -165,11 +165,11 @@ fn open(sockets: &Sockets) -> anyhow::Result<Vec<Endpoint>> {
 
 fn meet(sockets: &[Endpoint], rings: &Rings, frame: FrameKind) -> anyhow::Result<Vec<FrontEnd>> {
     let options = Options {
-        queue_size: rings.queue_size,
+        queue_size: rings.queues.queue_size,
         frame,
-        pages: pages(rings.huge_pages),
+        pages: pages(rings.queues.huge_pages),
         mergeable: rings.mergeable,
-        packed: rings.packed,
+        packed: rings.queues.packed,
     };
     sockets
         .iter()
