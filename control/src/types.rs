@@ -410,7 +410,7 @@ pub struct PortRequest {
     pub name: Option<String>,
     /// Fixed MAC address.
     pub mac: Option<String>,
-    /// Queue pairs at most (default 8).
+    /// Queue pairs at most (default 8; 1 for a tap).
     pub queue_pairs: Option<u16>,
     /// Remove the port when the process that asked for it is gone.
     pub lease: bool,

@@ -129,7 +129,7 @@ pub(super) enum NetworkCommand {
         /// bridge, private, vepa, passthrough or nat [default: bridge]
         #[arg(long)]
         mode: Option<String>,
-        /// MTU offered to guests [default: 1500]
+        /// MTU offered to guests [default: 1500, or that of the uplink's NIC]
         #[arg(long)]
         mtu: Option<u16>,
         /// Datapath threads [default: 1, or as many as --cpus]
@@ -180,7 +180,7 @@ pub(super) enum PortCommand {
         /// Fixed MAC address of the guest
         #[arg(long)]
         mac: Option<String>,
-        /// Queue pairs at most [default: 8]
+        /// Queue pairs at most [default: 8; 1 for a tap]
         #[arg(long, value_name = "N")]
         queue_pairs: Option<u16>,
         /// Another key of the configuration, like socket_mode="0666", or kind="tap" with
