@@ -3,8 +3,19 @@ use std::time::Duration;
 
 use crate::{Egress, PortId};
 
-/// An Ethernet header.
-type Start = [u8; 14];
+/// An Ethernet header, as two numbers that are compared at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Start(u64, u64);
+
+impl Start {
+    #[inline]
+    fn of(header: &[u8]) -> Option<Self> {
+        let header: &[u8; 14] = header.first_chunk()?;
+        // The two overlap.
+        let (first, last) = (header.first_chunk()?, header.last_chunk()?);
+        Some(Self(u64::from_ne_bytes(*first), u64::from_ne_bytes(*last)))
+    }
+}
 
 /// A decision that holds for like frames of the same moment.
 #[derive(Debug)]
@@ -25,7 +36,7 @@ impl Repeat {
         let Egress::Port(egress) = egress else {
             return None;
         };
-        let start = *header.first_chunk()?;
+        let start = Start::of(header)?;
         Some(Self {
             now,
             ingress,
@@ -37,11 +48,7 @@ impl Repeat {
     /// Where a frame goes that begins with `header`, if it is like the last.
     #[inline]
     pub(crate) fn egress(&self, now: Duration, ingress: PortId, header: &[u8]) -> Option<Egress> {
-        let is_like = self.ingress == ingress
-            && self.now == now
-            && header
-                .first_chunk::<14>()
-                .is_some_and(|start| *start == self.start);
-        is_like.then_some(Egress::Port(self.egress))
+        let is_like = Start::of(header)? == self.start;
+        (is_like && self.ingress == ingress && self.now == now).then_some(Egress::Port(self.egress))
     }
 }

@@ -60,9 +60,8 @@ fn round_trip(criterion: &mut Criterion) {
                 }
                 let _ = black_box(driver.publish());
                 let _ = device.pop_burst(&mut burst, BURST as usize);
-                device.complete_all(&burst);
+                let _ = black_box(device.publish_all(&burst));
                 burst.clear();
-                let _ = black_box(device.publish());
                 while let Ok(Some(used)) = driver.poll_used() {
                     black_box(used);
                 }

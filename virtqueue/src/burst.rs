@@ -42,10 +42,12 @@ pub(crate) struct ChainMeta {
     pub(crate) head: Head,
     /// The segment of a chain that has but one, as nearly all have: no second place to look at.
     pub(crate) only: Segment,
-    /// First of several segments in the burst's storage.
+    /// First of several segments in the burst's storage; means nothing if there is one.
     pub(crate) first: u32,
+    /// How many there are.
+    pub(crate) pieces: u32,
+    /// How many of them are readable.
     pub(crate) readable: u32,
-    pub(crate) writable: u32,
     pub(crate) readable_len: u32,
     pub(crate) writable_len: u32,
 }
@@ -101,13 +103,10 @@ impl Burst {
     #[inline]
     pub fn chain(&self, index: usize) -> Option<Chain<'_>> {
         let meta = self.chains.get(index)?;
-        let list = match meta.readable.saturating_add(meta.writable) {
-            0 => &[],
-            1 => slice::from_ref(&meta.only),
-            count => self
-                .segments
-                .get(meta.first as usize..)?
-                .get(..count as usize)?,
+        let list = if meta.pieces == 1 {
+            slice::from_ref(&meta.only)
+        } else {
+            self.pieces(meta)?
         };
         let (readable, writable) = list.split_at_checked(meta.readable as usize)?;
         Some(Chain {
@@ -123,6 +122,12 @@ impl Burst {
                 log: if self.logs { self.map() } else { None },
             },
         })
+    }
+
+    /// The segments of a chain that has not just one.
+    fn pieces(&self, meta: &ChainMeta) -> Option<&[Segment]> {
+        let from = self.segments.get(meta.first as usize..)?;
+        from.get(..meta.pieces as usize)
     }
 
     /// Device-writable bytes of chain `index`.
@@ -146,10 +151,11 @@ impl Burst {
 
     /// Forgets all but the oldest `len` chains.
     pub(crate) fn truncate(&mut self, len: usize) {
-        if let Some(first_gone) = self.chains.get(len) {
-            self.segments.truncate(first_gone.first as usize);
-            self.chains.truncate(len);
+        let gone = self.chains.get(len..).unwrap_or_default();
+        if let Some(first) = gone.iter().find(|meta| meta.pieces > 1) {
+            self.segments.truncate(first.first as usize);
         }
+        self.chains.truncate(len);
     }
 
     /// Forgets the chains and lets go of all memory maps (before a quiesce is acknowledged).

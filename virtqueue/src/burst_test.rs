@@ -34,8 +34,8 @@ fn chains_of_one_map_are_not_mixed_with_those_of_another() {
         head: Head::default(),
         only: Segment::NONE,
         first: 0,
+        pieces: 0,
         readable: 0,
-        writable: 0,
         readable_len: 0,
         writable_len: 0,
     });

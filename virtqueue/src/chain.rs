@@ -26,9 +26,9 @@ pub(crate) fn append_single(
     burst.chains.push(ChainMeta {
         head,
         only,
-        first: u32::try_from(burst.segments.len()).unwrap_or(u32::MAX),
+        first: 0,
+        pieces: 1,
         readable: u32::from(!writable),
-        writable: u32::from(writable),
         readable_len,
         writable_len,
     });
@@ -51,8 +51,8 @@ pub(crate) fn append_chain(
             head: Head::default(),
             only: Segment::NONE,
             first: u32::try_from(first).unwrap_or(u32::MAX),
+            pieces: 0,
             readable: 0,
-            writable: 0,
             readable_len: 0,
             writable_len: 0,
         },
@@ -65,7 +65,7 @@ pub(crate) fn append_chain(
                 ..builder.meta
             };
             prefetch(burst.segments.get(first..).unwrap_or_default(), &meta);
-            if meta.readable + meta.writable == 1 {
+            if meta.pieces == 1 {
                 meta.only = burst.segments.pop().unwrap_or(Segment::NONE);
             }
             burst.chains.push(meta);
@@ -119,8 +119,8 @@ impl ChainBuilder<'_> {
             append_pieces(self.mem, self.segments, addr, len)?
         };
         let meta = &mut self.meta;
+        meta.pieces += added;
         if writable {
-            meta.writable += added;
             meta.writable_len += len;
             self.saw_writable = true;
         } else {

@@ -88,20 +88,33 @@ impl DeviceQueue {
         either!(&mut self.0, ring => ring.complete_all(chains));
     }
 
-    /// Stages the completion of all chains of `burst`, into which nothing was written.
-    #[inline]
-    pub fn complete_all(&mut self, burst: &Burst) {
-        let heads = burst.heads();
-        match &mut self.0 {
-            Format::Split(ring) => ring.complete_all(heads.map(|head| (head, 0))),
-            Format::Packed(ring) => ring.complete_unwritten(heads),
-        }
-    }
-
     /// Publishes staged completions; true: the driver wants a notification.
     #[must_use]
     pub fn publish(&mut self) -> bool {
         either!(&mut self.0, ring => ring.publish())
+    }
+
+    /// Completes all chains of `burst`, into which nothing was written, and publishes.
+    #[must_use]
+    pub fn publish_all(&mut self, burst: &Burst) -> bool {
+        let heads = burst.heads();
+        match &mut self.0 {
+            Format::Split(ring) => ring.complete_all(heads.map(|head| (head, 0))),
+            Format::Packed(ring) => ring.flush_unwritten(heads),
+        }
+        self.publish()
+    }
+
+    /// As [`Self::complete_written`] and [`Self::publish`] do one after the other, without what a packed ring needs to keep completions
+    /// back in between.
+    #[must_use]
+    pub fn publish_written(&mut self, burst: &Burst, written: &[u32]) -> bool {
+        let chains = burst.heads().zip(written.iter().copied());
+        match &mut self.0 {
+            Format::Split(ring) => ring.complete_all(chains),
+            Format::Packed(ring) => ring.flush_all(chains),
+        }
+        self.publish()
     }
 
     /// Tells the driver not to kick (while polling).

@@ -55,8 +55,9 @@ impl NetHeader {
     /// Whether an encoded header asks for nothing: neither a checksum nor segmentation.
     #[inline]
     pub fn is_plain(bytes: &[u8; NET_HEADER_LEN]) -> bool {
+        const { assert!(GSO_NONE == 0, "both are looked at as one number") };
         let [flags, gso_type, ..] = *bytes;
-        flags & F_NEEDS_CSUM == 0 && gso_type & !GSO_ECN == GSO_NONE
+        u16::from_le_bytes([flags, gso_type]) & u16::from_le_bytes([F_NEEDS_CSUM, !GSO_ECN]) == 0
     }
 
     /// Decodes; `None`: unknown gso_type. Unknown flags are dropped.

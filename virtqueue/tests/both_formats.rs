@@ -31,7 +31,7 @@ enum Step {
     PublishAvail,
     Pop(usize),
     Unpop(usize),
-    /// Complete what is popped: with bytes written, or all at once with none.
+    /// Complete what is popped: with bytes written, or with none and published.
     Complete(Option<u32>),
     PublishUsed,
     Poll,
@@ -137,16 +137,17 @@ impl Pair {
                 Seen::Told(false)
             }
             Step::Complete(written) => {
-                match written {
-                    None => self.device.complete_all(&self.burst),
+                let told = match written {
+                    None => self.device.publish_all(&self.burst),
                     Some(written) => {
                         for head in self.burst.heads() {
                             self.device.complete(head, *written);
                         }
+                        false
                     }
-                }
+                };
                 self.burst.clear();
-                Seen::Told(false)
+                Seen::Told(told)
             }
             Step::PublishUsed => Seen::Told(self.device.publish()),
             Step::Poll => {

@@ -78,34 +78,42 @@ impl Device {
         if let Some(fault) = self.fault {
             return Err(fault);
         }
-        let mut word = self.ring.load(self.next_avail.index());
-        if !word.is_available(self.next_avail.wrap()) || max == 0 || !burst.hold(&self.mem) {
+        let size = self.ring.size;
+        let mut next = self.next_avail;
+        let mut word = self.ring.load(next.index());
+        if !word.is_available(next.wrap()) || max == 0 || !burst.hold(&self.mem) {
             return Ok(0);
         }
+        // Descriptors that were popped, and those whose completion is not yet written, are not the driver's.
+        let room = size - self.in_flight - self.staged_slots;
+        let mut slots = 0u16;
         let mut popped = 0;
-        self.ring.prefetch_for_write(self.next_avail, 1);
-        while popped < max && word.is_available(self.next_avail.wrap()) && !burst.is_full() {
-            if self.next_avail.begins_line() {
+        self.ring.prefetch_for_write(next, 1);
+        while popped < max && word.is_available(next.wrap()) && !burst.is_full() {
+            if next.begins_line() {
                 // Used descriptors go into the lines that were read. Only the next one, which the driver may be writing yet.
-                let ahead = self
-                    .next_avail
-                    .after(self.ring.size.min(LINE), self.ring.size);
-                self.ring.prefetch_for_write(ahead, 1);
+                self.ring
+                    .prefetch_for_write(next.after(size.min(LINE), size), 1);
             }
-            match self.take(word, burst) {
-                Ok(slots) => {
-                    self.next_avail = self.next_avail.after(slots, self.ring.size);
-                    self.in_flight += slots;
+            match self.take((next, word), room - slots, burst) {
+                Ok(taken) => {
+                    next = next.after(taken, size);
+                    slots += taken;
                     popped += 1;
                 }
                 Err(fault) => {
                     self.fault = Some(fault);
-                    return if popped == 0 { Err(fault) } else { Ok(popped) };
+                    break;
                 }
             }
-            word = self.ring.load(self.next_avail.index());
+            word = self.ring.load(next.index());
         }
-        Ok(popped)
+        self.next_avail = next;
+        self.in_flight += slots;
+        match self.fault {
+            Some(fault) if popped == 0 => Err(fault),
+            _ => Ok(popped),
+        }
     }
 
     /// Whether there is something to pop, or a fault to be reported: a load, for who polls.
@@ -130,15 +138,17 @@ impl Device {
         self.ring.prefetch_for_write(self.next_avail, 1);
     }
 
-    /// Reads the available chain that begins with `word`; returns how many descriptors it takes.
+    /// Reads the available chain that begins with `first`, of `room` descriptors at most; returns how many it takes.
     #[inline]
-    fn take(&mut self, word: Word, burst: &mut Burst) -> Result<u16, QueueFault> {
-        // Descriptors that were popped, and those whose completion is not yet written, are not the driver's.
-        let room = self.ring.size - self.in_flight - self.staged_slots;
+    fn take(
+        &mut self,
+        first: (Cursor, Word),
+        room: u16,
+        burst: &mut Burst,
+    ) -> Result<u16, QueueFault> {
         if room == 0 {
             return Err(QueueFault::Overrun);
         }
-        let first = (self.next_avail, word);
         read_chain(
             &self.mem,
             &self.ring,
@@ -186,47 +196,54 @@ impl Device {
         self.staged_slots += all;
     }
 
-    /// Stages the completion of chains into which nothing was written.
-    #[inline]
-    pub(crate) fn complete_unwritten(&mut self, heads: impl Iterator<Item = Head>) {
-        if !self.features.in_order {
-            return self.complete_all(heads.map(|head| (head, 0)));
-        }
-        let all = heads.reduce(|all, head| Head::new(head.id(), all.slots() + head.slots()));
-        if let Some(all) = all {
-            self.complete(all, 0);
-        }
-    }
-
-    /// Writes used descriptors, in the order of the ring: see above what the first one written last would do.
+    /// Writes what is staged into the ring.
     #[inline]
     fn flush(&mut self) {
-        let start = self.next_used;
-        let mut at = start;
-        for &(head, written) in &self.staged {
-            // 2.8.6: WRITE says that `len` counts.
-            let wrote = if written > 0 { DESC_F_WRITE } else { 0 };
-            let slots = head.slots();
-            let used = |at: Cursor| Word {
-                len: written,
-                id: head.id(),
-                flags: Word::used_flags(at.wrap()) | wrote,
-            };
-            if slots > 1 {
-                // Before the driver owns it.
-                let last = at.after(slots - 1, self.ring.size);
-                self.ring
-                    .store_whole(last.index(), slots.into(), used(last));
-            }
-            self.ring.store_whole(at.index(), slots.into(), used(at));
-            at = at.after(slots, self.ring.size);
+        if self.staged.is_empty() {
+            return;
         }
-        self.next_used = at;
-        if self.mem.logs() {
-            self.mark(self.ring.ranges(start, self.staged_slots));
-        }
+        let staged = self.staged.iter().copied();
+        let next = write_used(&self.ring, self.next_used, staged);
         self.staged.clear();
         let slots = std::mem::take(&mut self.staged_slots);
+        self.written_until(next, slots);
+    }
+
+    /// Completes chains, behind what is staged, and writes that into the ring.
+    #[inline]
+    pub(crate) fn flush_all(&mut self, chains: impl Iterator<Item = (Head, u32)>) {
+        self.flush();
+        let mut slots = 0u16;
+        let popped = chains.map_while(|chain| {
+            let all = slots.saturating_add(chain.0.slots());
+            debug_assert!(all <= self.in_flight, "completion without a popped chain");
+            (all <= self.in_flight).then(|| {
+                slots = all;
+                chain
+            })
+        });
+        let next = write_used(&self.ring, self.next_used, popped);
+        self.in_flight -= slots;
+        self.written_until(next, slots);
+    }
+
+    /// Completes chains into which nothing was written, behind what is staged, and writes that into the ring.
+    #[inline]
+    pub(crate) fn flush_unwritten(&mut self, heads: impl Iterator<Item = Head>) {
+        if !self.features.in_order {
+            return self.flush_all(heads.map(|head| (head, 0)));
+        }
+        let all = heads.reduce(|all, head| Head::new(head.id(), all.slots() + head.slots()));
+        self.flush_all(all.map(|all| (all, 0)).into_iter());
+    }
+
+    /// Used descriptors of `slots` descriptors were written, up to `next`.
+    #[inline]
+    fn written_until(&mut self, next: Cursor, slots: u16) {
+        if self.mem.logs() {
+            self.mark(self.ring.ranges(self.next_used, slots));
+        }
+        self.next_used = next;
         self.unannounced = self.unannounced.saturating_add(slots);
     }
 
@@ -299,4 +316,28 @@ impl Device {
     pub(crate) fn size(&self) -> u16 {
         self.ring.size
     }
+}
+
+/// Writes used descriptors from `at` on, in the order of the ring: see above what the first one written last would do. Returns where
+/// the next one goes.
+#[inline]
+fn write_used(ring: &Ring, mut at: Cursor, chains: impl Iterator<Item = (Head, u32)>) -> Cursor {
+    for (head, written) in chains {
+        // 2.8.6: WRITE says that `len` counts.
+        let wrote = if written > 0 { DESC_F_WRITE } else { 0 };
+        let slots = head.slots();
+        let used = |at: Cursor| Word {
+            len: written,
+            id: head.id(),
+            flags: Word::used_flags(at.wrap()) | wrote,
+        };
+        if slots > 1 {
+            // Before the driver owns it.
+            let last = at.after(slots - 1, ring.size);
+            ring.store_whole(last.index(), slots.into(), used(last));
+        }
+        ring.store_whole(at.index(), slots.into(), used(at));
+        at = at.after(slots, ring.size);
+    }
+    at
 }

@@ -46,17 +46,17 @@ impl Scene {
     fn work(&mut self, count: usize, written: u32, publishes: bool) {
         let popped = self.device.pop_burst(&mut self.burst, count + 2).unwrap();
         self.device.unpop(&mut self.burst, popped.saturating_sub(2));
-        if written == 0 {
-            self.device.complete_all(&self.burst);
+        if written == 0 && publishes {
+            let _ = self.device.publish_all(&self.burst);
         } else {
             for head in self.burst.heads() {
                 self.device.complete(head, written);
             }
+            if publishes {
+                let _ = self.device.publish();
+            }
         }
         self.burst.clear();
-        if publishes {
-            let _ = self.device.publish();
-        }
     }
 
     /// What the memory says, with what a front-end remembers from the beginning.
@@ -117,9 +117,8 @@ fn the_next_device_goes_on_where_the_last_one_died() {
         while scene.driver.free() < size {
             let before = scene.driver.free();
             let _ = scene.device.pop_burst(&mut scene.burst, 64).unwrap();
-            scene.device.complete_all(&scene.burst);
+            let _ = scene.device.publish_all(&scene.burst);
             scene.burst.clear();
-            let _ = scene.device.publish();
             scene.take_back();
             assert!(scene.driver.free() > before, "chains are lost");
         }

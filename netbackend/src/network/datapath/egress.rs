@@ -21,22 +21,39 @@ use std::time::Duration;
 use switch::PortId;
 use virtqueue::{Burst, NET_HEADER_LEN};
 
-/// One frame for one egress queue. Ordered by queue, then by place in the burst.
+/// One frame for one egress queue. Ordered by port, queue, and place in the burst, which are the 16 bits each of one number: they are
+/// compared at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Delivery {
-    pub(super) to: Target,
-    frame: u16,
-}
+pub(super) struct Delivery(u64);
 
 impl Delivery {
-    /// The egress port, and which frame of the burst.
-    pub(super) fn target(self) -> (PortId, usize) {
-        (self.to.port, usize::from(self.frame))
+    #[inline]
+    pub(super) fn new(to: Target, frame: u16) -> Self {
+        let PortId(port) = to.port;
+        Self(u64::from(port) << 32 | u64::from(to.queue) << 16 | u64::from(frame))
+    }
+
+    /// The place where it leaves.
+    #[inline]
+    pub(super) fn to(self) -> Target {
+        let [_, _, p0, p1, q0, q1, ..] = self.0.to_be_bytes();
+        Target {
+            port: PortId(u16::from_be_bytes([p0, p1])),
+            queue: u16::from_be_bytes([q0, q1]),
+        }
+    }
+
+    /// Which frame of the burst.
+    #[inline]
+    pub(super) fn frame(self) -> u16 {
+        let [.., f0, f1] = self.0.to_be_bytes();
+        u16::from_be_bytes([f0, f1])
     }
 
     /// Whether both go to the same queue.
+    #[inline]
     pub(super) fn same_queue(self, other: Self) -> bool {
-        self.to == other.to
+        (self.0 ^ other.0) >> 16 == 0
     }
 }
 
@@ -73,24 +90,23 @@ impl Scratch {
     }
 }
 
-/// Notes that a frame goes to a port, by the queue of its flow.
+/// Notes that a frame goes to a port, by the queue of its flow. Returns where frames to that port go, if that is the same for all.
 pub(super) fn plan(
     ports: &Ports,
     deliveries: &mut Vec<Delivery>,
     id: PortId,
     (index, head): (u16, &[u8]),
-) {
-    let Some(port) = ports.get(id) else {
-        return;
+) -> Option<Target> {
+    let port = ports.get(id)?;
+    let Some(queue) = port.queue_for(head) else {
+        if let Some(stats) = port.shared.receive_stats(0) {
+            stats.dropped(QueueDrop::NoQueue, 1);
+        }
+        return None;
     };
-    if let Some(queue) = port.queue_for(head) {
-        deliveries.push(Delivery {
-            to: Target { port: id, queue },
-            frame: index,
-        });
-    } else if let Some(stats) = port.shared.receive_stats(0) {
-        stats.dropped(QueueDrop::NoQueue, 1);
-    }
+    let to = Target { port: id, queue };
+    deliveries.push(Delivery::new(to, index));
+    port.has_one_queue().then_some(to)
 }
 
 /// Delivers frames that all go to one queue, as far as the port's limit lets them.
@@ -105,10 +121,11 @@ pub(super) fn deliver(
     let Some(first) = group.first() else {
         return;
     };
-    let Some(port) = ports.get_mut(first.to.port) else {
+    let to = first.to();
+    let Some(port) = ports.get_mut(to.port) else {
         return;
     };
-    let lengths = group.iter().map(|it| frames.len_of(it.frame));
+    let lengths = group.iter().map(|it| frames.len_of(it.frame()));
     let admitted = port
         .limits
         .admit_to_guest(now, scratch.blames_sender, lengths);
@@ -116,7 +133,7 @@ pub(super) fn deliver(
     if scratch.blames_sender {
         scratch.blamed += refused as u64;
     } else if refused > 0
-        && let Some(stats) = port.shared.receive_stats(first.to.queue)
+        && let Some(stats) = port.shared.receive_stats(to.queue)
     {
         stats.dropped(QueueDrop::RateLimit, refused as u64);
     }
@@ -129,7 +146,7 @@ pub(super) fn deliver(
     };
     let tally = match &mut port.carrier {
         Carrier::Vhost(vhost) => {
-            if !receive(vhost, first.to.queue, &passing, &port.shared, scratch) {
+            if !receive(vhost, to.queue, &passing, &port.shared, scratch) {
                 // Latched as faulty by this worker or another, or gone: not to be asked again.
                 vhost.refresh();
             }
@@ -137,10 +154,10 @@ pub(super) fn deliver(
         }
         Carrier::Tap(tap) => {
             scratch.served = true;
-            write(tap, first.to.queue, &passing, scratch)
+            write(tap, to.queue, &passing, scratch)
         }
     };
-    if let Some(stats) = port.shared.receive_stats(first.to.queue) {
+    if let Some(stats) = port.shared.receive_stats(to.queue) {
         stats.add_among_others(&tally);
     }
 }
@@ -163,7 +180,7 @@ impl<'a> Passing<'a> {
         let group = self.group.iter().enumerate();
         let passing = group.filter(move |(index, _)| self.admitted.has(*index));
         passing.filter_map(move |(index, delivery)| {
-            let frame = self.frames.list.get(usize::from(delivery.frame))?;
+            let frame = self.frames.list.get(usize::from(delivery.frame()))?;
             Some((index, frame))
         })
     }

@@ -34,7 +34,7 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// A frame of `len` bytes that asks for nothing, as its head says by now ([`Heads::make_plain`]).
+    /// A frame of `len` bytes that asks for nothing, as its head says by now ([`Heads::read`]).
     #[inline]
     pub(super) fn plain(len: u32, place: usize) -> Self {
         Self {

@@ -1,6 +1,6 @@
 //! Private copies of how frames begin.
 use super::{BURST, frame::HEAD};
-use virtqueue::NET_HEADER_LEN;
+use virtqueue::{NET_HEADER_LEN, NetHeader, Segments};
 
 /// The header of a frame in one buffer that asks for nothing (virtio 1.2, 5.1.6.3.2: `num_buffers` is 1).
 const PLAIN: [u8; NET_HEADER_LEN] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0];
@@ -15,6 +15,14 @@ pub(super) struct Heads(Box<[Lines]>);
 #[repr(align(64))]
 struct Lines([u8; NET_HEADER_LEN + HEAD]);
 
+/// What the header of a frame asks for.
+#[derive(Debug)]
+pub(super) enum Asked {
+    Nothing,
+    /// What this says; what is beyond its length is zero.
+    For([u8; NET_HEADER_LEN]),
+}
+
 impl Heads {
     pub(super) fn new() -> Self {
         Self(vec![Lines([0; NET_HEADER_LEN + HEAD]); BURST].into_boxed_slice())
@@ -28,17 +36,33 @@ impl Heads {
         room.get_mut(NET_HEADER_LEN.checked_sub(header_len)?..NET_HEADER_LEN + len)
     }
 
-    /// The header that was read into that room; what is beyond `header_len` is zero.
+    /// Reads header and start of a packet at `place`, once: `header_len` bytes and `len` of the frame. `None`: there is less.
     #[inline]
-    pub(super) fn header(&self, place: usize, header_len: usize) -> Option<[u8; NET_HEADER_LEN]> {
-        let room: &[u8; NET_HEADER_LEN] = self.0.get(place)?.0.first_chunk()?;
-        if header_len == NET_HEADER_LEN {
-            return Some(*room);
+    pub(super) fn read(
+        &mut self,
+        place: usize,
+        packet: &Segments<'_>,
+        (header_len, len): (usize, u32),
+    ) -> Option<Asked> {
+        let len = usize::try_from(len).ok()?.min(HEAD);
+        let Lines(lines) = self.0.get_mut(place)?;
+        let before = NET_HEADER_LEN.checked_sub(header_len)?;
+        let room = lines.get_mut(before..NET_HEADER_LEN + len)?;
+        if packet.read_at(0, room) != room.len() {
+            return None;
         }
-        let mut header = [0; NET_HEADER_LEN];
-        let short = room.get(NET_HEADER_LEN.checked_sub(header_len)?..)?;
-        header.get_mut(..header_len)?.copy_from_slice(short);
-        Some(header)
+        let kept: &mut [u8; NET_HEADER_LEN] = lines.first_chunk_mut()?;
+        let mut header = *kept;
+        if before > 0 {
+            header.rotate_left(before);
+            header.get_mut(header_len..)?.fill(0);
+        }
+        if NetHeader::is_plain(&header) {
+            // Nearly always: kept as receivers want it.
+            *kept = PLAIN;
+            return Some(Asked::Nothing);
+        }
+        Some(Asked::For(header))
     }
 
     /// The start of a frame.
@@ -47,15 +71,6 @@ impl Heads {
         let room = self.0.get(place);
         room.and_then(|Lines(room)| room.get(NET_HEADER_LEN..NET_HEADER_LEN + len))
             .unwrap_or_default()
-    }
-
-    /// Writes the header of a frame that asks for nothing, as receivers want it.
-    #[inline]
-    pub(super) fn make_plain(&mut self, place: usize) {
-        let room = self.0.get_mut(place);
-        if let Some(header) = room.and_then(|Lines(room)| room.first_chunk_mut()) {
-            *header = PLAIN;
-        }
     }
 
     /// Header and start of a frame, `len` bytes of it.

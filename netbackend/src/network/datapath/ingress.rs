@@ -5,7 +5,7 @@ use super::{
         queue_stats::{QueueDrop, Tally},
     },
     frame::{Frame, Frames, HEAD, MAX_FRAME, MIN_FRAME},
-    heads::Heads,
+    heads::{Asked, Heads},
     ports::{Carrier, Port},
 };
 use virtqueue::{NET_HEADER_LEN, NetHeader, Segments};
@@ -50,8 +50,7 @@ pub(super) fn complete(port: &mut Port, queue: u16, frames: &mut Frames) {
     if let Carrier::Vhost(vhost) = &mut port.carrier
         && let Some(ring) = vhost.transmit(queue)
     {
-        ring.complete_all(&frames.burst);
-        ring.publish();
+        ring.publish_all(&frames.burst);
     }
     frames.clear();
 }
@@ -87,43 +86,41 @@ fn parse_burst(frames: &mut Frames, offloads: PortOffloads, tally: &mut Tally) {
         ..
     } = frames;
     for index in 0..burst.len() {
-        if let Some(chain) = burst.chain(index)
-            && let Some((len, header)) = read(&chain.readable(), *header_len, index, heads)
-        {
-            if NetHeader::is_plain(&header) {
-                // Nearly always: stored once, as it is.
-                heads.make_plain(index);
-                list.push(Frame::plain(len, index));
-            } else if let Some(frame) = parse(&header, len, index, heads)
-                && frame.is_within(offloads)
-            {
+        let Some((len, asked)) = burst
+            .chain(index)
+            .and_then(|chain| read(&chain.readable(), *header_len, index, heads))
+        else {
+            continue;
+        };
+        match asked {
+            // Nearly always.
+            Asked::Nothing => list.push(Frame::plain(len, index)),
+            Asked::For(header) => {
+                let frame = parse(&header, len, index, heads);
+                let Some(frame) = frame.filter(|frame| frame.is_within(offloads)) else {
+                    continue;
+                };
                 list.push(frame);
-            } else {
-                continue;
             }
-            tally.pass(len, heads.start(index, MIN_FRAME as usize));
         }
+        tally.pass(len, heads.start(index, MIN_FRAME as usize));
     }
 }
 
-/// Reads header and start of a frame once; its length and header. `None`: it is too short or too long.
+/// Reads header and start of a frame once; its length, and what it asks for. `None`: it is too short or too long.
 #[inline]
 fn read(
     segments: &Segments<'_>,
     header_len: u32,
     place: usize,
     heads: &mut Heads,
-) -> Option<(u32, [u8; NET_HEADER_LEN])> {
+) -> Option<(u32, Asked)> {
     let len = segments.len().checked_sub(header_len)?;
     if !(MIN_FRAME..=MAX_FRAME).contains(&len) {
         return None;
     }
-    let header_len = usize::try_from(header_len).ok()?;
-    let room = heads.room(place, header_len, len)?;
-    if segments.read_at(0, room) != room.len() {
-        return None;
-    }
-    Some((len, heads.header(place, header_len)?))
+    let lengths = (usize::try_from(header_len).ok()?, len);
+    Some((len, heads.read(place, segments, lengths)?))
 }
 
 /// A frame whose header asks for something; `None`: for what does not fit it.

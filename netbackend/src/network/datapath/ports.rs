@@ -58,6 +58,14 @@ impl Port {
         }
     }
 
+    /// Whether all frames leave by the same queue, whatever their flow.
+    pub(super) fn has_one_queue(&self) -> bool {
+        match &self.carrier {
+            Carrier::Vhost(port) => port.has_one_receive_queue(),
+            Carrier::Tap(port) => port.queues.len() <= 1,
+        }
+    }
+
     /// Whether frames from this source are to be carried.
     pub(super) fn is_source_enabled(&mut self, queue: u16) -> bool {
         match &mut self.carrier {

@@ -215,7 +215,6 @@ impl<'a> Receiver<'a> {
     }
 
     /// Stages the completion of the used chains and gives back the others: the burst is empty then.
-    #[inline]
     fn stage_and_return(&mut self) {
         self.completed |= !self.written.is_empty();
         self.ring.complete_written(self.burst, &self.written);
@@ -225,12 +224,13 @@ impl<'a> Receiver<'a> {
     }
 
     /// Gives back unused chains, counts, publishes the used ones, calls the driver. In this order: who has seen a frame finds it counted.
-    pub(super) fn finish(&mut self, tally: &Tally) {
-        self.stage_and_return();
+    pub(super) fn finish(self, tally: &Tally) {
+        self.ring.unpop(self.burst, self.written.len());
         self.ring.stats().add(tally);
-        if self.completed {
-            self.ring.publish();
+        if self.completed || !self.written.is_empty() {
+            self.ring.publish_written(self.burst, &self.written);
         }
+        self.burst.clear();
     }
 }
 

@@ -51,9 +51,9 @@ impl Retagged {
             return;
         }
         self.list.extend(group.iter().map(|delivery| {
-            let (to, index) = delivery.target();
-            let frame = frames.outgoing(frames.list.get(index)?);
-            Start::new(&frame, switch.retag(from, to, frame.head()))
+            let frame = frames.list.get(usize::from(delivery.frame()))?;
+            let frame = frames.outgoing(frame);
+            Start::new(&frame, switch.retag(from, delivery.to().port, frame.head()))
         }));
     }
 

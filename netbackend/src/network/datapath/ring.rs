@@ -123,14 +123,21 @@ impl Ring {
         self.queue.complete_written(burst, written);
     }
 
-    /// Stages the completion of a burst into which nothing was written.
-    pub(super) fn complete_all(&mut self, burst: &Burst) {
-        self.queue.complete_all(burst);
+    /// Completes a burst into which nothing was written, and calls the driver if it wants that.
+    pub(super) fn publish_all(&mut self, burst: &Burst) {
+        let wanted = self.queue.publish_all(burst);
+        self.published(wanted);
     }
 
-    /// Publishes what is staged and calls the driver if it wants that.
-    pub(super) fn publish(&mut self) {
-        let call = self.queue.publish() && self.call.is_some();
+    /// Publishes what is staged and, behind it, the oldest chains of a burst, into which so many bytes were written. Calls the driver if it
+    /// wants that.
+    pub(super) fn publish_written(&mut self, burst: &Burst, written: &[u32]) {
+        let wanted = self.queue.publish_written(burst, written);
+        self.published(wanted);
+    }
+
+    fn published(&mut self, wanted: bool) {
+        let call = wanted && self.call.is_some();
         self.stats.published(call);
         if call {
             self.notify_driver();

@@ -82,6 +82,11 @@ impl VhostPort {
         }
     }
 
+    /// Whether all flows have the same.
+    pub(super) fn has_one_receive_queue(&self) -> bool {
+        matches!(self.receiving.as_slice(), [_])
+    }
+
     /// Ends the use of all rings of truncated memory until they are set up again; false: there are none.
     pub(super) fn latch_truncated(
         &mut self,

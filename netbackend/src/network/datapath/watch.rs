@@ -41,7 +41,7 @@ impl Worker {
     #[inline]
     pub(super) fn next_target(&self) -> Option<Target> {
         match self.deliveries.as_slice() {
-            [only] => Some(only.to),
+            [only] => Some(only.to()),
             _ => None,
         }
     }

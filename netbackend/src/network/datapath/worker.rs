@@ -1,7 +1,7 @@
 //! A datapath thread: rounds over active sources, sleep, forwarding.
 use super::{
     super::{command::Inbox, mailbox::Mailbox, queue_stats::QueueDrop},
-    BURST, Source,
+    BURST, Source, Target,
     conduct::{BEHIND_UPLINK, Behind},
     egress::{self, Delivery, Scratch},
     frame::Frames,
@@ -297,6 +297,7 @@ impl Worker {
         frames.source = source.port;
         let moves = switch.counters().fdb_moves;
         let mut copies = 0usize;
+        let mut steady: Option<Target> = None;
         let limited = ports
             .get(source.port)
             .is_some_and(|port| port.limits.limits_guest());
@@ -320,9 +321,11 @@ impl Worker {
                         stats.dropped_by_switch(reason);
                     }
                 }
-                Egress::Port(id) => {
-                    egress::plan(ports, deliveries, id, (index, head));
-                }
+                Egress::Port(id) => match steady {
+                    // As nearly all of a burst.
+                    Some(to) if to.port == id => deliveries.push(Delivery::new(to, index)),
+                    _ => steady = egress::plan(ports, deliveries, id, (index, head)),
+                },
                 Egress::Flood(flood) => {
                     for id in switch.targets(flood) {
                         copies += 1;
@@ -332,7 +335,9 @@ impl Worker {
             }
         }
         // Sorted by egress queue, then by place in the burst: each queue is served once and in order.
-        deliveries.sort_unstable();
+        if !deliveries.is_sorted() {
+            deliveries.sort_unstable();
+        }
         for group in deliveries.chunk_by(|one, next| one.same_queue(*next)) {
             retagged.prepare(switch, source.port, group, frames);
             egress::deliver(ports, now, group, frames, retagged, scratch);
