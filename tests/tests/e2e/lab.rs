@@ -79,6 +79,11 @@ fn lab_a_guest_on_nics_of_the_host() {
 }
 
 #[test]
+fn lab_vlans_of_the_wire() {
+    run("vlans");
+}
+
+#[test]
 fn lab_a_guest_behind_the_gateway_of_the_default_network() {
     // busybox's nc, which sends a KiB at a time, has a minute for an upload.
     run_with("nat", &[("file_mib", "2")]);

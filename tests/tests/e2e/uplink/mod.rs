@@ -143,7 +143,7 @@ fn leased() -> PortRequest {
     }
 }
 
-/// Whether this kernel has 802.1Q interfaces; if not, says what is not tested. (The lab's has, for scenario `uplink`.)
+/// Whether this kernel has 802.1Q interfaces; if not, says what is not tested. (The lab's has, for scenarios `uplink` and `vlans`.)
 fn needs_vlans(what: &str) -> bool {
     let namespace = Namespace::quiet("vlans");
     let mut add = namespace.command("sh");
