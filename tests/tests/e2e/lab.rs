@@ -79,6 +79,17 @@ fn lab_a_guest_on_nics_of_the_host() {
 }
 
 #[test]
+fn lab_a_guest_on_macvtaps_of_the_kernels_vhost_net() {
+    // Of about 100 MB over each NIC.
+    run_with("vhost-net", &[("file_mib", "2")]);
+}
+
+#[test]
+fn lab_a_guest_whose_cables_are_pulled() {
+    run("cables");
+}
+
+#[test]
 fn lab_vlans_of_the_wire() {
     run("vlans");
 }
