@@ -122,8 +122,11 @@ await_result() {
 
 # show_results NAME: those that are new since $shown.
 show_results() {
-    results "$1" | tail -n +$((shown + 1)) | sed "s/^RESULT/RESULT $1/"
-    shown=$(results "$1" | wc -l)
+    # Looked at once: a line that comes meanwhile is shown the next time.
+    new=$(results "$1" | tail -n +$((shown + 1)))
+    [ -n "$new" ] || return 0
+    printf '%s\n' "$new" | sed "s/^RESULT/RESULT $1/"
+    shown=$((shown + $(printf '%s\n' "$new" | wc -l)))
 }
 
 # report NAME EXPECTED: shows the rest of the guest's results; its checks must be EXPECTED many, none failed.
