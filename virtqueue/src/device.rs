@@ -50,6 +50,15 @@ impl DeviceQueue {
         either!(&self.0, ring => ring.has_available())
     }
 
+    /// Whether `count` chains may be there: a load at most. The index of a split ring tells; a packed ring has none, and says yes.
+    #[inline]
+    pub fn has_as_many(&self, count: u16) -> bool {
+        match &self.0 {
+            Format::Split(ring) => ring.has_as_many(count),
+            Format::Packed(_) => true,
+        }
+    }
+
     /// For the time after a burst: looks at the chain that comes next and begins to load its buffer, which only the device touches until
     /// it is used. What is seen is a guess and is read again by [`Self::pop_burst`].
     pub fn foresee(&mut self) {

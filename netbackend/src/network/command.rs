@@ -87,6 +87,8 @@ pub(super) struct PortOffloads {
     pub(super) rx_uso6: bool,
     /// The gateway: in its headers `hdr_len`, which nobody may rely on, is the port that a frame came in by.
     pub(super) wants_source: bool,
+    /// The gateway: frames that it has no room for stay at their source for a while.
+    pub(super) waited_for: bool,
 }
 
 /// What a new port is made of.

@@ -109,6 +109,13 @@ impl Device {
             || u16::from_le(self.ring.avail_idx().load(Ordering::Acquire)) != self.next_avail
     }
 
+    /// Whether as many chains are there, by the index as it was last seen or as it is now.
+    #[inline]
+    pub(crate) fn has_as_many(&self, count: u16) -> bool {
+        let holds = |index: u16| index.wrapping_sub(self.next_avail) >= count;
+        holds(self.avail_seen) || holds(u16::from_le(self.ring.avail_idx().load(Ordering::Acquire)))
+    }
+
     /// Looks which chain comes next, if that is known without asking, and begins to load its buffer, to be written.
     pub(crate) fn foresee(&mut self) {
         if self.next_avail == self.avail_seen {

@@ -37,6 +37,8 @@ pub(super) struct Conduct {
     pub(super) last_work: Duration,
     /// Where the next frame probably goes.
     pub(super) target: Option<Target>,
+    /// Where frames of the last burst went, if that is waited for until it has room.
+    pub(super) waits_for: Option<Target>,
     /// Bursts since its worker last looked how its load is spread.
     pub(super) bursts: u32,
     free: TokenBucket,
@@ -51,6 +53,7 @@ impl Default for Conduct {
             behind: false,
             last_work: Duration::ZERO,
             target: None,
+            waits_for: None,
             bursts: 0,
             free: TokenBucket::new(FREE, Duration::ZERO),
             fan_out: 1,

@@ -28,6 +28,7 @@ mod egress;
 mod flow;
 mod frame;
 mod heads;
+mod hold;
 mod ingress;
 mod limits;
 mod load;

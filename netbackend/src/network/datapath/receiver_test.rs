@@ -36,6 +36,7 @@ const MERGEABLE: PortOffloads = PortOffloads {
     rx_uso4: false,
     rx_uso6: false,
     wants_source: false,
+    waited_for: false,
 };
 
 fn memory() -> Arc<MemoryMap> {

@@ -97,6 +97,12 @@ impl Ring {
         !self.latched && self.queue.has_available()
     }
 
+    /// Whether so many chains are there, or it is no use to wait for them.
+    #[inline]
+    pub(super) fn has_room(&self, chains: u16) -> bool {
+        self.latched || self.queue.has_as_many(chains)
+    }
+
     /// Looks ahead at the next chain, once a burst is done.
     pub(super) fn foresee(&mut self) {
         if !self.latched {

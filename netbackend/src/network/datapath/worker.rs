@@ -187,9 +187,12 @@ impl Worker {
     /// Polls every active source once, and one of those that are behind if it is their turn; false: none had work.
     fn round(&mut self, now: Duration) -> bool {
         let mut worked = false;
+        let mut held = None;
         let mut index = 0;
         while let Some(&source) = self.active.get(index) {
-            if self.poll(source, now) {
+            if self.is_held(source, now) {
+                held.get_or_insert(index);
+            } else if self.poll(source, now) {
                 worked = true;
                 if self.is_behind(source) {
                     self.active.swap_remove(index);
@@ -201,6 +204,10 @@ impl Worker {
                 continue;
             }
             index += 1;
+        }
+        if let Some(held) = held.filter(|held| *held < self.active.len()) {
+            // The next room is for the one that has waited longest.
+            self.active.rotate_left(held);
         }
         if worked && let Some(load) = self.loads.get(self.index) {
             self.meter.note_fair(now, load);
@@ -257,6 +264,7 @@ impl Worker {
         self.scratch.blames_sender = behind;
         let mut extra = self.forward(source, now);
         let target = self.next_target();
+        let waits_for = self.waited_for();
         if let Some(port) = self.ports.get_mut(source.port) {
             if port.shared.is_uplink() {
                 extra /= BEHIND_UPLINK;
@@ -264,6 +272,7 @@ impl Worker {
             if let Some(conduct) = port.conduct(source.queue) {
                 conduct.last_work = now;
                 conduct.target = target;
+                conduct.waits_for = waits_for;
                 conduct.bursts = conduct.bursts.saturating_add(1);
                 conduct.note(now, self.frames.list.len(), extra);
             }

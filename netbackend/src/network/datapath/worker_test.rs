@@ -1,5 +1,5 @@
 //! Rounds of workers over rings of the test's own: fairness, and sources that move. The driver's part is not in the figures.
-use super::super::conduct::CALM;
+use super::super::{conduct::CALM, hold::LONGEST};
 use super::*;
 use crate::network::{
     command::{Command, Kick, NewCarrier, PortOffloads, RingId, RingStart},
@@ -346,6 +346,74 @@ fn nobody_yields_for_one_who_stops_reading_while_another_reads() {
     workers[0].take_starved();
     workers[0].round(Duration::ZERO);
     assert!(workers[0].take_starved());
+}
+
+/// Has frames wait for a station as for the gateway.
+fn wait_for(worker: &mut Worker, id: u16) {
+    let offloads = PortOffloads {
+        header_len: 12,
+        waited_for: true,
+        ..PortOffloads::default()
+    };
+    let port = PortId(id);
+    let done = worker.serve(Command::SetOffloads { port, offloads });
+    assert!(done.is_ok());
+}
+
+fn no_room(station: &Station) -> u64 {
+    station.shared.status().counters.rx_dropped
+}
+
+#[test]
+fn frames_for_who_is_waited_for_stay_where_they_are_until_there_is_room() {
+    let (mut workers, mut stations) = eight();
+    wait_for(&mut workers[0], 1);
+    let mut arrived = 0;
+    for _ in 0..10 {
+        stations[0].refill(|_| frame(mac(1), mac(0)));
+        while workers[0].round(Duration::ZERO) {}
+        // It is told that the receiver may need the CPU.
+        assert!(workers[0].take_starved());
+        arrived += stations[1].drain().len();
+    }
+    assert!(arrived > 10 * usize::from(RING) / 4, "{arrived} frames");
+    assert_eq!(no_room(&stations[1]), 0);
+    // Others are not kept waiting.
+    stations[2].refill(|_| frame(mac(3), mac(2)));
+    stations[0].refill(|_| frame(mac(1), mac(0)));
+    while workers[0].round(Duration::ZERO) {}
+    assert_eq!(stations[3].drain().len(), usize::from(RING));
+}
+
+#[test]
+fn nobody_is_waited_for_without_end() {
+    let (mut workers, mut stations) = eight();
+    wait_for(&mut workers[0], 1);
+    let mut now = Duration::ZERO;
+    while no_room(&stations[1]) == 0 {
+        stations[0].refill(|_| frame(mac(1), mac(0)));
+        while workers[0].round(now) {}
+        now += LONGEST;
+        assert!(now < LONGEST * 100, "no frame is dropped");
+    }
+}
+
+#[test]
+fn sources_that_wait_take_turns() {
+    let (mut workers, mut stations) = eight();
+    wait_for(&mut workers[0], 1);
+    let senders = [0, 2, 3];
+    let mut gone = [0; 3];
+    for _ in 0..60 {
+        for (sender, gone) in senders.into_iter().zip(&mut gone) {
+            let from = u8::try_from(sender).unwrap();
+            *gone += stations[sender].refill(|_| frame(mac(1), mac(from)));
+        }
+        while workers[0].round(Duration::ZERO) {}
+        stations[1].drain();
+    }
+    let (most, least) = (gone.iter().max().unwrap(), gone.iter().min().unwrap());
+    assert!(*least * 3 > *most * 2, "{gone:?}");
 }
 
 #[test]

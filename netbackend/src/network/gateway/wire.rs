@@ -43,6 +43,7 @@ const OFFLOADS: PortOffloads = PortOffloads {
     rx_uso4: true,
     rx_uso6: true,
     wants_source: true,
+    waited_for: true,
 };
 
 /// Rings, and the fds by which the two ends wake each other.

@@ -160,6 +160,7 @@ pub(crate) fn offloads(bits: u64) -> PortOffloads {
         rx_uso4: has(bits, NET_GUEST_USO4),
         rx_uso6: has(bits, NET_GUEST_USO6),
         wants_source: false,
+        waited_for: false,
     }
 }
 

@@ -1,0 +1,42 @@
+//! Frames stay where they are while the gateway has no room for them.
+//!
+//! The gateway's thread always comes back to its ring, but may have to wait for a CPU, and who sends datagrams catches up in one burst
+//! after it has waited for one itself. Taps and transmit rings hold more of such a burst than the gateway's ring, and a source that is
+//! held costs the others nothing: they are polled as ever.
+use super::{Source, Target, ports::Carrier, worker::Worker};
+use std::time::Duration;
+
+/// Chains that the gateway's ring must have before the next burst: more than one of ordinary frames, or of a tap's large ones, takes.
+const ROOM: u16 = 128;
+/// A source is held no longer, as it may have frames for others as well.
+pub(super) const LONGEST: Duration = Duration::from_millis(20);
+
+impl Worker {
+    /// Whether a source has to wait: its last burst had frames for the gateway, which has no room for more.
+    #[inline]
+    pub(super) fn is_held(&mut self, source: Source, now: Duration) -> bool {
+        let Some(conduct) = self.ports.conduct(source) else {
+            return false;
+        };
+        let waited = now.saturating_sub(conduct.last_work);
+        let Some(target) = conduct.waits_for.filter(|_| waited < LONGEST) else {
+            return false;
+        };
+        // A ring that several workers share is not looked into.
+        let ring = self.ports.own_receive(target);
+        let is_held = ring.is_some_and(|ring| !ring.has_room(ROOM));
+        // The gateway may need this very CPU.
+        self.scratch.starved |= is_held;
+        is_held
+    }
+
+    /// The receiver of this burst's frames that is waited for. There is one at most, and the planned deliveries are in the order of ports.
+    #[inline]
+    pub(super) fn waited_for(&mut self) -> Option<Target> {
+        let target = self.deliveries.first()?.to;
+        match &self.ports.get(target.port)?.carrier {
+            Carrier::Vhost(port) => port.offloads.waited_for.then_some(target),
+            Carrier::Tap(_) => None,
+        }
+    }
+}
