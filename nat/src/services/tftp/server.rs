@@ -12,6 +12,8 @@ use crate::{MacAddr, PortId};
 /// Transfers of all guests, and of those behind one port of the network.
 const MAX_TRANSFERS: usize = 64;
 const PER_PORT: usize = 4;
+/// What a client is told that would have one more.
+const TOO_MANY: (ErrorCode, &str) = (ErrorCode::Undefined, "too many transfers");
 /// Ports of transfers: the dynamic ones (RFC 6335, 6).
 const FIRST_PORT: u16 = 49_152;
 
@@ -47,6 +49,8 @@ pub(crate) struct Server {
     random: Random,
     /// by our ends' UDP ports
     transfers: BTreeMap<u16, Running>,
+    /// of transfers that have ended, and whose clients are still to be told
+    ended: Vec<Ends>,
 }
 
 impl Server {
@@ -56,6 +60,7 @@ impl Server {
             mtu: mtu.into(),
             random: Random::new(seed),
             transfers: BTreeMap::new(),
+            ended: Vec::new(),
         }
     }
 
@@ -71,7 +76,7 @@ impl Server {
     }
 
     /// A port of the network is gone, and its guests with it. `place_of` knows behind which port a guest is now: transfers of those
-    /// that have moved go on, and count there, if there is room.
+    /// that have moved go on, and count there, if there is room; if not, the next [poll](Self::poll) tells the client.
     pub(crate) fn forget_port(
         &mut self,
         port: PortId,
@@ -83,13 +88,17 @@ impl Server {
             .map(|(at, running)| (*at, running.ends.mac))
             .collect();
         for (at, mac) in of_port {
-            match place_of(mac).filter(|now| *now != port && self.has_room(*now)) {
+            let place = place_of(mac).filter(|now| *now != port);
+            match place.filter(|now| self.has_room(*now)) {
                 Some(now) => {
                     if let Some(running) = self.transfers.get_mut(&at) {
                         running.port = now;
                     }
                 }
-                None => drop(self.transfers.remove(&at)),
+                None => {
+                    let removed = self.transfers.remove(&at).filter(|_| place.is_some());
+                    self.ended.extend(removed.map(|running| running.ends));
+                }
             }
         }
     }
@@ -119,8 +128,13 @@ impl Server {
         });
     }
 
-    /// Repeats what was not acknowledged; when to be called next.
+    /// Repeats what was not acknowledged, and tells of transfers that have ended (RFC 1350, 5); when to be called next.
     pub(crate) fn poll(&mut self, now: Duration, out: &mut Vec<Outgoing>) -> Option<Duration> {
+        let (code, text) = TOO_MANY;
+        out.extend(self.ended.drain(..).map(|ends| Outgoing {
+            ends,
+            payload: error(code, text),
+        }));
         self.transfers.retain(|_, running| {
             let ends = running.ends;
             let mut send = |payload| out.push(Outgoing { ends, payload });
@@ -163,7 +177,7 @@ impl Server {
             return Err((ErrorCode::IllegalOperation, "mode octet only"));
         }
         if !self.has_room(by) || self.transfers.len() >= MAX_TRANSFERS {
-            return Err((ErrorCode::Undefined, "too many transfers"));
+            return Err(TOO_MANY);
         }
         let path = clean(&request.file).ok_or((ErrorCode::AccessViolation, "not here"))?;
         let file = self.directory.open(&path).map_err(|why| match why {

@@ -223,8 +223,34 @@ fn a_port_has_no_more_transfers_by_guests_that_come_to_it() {
     assert_eq!(world.server.transfers.len(), 2 * PER_PORT);
     world.send_by(other, first[0].ends, &[0, 4, 0, 1]);
     assert!(!world.server.has_room(BY));
+    let ended: Vec<_> = (world.server.transfers.values())
+        .filter(|running| running.port == BY)
+        .map(|running| running.ends)
+        .collect();
+    assert!(!ended.is_empty());
     world.server.forget_port(BY, &|_| Some(other));
     assert_eq!(world.server.transfers.len(), PER_PORT);
+    // Their clients are told, once.
+    let mut told = Vec::new();
+    world.server.poll(world.now, &mut told);
+    assert_eq!(told.len(), ended.len());
+    for (packet, ends) in told.iter().zip(ended) {
+        assert_eq!(packet.ends, ends);
+        assert_eq!(error_code(std::slice::from_ref(packet)), Some(0));
+    }
+    told.clear();
+    world.server.poll(world.now, &mut told);
+    assert!(told.is_empty());
+}
+
+#[test]
+fn nobody_is_told_of_a_transfer_whose_guest_is_gone() {
+    let mut world = World::new();
+    world.send(ends(4000), &request("boot/kernel"));
+    world.server.forget_port(BY, &|_| None);
+    let mut told = Vec::new();
+    assert!(world.server.poll(world.now, &mut told).is_none());
+    assert!(told.is_empty());
 }
 
 proptest! {
