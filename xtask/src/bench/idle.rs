@@ -85,7 +85,7 @@ fn measure_in(directory: &Path, programs: &Programs, ports: u32, seconds: u64) -
     let pids = with_children(daemon.process.id());
     let before = ticks(&pids)?;
     thread::sleep(Duration::from_secs(seconds));
-    let ticks = ticks(&pids)? - before;
+    let ticks = ticks(&pids)?.all() - before.all();
     Ok(Cost {
         ports,
         ticks,
@@ -124,22 +124,45 @@ pub(super) fn with_children(pid: u32) -> Vec<u32> {
 }
 
 /// `utime` and `stime` of proc(5).
-fn ticks(pids: &[u32]) -> Result<u64> {
-    let of = |pid: &u32| {
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Ticks {
+    pub(super) user: u64,
+    pub(super) kernel: u64,
+}
+
+impl Ticks {
+    /// Of both.
+    fn all(self) -> u64 {
+        self.user + self.kernel
+    }
+
+    /// What part of the time since then the kernel has taken.
+    #[expect(clippy::cast_precision_loss, reason = "ticks of one measurement")]
+    pub(super) fn kernel_share_since(self, before: Self) -> f64 {
+        let all = self.all().saturating_sub(before.all()).max(1);
+        self.kernel.saturating_sub(before.kernel) as f64 / all as f64
+    }
+}
+
+pub(super) fn ticks(pids: &[u32]) -> Result<Ticks> {
+    let mut sum = Ticks::default();
+    for pid in pids {
         let path = format!("/proc/{pid}/stat");
         let text = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
-        parse_ticks(&text).with_context(|| format!("reading {path}"))
-    };
-    pids.iter().map(of).sum()
+        let one = parse_ticks(&text).with_context(|| format!("reading {path}"))?;
+        sum.user += one.user;
+        sum.kernel += one.kernel;
+    }
+    Ok(sum)
 }
 
 /// Fields 14 and 15; the second one, the name, may hold anything but ends with the last parenthesis.
-fn parse_ticks(stat: &str) -> Option<u64> {
+fn parse_ticks(stat: &str) -> Option<Ticks> {
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_whitespace().skip(11);
-    let user: u64 = fields.next()?.parse().ok()?;
-    let system: u64 = fields.next()?.parse().ok()?;
-    Some(user + system)
+    let user = fields.next()?.parse().ok()?;
+    let kernel = fields.next()?.parse().ok()?;
+    Some(Ticks { user, kernel })
 }
 
 pub(super) fn memory(pids: &[u32]) -> Result<Memory> {

@@ -2,6 +2,7 @@
 //!
 //! Guests and server are network namespaces, so both ends are Linux's TCP/IP at native speed. The ways between them take turns, round
 //! after round; the first round is dropped.
+mod guests;
 mod load;
 mod scale;
 mod stream;
@@ -11,8 +12,9 @@ mod write_up;
 use super::{build, results};
 use crate::ui::Ui;
 use anyhow::Result;
+use guests::Cost;
 use load::{Direction, Streams};
-use scale::{Cost, IdleFlows};
+use scale::IdleFlows;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -152,7 +154,7 @@ fn measure(
     }
     if has(Group::Guests) {
         let rounds = (GUEST_ROUNDS, options.seconds);
-        measured.guests = ui.step("many guests", |_| scale::guests(&world, programs, rounds))?;
+        measured.guests = ui.step("many guests", |_| guests::guests(&world, programs, rounds))?;
     }
     measured.neighbours = world.neighbours.note();
     Ok(measured)

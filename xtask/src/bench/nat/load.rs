@@ -3,6 +3,7 @@ use super::world::{SERVER, Way, World};
 use crate::exec;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
+use std::fs;
 
 /// Who sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,11 +40,21 @@ pub(super) struct Streams {
 }
 
 const ATTEMPTS: usize = 3;
+/// The limit that Linux has had for long, where none is to be read.
+const DEFAULT_SOCKET: u64 = 212_992;
 /// Bytes of a datagram's payload.
 const DATAGRAM: u32 = 1400;
-/// Room of the programs' own sockets. Linux gives 90 such datagrams by default, which a program on a busy CPU loses by itself, also
-/// where nothing is between it and the sender.
-const SOCKET: &str = "2M";
+
+/// Bytes of the programs' own sockets: what the kernel gives at most. By default it has room for 90 such datagrams, which a program on a
+/// busy CPU loses by itself, also where nothing is between it and the sender.
+pub(super) fn socket_size() -> u64 {
+    let limit = |name: &str| {
+        let text = fs::read_to_string(format!("/proc/sys/net/core/{name}")).ok()?;
+        text.trim().parse().ok()
+    };
+    let limits = ["rmem_max", "wmem_max"].map(|name| limit(name).unwrap_or(DEFAULT_SOCKET));
+    limits.into_iter().min().unwrap_or(DEFAULT_SOCKET)
+}
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Datagrams {
@@ -116,7 +127,10 @@ impl World {
     ) -> Result<Datagrams> {
         let bits = rate.map_or_else(|| "0".to_owned(), |rate| format!("{:.0}M", rate * 1000.0));
         let option = direction.option();
-        let line = format!("-u -w {SOCKET} -b {bits} -l {DATAGRAM} -t {seconds} {option}");
+        let line = format!(
+            "-u -w {} -b {bits} -l {DATAGRAM} -t {seconds} {option}",
+            socket_size()
+        );
         let report = self.iperf(way, &line)?;
         let figure = |key: &str| {
             let value = report.pointer(&format!("/end/sum/{key}"));

@@ -2,8 +2,9 @@
 use super::super::machine_report as report;
 use super::super::statistics::{Summary, show, summarize};
 use super::super::table::markdown;
-use super::load::Direction;
-use super::scale::{self, Cost, IdleFlows};
+use super::guests::Cost;
+use super::load::{self, Direction};
+use super::scale::{self, IdleFlows};
 use super::stream::{self, Guest};
 use super::world::Way;
 use super::{Figure, Figures, Measured, NatOptions, SHARE, STREAMS};
@@ -19,7 +20,7 @@ pub(super) fn write_up(options: &NatOptions, measured: &Measured) -> String {
              * When: {}. Command: `cargo xtask bench nat`, {} rounds in turns, {} s each, first round dropped.\n\
              * Where: {}.\n\
              {}\n\
-             * What: guest and server are namespaces; between them the gateway, and a veth pair of MTU 1500. Guests use GSO as Linux does. Programs have 2 MiB for datagrams, so that what is lost is lost between them. \
+             * What: guest and server are namespaces; between them the gateway, and a veth pair of MTU 1500. Guests use GSO as Linux does. Programs have {} MiB for datagrams, all that the kernel gives them, so that what is lost is lost between them. \
              `veth` is a program of the host itself, without any gateway; `relay` a program between two sockets that reads and writes and does no more (`sock-load relay`), behind a veth pair of its own: what any gateway in user space \
              costs at least where programs share the CPUs. Versions: netbackend {}, slirp4netns {slirp}.",
             report::date(),
@@ -27,6 +28,7 @@ pub(super) fn write_up(options: &NatOptions, measured: &Measured) -> String {
             options.seconds,
             report::machine(),
             measured.neighbours,
+            load::socket_size() >> 20,
             env!("CARGO_PKG_VERSION"),
         ),
         table(&measured.figures),
@@ -172,17 +174,21 @@ fn kib_as_mb(kib: u64) -> f64 {
 
 fn guests(costs: &[Cost]) -> String {
     let each = costs.iter().map(|cost| {
+        let Cost {
+            guests, flows, ..
+        } = cost;
         format!(
-            "{} of {} guests ({:.0} per second)",
-            format_args!("{:.2} µs", cost.per_exchange),
-            cost.guests,
-            cost.exchanges_per_second
+            "{guests} × {flows}: {:.2} µs of an exchange in {:.2} frames ({:.0} exchanges per second), {:.2} µs of a frame ({:.2} of them in the kernel)",
+            cost.per_exchange, cost.frames, cost.exchanges_per_second, cost.per_frame, cost.kernel
         )
     });
     let each: Vec<_> = each.collect();
+    let ratio = match costs {
+        [first, .., last] => last.per_frame / first.per_frame,
+        _ => 1.0,
+    };
     format!(
-        "* A question of 1 KiB and its answer, on {} busy flows of each guest: the daemon's CPU time is {}.",
-        scale::FLOWS,
-        each.join(", ")
+        "* A question of 1 KiB and its answer, on busy flows; the daemon's CPU time, by guests × flows of each. {}. The last costs {ratio:.2} times what the first costs per frame.",
+        each.join("; ")
     )
 }
