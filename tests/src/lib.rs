@@ -32,7 +32,7 @@ pub use lossy_wire::{Impairment, LossyWire};
 pub use namespace::Namespace;
 pub use packet_socket::PacketSocket;
 pub use process::Process;
-pub use qemu::{Machine, Memory, Nic, QemuGuest};
+pub use qemu::{KERNEL_PARAMETERS, Machine, Memory, Nic, QemuGuest, kernel_and_initrd};
 pub use qmp::Qmp;
 pub use report::{assert_checks, say};
 pub use testpmd::{Testpmd, VirtioUser};

@@ -65,9 +65,26 @@ impl Machine {
     }
 }
 
+impl Nic {
+    /// A modern device with one queue pair, for a back-end that listens.
+    pub fn new(socket: PathBuf, mac: &str) -> Self {
+        Self {
+            socket,
+            listens: false,
+            mac: mac.to_owned(),
+            queue_pairs: 1,
+            legacy: false,
+            mergeable: true,
+            packed: false,
+            mtu: 1500,
+        }
+    }
+}
+
 /// Of the guest's kernel. An emulated CPU on a busy machine loses a tick now and then; one that has its timer set for each tick
 /// anew stands still from then on, one whose timer ticks by itself (`highres=off nohz=off`) does not.
-const PARAMETERS: &str = "console=ttyS0 quiet panic=-1 mitigations=off highres=off nohz=off";
+pub const KERNEL_PARAMETERS: &str =
+    "console=ttyS0 quiet panic=-1 mitigations=off highres=off nohz=off";
 
 /// A guest with the lab's initramfs.
 #[derive(Debug)]
@@ -86,27 +103,52 @@ impl QemuGuest {
     /// Starts a machine.
     #[track_caller]
     pub fn start(name: &str, directory: &Path, machine: &Machine) -> Self {
-        let kernel = kernels::kernel(Ui::new(), Flavour::Cloud).expect("a stock kernel");
-        let initrd = guest::build(&kernel, Flavour::Cloud).expect("the guest's initramfs");
-        let mut command = Command::new("qemu-system-x86_64");
-        command
-            .args(["-nodefaults", "-display", "none", "-monitor", "none"])
-            .args(["-no-reboot", "-serial", "stdio", "-cpu", "max"])
-            .args(["-m", "512", "-object", &memory_backend(&machine.memory)])
-            .args(["-machine", "q35,accel=tcg,memory-backend=memory"])
-            .args(["-smp", &machine.cpus.to_string()]);
-        for (index, nic) in machine.nics.iter().enumerate() {
-            add_nic(&mut command, index, nic);
-        }
-        command.arg("-kernel").arg(&kernel.image);
+        let (kernel, initrd) = kernel_and_initrd();
+        let mut command = qemu(machine, "");
+        command.arg("-kernel").arg(kernel);
         command.arg("-initrd").arg(initrd);
         let job = &machine.job;
-        command.args(["-append", &format!("{PARAMETERS} {job}")]);
+        command.args(["-append", &format!("{KERNEL_PARAMETERS} {job}")]);
         command.args(&machine.more);
         Self {
             process: Process::start(name, directory, &mut command),
         }
     }
+
+    /// Starts a machine that has nothing to boot but the network. Its firmware and iPXE, the NIC's, write to the serial console.
+    #[track_caller]
+    pub fn boot_from_network(name: &str, directory: &Path, nic: &Nic) -> Self {
+        let machine = Machine::new(1, std::slice::from_ref(nic), "");
+        let mut command = qemu(&machine, ",graphics=off");
+        command.args(["-boot", "order=n"]);
+        Self {
+            process: Process::start(name, directory, &mut command),
+        }
+    }
+}
+
+/// The lab's kernel and initramfs.
+#[track_caller]
+pub fn kernel_and_initrd() -> (PathBuf, PathBuf) {
+    let kernel = kernels::kernel(Ui::new(), Flavour::Cloud).expect("a stock kernel");
+    let initrd = guest::build(&kernel, Flavour::Cloud).expect("the guest's initramfs");
+    (kernel.image, initrd)
+}
+
+/// QEMU with all but what it boots; `more` are further options of its board.
+fn qemu(machine: &Machine, more: &str) -> Command {
+    let mut command = Command::new("qemu-system-x86_64");
+    let board = format!("q35,accel=tcg,memory-backend=memory{more}");
+    command
+        .args(["-nodefaults", "-display", "none", "-monitor", "none"])
+        .args(["-no-reboot", "-serial", "stdio", "-cpu", "max"])
+        .args(["-m", "512", "-object", &memory_backend(&machine.memory)])
+        .args(["-machine", &board])
+        .args(["-smp", &machine.cpus.to_string()]);
+    for (index, nic) in machine.nics.iter().enumerate() {
+        add_nic(&mut command, index, nic);
+    }
+    command
 }
 
 fn memory_backend(memory: &Memory) -> String {

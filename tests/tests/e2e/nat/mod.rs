@@ -1,4 +1,5 @@
 //! Networks in mode `nat`: guests in namespaces on taps, a host of its own, a server beyond it.
+mod boot;
 mod cli;
 mod dhclient;
 mod dns;
