@@ -89,17 +89,14 @@ impl Server {
             .collect();
         for (at, mac) in of_port {
             let place = place_of(mac).filter(|now| *now != port);
-            match place.filter(|now| self.has_room(*now)) {
-                Some(now) => {
-                    if let Some(running) = self.transfers.get_mut(&at) {
-                        running.port = now;
-                    }
+            if let Some(now) = place.filter(|now| self.has_room(*now)) {
+                if let Some(running) = self.transfers.get_mut(&at) {
+                    running.port = now;
                 }
-                None => {
-                    let removed = self.transfers.remove(&at).filter(|_| place.is_some());
-                    self.ended.extend(removed.map(|running| running.ends));
-                }
+                continue;
             }
+            let removed = self.transfers.remove(&at).filter(|_| place.is_some());
+            self.ended.extend(removed.map(|running| running.ends));
         }
     }
 

@@ -3,7 +3,7 @@
 //! The gateway's thread always comes back to its ring, but may have to wait for a CPU, and who sends datagrams catches up in one burst
 //! after it has waited for one itself. Taps and transmit rings hold more of such a burst than the gateway's ring, and a source that is
 //! held costs the others nothing: they are polled as ever.
-use super::{Source, Target, ports::Carrier, worker::Worker};
+use super::{Target, ports::Carrier, worker::Worker};
 use std::time::Duration;
 
 /// Chains that the gateway's ring must have before the next burst: more than one of ordinary frames, or of a tap's large ones, takes.
@@ -12,16 +12,11 @@ const ROOM: u16 = 128;
 pub(super) const LONGEST: Duration = Duration::from_millis(20);
 
 impl Worker {
-    /// Whether a source has to wait: its last burst had frames for the gateway, which has no room for more.
-    #[inline]
-    pub(super) fn is_held(&mut self, source: Source, now: Duration) -> bool {
-        let Some(conduct) = self.ports.conduct(source) else {
+    /// Whether a source has to wait whose last burst, at `last_work`, had frames for `target`: it has no room for more.
+    pub(super) fn is_held(&mut self, target: Target, last_work: Duration, now: Duration) -> bool {
+        if now.saturating_sub(last_work) >= LONGEST {
             return false;
-        };
-        let waited = now.saturating_sub(conduct.last_work);
-        let Some(target) = conduct.waits_for.filter(|_| waited < LONGEST) else {
-            return false;
-        };
+        }
         // A ring that several workers share is not looked into.
         let ring = self.ports.own_receive(target);
         let is_held = ring.is_some_and(|ring| !ring.has_room(ROOM));
@@ -33,7 +28,7 @@ impl Worker {
     /// The receiver of this burst's frames that is waited for. There is one at most, and the planned deliveries are in the order of ports.
     #[inline]
     pub(super) fn waited_for(&mut self) -> Option<Target> {
-        let target = self.deliveries.first()?.to;
+        let target = self.deliveries.first()?.to();
         match &self.ports.get(target.port)?.carrier {
             Carrier::Vhost(port) => port.offloads.waited_for.then_some(target),
             Carrier::Tap(_) => None,

@@ -85,6 +85,17 @@ impl Drop for Worker {
     }
 }
 
+/// What became of looking at a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Polled {
+    /// It had no work.
+    Nothing,
+    /// It has to wait for a receiver ([`Worker::is_held`]).
+    Held,
+    /// A burst was carried.
+    Worked,
+}
+
 impl Worker {
     pub(super) fn new(place: Place, switch: Switch) -> io::Result<Self> {
         let Place {
@@ -190,20 +201,26 @@ impl Worker {
         let mut held = None;
         let mut index = 0;
         while let Some(&source) = self.active.get(index) {
-            if self.is_held(source, now) {
-                held.get_or_insert(index);
-            } else if self.poll(source, now) {
-                worked = true;
-                if self.is_behind(source) {
-                    self.active.swap_remove(index);
-                    self.behind.sources.push(source);
-                    continue;
+            let leaves = match self.poll(source, now) {
+                Polled::Worked => {
+                    worked = true;
+                    let behind = self.is_behind(source);
+                    if behind {
+                        self.behind.sources.push(source);
+                    }
+                    behind
                 }
-            } else if self.rests(source, now) {
+                Polled::Held => {
+                    held.get_or_insert(index);
+                    false
+                }
+                Polled::Nothing => self.rests(source, now),
+            };
+            if leaves {
                 self.active.swap_remove(index);
-                continue;
+            } else {
+                index += 1;
             }
-            index += 1;
         }
         if let Some(held) = held.filter(|held| *held < self.active.len()) {
             // The next room is for the one that has waited longest.
@@ -229,37 +246,42 @@ impl Worker {
     /// Polls a source that is behind; false: it had no work.
     fn poll_behind(&mut self, source: Source, now: Duration) -> bool {
         let begun = Instant::now();
-        let worked = self.poll(source, now);
+        let polled = self.poll(source, now);
+        let worked = polled == Polled::Worked;
         self.behind.took(now, begun.elapsed());
         if worked && self.is_behind(source) {
             return true;
         }
         if worked {
             self.active.push(source);
-        } else if !self.rests(source, now) {
+        } else if polled == Polled::Held || !self.rests(source, now) {
             return false;
         }
         self.behind.sources.retain(|other| *other != source);
         worked
     }
 
-    /// Carries one burst from a source; false: there was none.
-    fn poll(&mut self, source: Source, now: Duration) -> bool {
+    /// Carries one burst from a source.
+    fn poll(&mut self, source: Source, now: Duration) -> Polled {
         if !self.anticipate(source) {
-            return false;
+            return Polled::Nothing;
+        }
+        let Some(conduct) = self.ports.conduct(source) else {
+            return Polled::Nothing;
+        };
+        let (most, behind) = (conduct.burst(), conduct.behind);
+        let (waits_for, last_work) = (conduct.waits_for, conduct.last_work);
+        if waits_for.is_some_and(|target| self.is_held(target, last_work, now)) {
+            return Polled::Held;
         }
         let Some(port) = self.ports.get_mut(source.port) else {
-            return false;
-        };
-        let conduct = port.conduct(source.queue);
-        let Some((most, behind)) = conduct.map(|conduct| (conduct.burst(), conduct.behind)) else {
-            return false;
+            return Polled::Nothing;
         };
         let work = ingress::take(port, source.queue, most, &mut self.frames);
         let tap = port.tap_queue(source.queue);
         self.tap_waits |= tap.is_some_and(|tap| tap.is_waiting());
         if work == 0 {
-            return false;
+            return Polled::Nothing;
         }
         self.scratch.blames_sender = behind;
         let mut extra = self.forward(source, now);
@@ -287,7 +309,7 @@ impl Worker {
         if let Some(ring) = target.and_then(|target| self.ports.own_receive(target)) {
             ring.foresee();
         }
-        true
+        Polled::Worked
     }
 
     /// Asks the switch about every frame, then serves one egress queue after the other. Returns what the burst has cost beyond what

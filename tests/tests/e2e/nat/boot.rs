@@ -48,7 +48,8 @@ fn nat_a_guest_boots_from_the_network() {
     }
     let _turn = heavy();
     let root = tempfile::tempdir().unwrap();
-    let word: String = random(8).iter().map(|byte| format!("{byte:02x}")).collect();
+    let word = u64::from_ne_bytes(random(8).try_into().unwrap());
+    let word = format!("{word:016x}");
     fill(root.path(), &word);
     let daemon = Daemon::start(&format!(
         "[networks.n]\nmode = \"nat\"\ntftp_root = \"{}\"\nboot_file = \"boot.ipxe\"\n[networks.n.ports.g]\n",
