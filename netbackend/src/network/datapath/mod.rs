@@ -23,6 +23,7 @@ mod balance;
 mod cell;
 mod commands;
 mod conduct;
+mod courtesy;
 mod crew;
 mod egress;
 mod flow;

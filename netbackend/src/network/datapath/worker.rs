@@ -3,6 +3,7 @@ use super::{
     super::{command::Inbox, mailbox::Mailbox, queue_stats::QueueDrop},
     BURST, Source, Target,
     conduct::{BEHIND_UPLINK, Behind},
+    courtesy::Courtesy,
     egress::{self, Delivery, Scratch},
     frame::Frames,
     ingress,
@@ -15,7 +16,6 @@ use super::{
 use std::{
     io,
     sync::Arc,
-    thread,
     time::{Duration, Instant},
 };
 use switch::{Egress, Switch};
@@ -64,6 +64,7 @@ pub(super) struct Worker {
     pub(super) behind: Behind,
     /// A tap among those that are polled waits until epoll tells of its frames.
     tap_waits: bool,
+    courtesy: Courtesy,
     /// Idle sources that nobody kicks.
     unkicked: Vec<Source>,
     /// When they were looked at last.
@@ -122,6 +123,7 @@ impl Worker {
             active: Vec::new(),
             behind: Behind::default(),
             tap_waits: false,
+            courtesy: Courtesy::default(),
             unkicked: Vec::new(),
             unkicked_looked: Duration::ZERO,
             frames: Frames::new(),
@@ -183,7 +185,7 @@ impl Worker {
             }
             if self.take_starved() || idle {
                 // The guest that we wait for, or that has left us no room, may need this very CPU.
-                thread::yield_now();
+                self.courtesy.offer(self.clock);
             }
         }
     }
@@ -383,7 +385,7 @@ impl Worker {
 
     /// Whether a source without work leaves the active list; it is then left to epoll.
     fn rests(&mut self, source: Source, now: Duration) -> bool {
-        let poll_idle = self.poll_idle;
+        let poll_idle = self.courtesy.poll_idle(now, self.poll_idle);
         let Some(port) = self.ports.get_mut(source.port) else {
             return true;
         };

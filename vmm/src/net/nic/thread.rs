@@ -261,14 +261,20 @@ impl<M: Model> Worker<M> {
 
     /// Goes on looking, without the device's lock, for a while after the last work; true: there is something to do. `before`: what
     /// waited on the wire before the burst.
-    fn linger(&self, before: Waiting, deadline: Option<Instant>) -> bool {
+    fn linger(&mut self, before: Waiting, deadline: Option<Instant>) -> bool {
         if self.wire.is_broken() {
             return false;
         }
-        let left = before.left_on(&self.wire);
-        self.patience.look(deadline, || {
-            let waiting = self.wire.waiting();
-            self.shared.news.load(Ordering::SeqCst)
+        let Self {
+            wire,
+            shared,
+            patience,
+            ..
+        } = self;
+        let left = before.left_on(wire);
+        patience.look(deadline, || {
+            let waiting = wire.waiting();
+            shared.news.load(Ordering::SeqCst)
                 || (waiting[0] && !left[0])
                 || (waiting[1] && !left[1])
         })
