@@ -1,0 +1,202 @@
+//! The Intel 82540EM as Linux' e1000 drives it. Numbers in brackets: sections of the 8254x software developer's manual.
+
+use crate::{
+    frame::{self, SMALL, TCP_HEADERS},
+    io::{load, say, store},
+    layout::{BUFFER, BUFFERS, FRAME, RECEIVE_RING, SEND_RING},
+    pci::Nic,
+};
+
+// Registers (13.3).
+const CTRL: u32 = 0x0000;
+const CTRL_SLU: u32 = 1 << 6;
+const RCTL: u32 = 0x0100;
+/// EN, UPE, BAM, SECRC; buffers of 2 KiB.
+const RCTL_ON: u32 = 1 << 1 | 1 << 3 | 1 << 15 | 1 << 26;
+const TCTL: u32 = 0x0400;
+/// EN, PSP.
+const TCTL_ON: u32 = 1 << 1 | 1 << 3;
+const RDBAL: u32 = 0x2800;
+const TDBAL: u32 = 0x3800;
+/// Of the same ring's, behind its base address.
+const BASE_HIGH: u32 = 0x4;
+const LENGTH: u32 = 0x8;
+const HEAD: u32 = 0x10;
+const TAIL: u32 = 0x18;
+
+/// Descriptors of a ring, as Linux has them, and their size.
+const RING: u32 = 256;
+const DESCRIPTOR: u32 = 16;
+/// Buffers that are given back at once (`E1000_RX_BUFFER_WRITE`).
+const BATCH: u32 = 16;
+
+// A descriptor's words (3.3.6, 3.3.7).
+const COMMAND: u32 = 8;
+const STATUS: u32 = 12;
+const DONE: u32 = 1;
+const EXTENDED: u32 = 1 << 29;
+const DATA: u32 = 1 << 20;
+const END_OF_PACKET: u32 = 1 << 24;
+const INSERT_FCS: u32 = 1 << 25;
+const SEGMENT: u32 = 1 << 26;
+const REPORT: u32 = 1 << 27;
+/// Of a context descriptor.
+const TCP: u32 = 1 << 24;
+const IPV4: u32 = 1 << 25;
+/// POPTS of a data descriptor: insert the checksums of TCP or UDP, and of IP.
+const INSERT_TCP: u32 = 2 << 8;
+const INSERT_IP: u32 = 1 << 8;
+
+/// What Linux has a descriptor carry at most (`E1000_MAX_DATA_PER_TXD`).
+const PIECE: u32 = 4096;
+/// Pieces of a large frame: with headers and context, 16 descriptors.
+const PIECES: u32 = 14;
+const MSS: u32 = 1460;
+
+pub struct E1000 {
+    registers: u32,
+}
+
+impl E1000 {
+    pub fn new(nic: &Nic) -> Self {
+        let registers = nic.memory(0);
+        store(registers + CTRL, load(registers + CTRL) | CTRL_SLU);
+        Self { registers }
+    }
+
+    /// TCP frames of 56 KiB that the NIC cuts, each with a doorbell.
+    pub fn send_large(&self) -> ! {
+        const GROUP: u32 = PIECES + 2;
+        frame::tcp();
+        for group in 0..RING / GROUP {
+            let first = SEND_RING + group * GROUP * DESCRIPTOR;
+            let length = PIECES * PIECE;
+            // IP sum at 24, to the end of its header; TCP's at 50, to the end of the frame.
+            put(
+                first,
+                14 | 24 << 8 | 33 << 16,
+                34 | 50 << 8,
+                EXTENDED | SEGMENT | TCP | IPV4 | length,
+                TCP_HEADERS << 8 | MSS << 16,
+            );
+            let data = EXTENDED | DATA | SEGMENT | INSERT_FCS;
+            put(
+                first + DESCRIPTOR,
+                FRAME,
+                0,
+                data | TCP_HEADERS,
+                INSERT_TCP | INSERT_IP,
+            );
+            for piece in 0..PIECES {
+                let last = if piece + 1 == PIECES {
+                    END_OF_PACKET | REPORT
+                } else {
+                    0
+                };
+                let at = first + (2 + piece) * DESCRIPTOR;
+                put(
+                    at,
+                    FRAME + PIECE * (1 + piece),
+                    0,
+                    data | last | PIECE,
+                    INSERT_TCP | INSERT_IP,
+                );
+            }
+        }
+        self.send(GROUP)
+    }
+
+    /// Datagrams of 18 bytes whose sum the NIC inserts; a doorbell for every `frames` of them.
+    pub fn send_small(&self, frames: u32) -> ! {
+        frame::udp();
+        for index in 0..RING / 2 {
+            let first = SEND_RING + 2 * index * DESCRIPTOR;
+            put(
+                first,
+                14 | 24 << 8 | 33 << 16,
+                34 | 40 << 8,
+                EXTENDED | IPV4,
+                0,
+            );
+            let report = if (index + 1) % frames == 0 { REPORT } else { 0 };
+            let command = EXTENDED | DATA | INSERT_FCS | END_OF_PACKET | report | SMALL;
+            put(first + DESCRIPTOR, FRAME, 0, command, INSERT_TCP);
+        }
+        self.send(2 * frames)
+    }
+
+    /// Sends the ring over and over: a doorbell for each `group` of descriptors, the last of which reports that all are done.
+    fn send(&self, group: u32) -> ! {
+        self.start_ring(TDBAL, SEND_RING);
+        store(self.registers + TCTL, TCTL_ON);
+        let tail = self.registers + TDBAL + TAIL;
+        // One group is always with us: head and tail at the same place mean that the ring is empty.
+        let mut given = 0;
+        while given < RING - group {
+            given += group;
+            store(tail, given);
+        }
+        say(crate::READY);
+        let mut oldest = group;
+        loop {
+            wait_and_clear(SEND_RING + oldest * DESCRIPTOR - DESCRIPTOR + STATUS);
+            oldest = oldest % RING + group;
+            given = (given + group) % RING;
+            store(tail, given);
+        }
+    }
+
+    /// Takes frames and gives their buffers back.
+    pub fn receive(&self) -> ! {
+        for index in 0..RING {
+            put(
+                RECEIVE_RING + index * DESCRIPTOR,
+                BUFFERS + index * BUFFER,
+                0,
+                0,
+                0,
+            );
+        }
+        self.start_ring(RDBAL, RECEIVE_RING);
+        store(self.registers + RCTL, RCTL_ON);
+        let tail = self.registers + RDBAL + TAIL;
+        let mut given = RING - BATCH;
+        store(tail, given);
+        say(crate::READY);
+        let mut last = BATCH;
+        let mut count = 0;
+        loop {
+            wait_and_clear(RECEIVE_RING + last * DESCRIPTOR - DESCRIPTOR + STATUS);
+            last = last % RING + BATCH;
+            given = (given + BATCH) % RING;
+            store(tail, given);
+            count = crate::count(count + BATCH);
+        }
+    }
+
+    fn start_ring(&self, base: u32, address: u32) {
+        let ring = self.registers + base;
+        store(ring, address);
+        store(ring + BASE_HIGH, 0);
+        store(ring + LENGTH, RING * DESCRIPTOR);
+        store(ring + HEAD, 0);
+        store(ring + TAIL, 0);
+    }
+}
+
+/// Lays a descriptor's words down. One by one: an array of them would be moved by vector instructions.
+fn put(descriptor: u32, low: u32, high: u32, command: u32, status: u32) {
+    store(descriptor, low);
+    store(descriptor + 4, high);
+    store(descriptor + COMMAND, command);
+    store(descriptor + STATUS, status);
+}
+
+/// Waits until the descriptor is done, and makes it one that is not.
+fn wait_and_clear(status: u32) {
+    let mut value = load(status);
+    while value & DONE == 0 {
+        value = load(status);
+    }
+    store(status, value & !0xFF);
+}
