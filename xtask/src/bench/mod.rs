@@ -6,6 +6,7 @@
 //! the first round warms the machine up and is dropped. What was measured while the two CPUs shared no cache is measured again. What counts are the medians, and more than these their ratios.
 
 mod backend;
+mod bare_nics;
 mod fairness;
 mod figures;
 mod generator;
@@ -35,6 +36,7 @@ mod workers;
 mod workload;
 mod xdp;
 
+pub use bare_nics::{BareNicOptions, bare_nics};
 pub use fairness::{FairnessOptions, fairness};
 pub use generators::{GeneratorOptions, generators};
 pub use idle::{IdleOptions, idle};

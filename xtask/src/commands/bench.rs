@@ -1,10 +1,10 @@
 //! `cargo xtask bench`: our daemon beside its peers, its cost when idle, ring operations alone.
 use super::build::cargo;
 use crate::bench::{
-    FairnessOptions, GeneratorOptions, IdleOptions, InstructionOptions, LatencyOptions, NatOptions,
-    NicOptions, PeerOptions, ScaleOptions, UplinkOptions, VerifyOptions, WorkersOptions,
-    XdpOptions, fairness, generators, idle, instructions, latency, nat, nics, peers, scale, uplink,
-    verify, workers, xdp,
+    BareNicOptions, FairnessOptions, GeneratorOptions, IdleOptions, InstructionOptions,
+    LatencyOptions, NatOptions, NicOptions, PeerOptions, ScaleOptions, UplinkOptions,
+    VerifyOptions, WorkersOptions, XdpOptions, bare_nics, fairness, generators, idle, instructions,
+    latency, nat, nics, peers, scale, uplink, verify, workers, xdp,
 };
 use crate::exec;
 use crate::setup;
@@ -48,6 +48,8 @@ enum What {
     Nat(NatOptions),
     /// Emulated NICs in the lab, beside QEMU's
     Nics(NicOptions),
+    /// Emulated NICs under a guest without an operating system, beside QEMU's; needs root and two CPUs
+    BareNics(BareNicOptions),
     /// Ring operations alone (criterion)
     Rings {
         /// Passed on to criterion (a filter, `--save-baseline NAME`, …)
@@ -65,7 +67,7 @@ struct Line {
     args: Args,
 }
 
-const ALL: [&str; 14] = [
+const ALL: [&str; 15] = [
     "peers",
     "latency",
     "scale",
@@ -78,6 +80,7 @@ const ALL: [&str; 14] = [
     "xdp",
     "nat",
     "nics",
+    "bare-nics",
     "instructions",
     "rings",
 ];
@@ -124,6 +127,10 @@ fn measure(ui: Ui, what: &What) -> Result<()> {
         What::Nics(options) => {
             setup::install_tools(ui)?;
             nics(ui, options)?;
+        }
+        What::BareNics(options) => {
+            setup::install_tools(ui)?;
+            bare_nics(ui, options)?;
         }
         What::Rings { criterion } => rings(ui, criterion)?,
         What::All => {

@@ -1,0 +1,229 @@
+//! The guest in either system, and what it moves.
+use super::super::{
+    machine_report as report,
+    namespace::Namespace,
+    netbackend::{Daemon, Setup},
+    process::Process,
+    testpmd,
+};
+use crate::exec;
+use anyhow::{Context, Result, bail};
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The peer's interface.
+const TAP: &str = "tap0";
+/// MiB of the guest.
+const MEMORY: u32 = 64;
+/// What the guest says on its console (`benches/bare/src/main.rs`).
+const READY: u8 = b'r';
+const DOT: u8 = b'.';
+const LOST: u8 = b'!';
+const FRAMES_PER_DOT: u64 = 1024;
+/// Whom frames to the guest are for: its NIC takes all.
+const GUEST_MAC: &str = "02:00:00:00:00:02";
+/// Bytes of such a frame.
+const FULL: &str = "1514";
+
+#[derive(Debug)]
+pub(super) struct Programs {
+    pub(super) netbackend: PathBuf,
+    pub(super) vmm: PathBuf,
+    pub(super) guest: PathBuf,
+}
+
+/// Whose NIC it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum System {
+    Ours,
+    /// Ours, whose threads sleep as soon as there is no work.
+    Sleeping,
+    Qemu,
+}
+
+impl System {
+    pub(super) const ALL: [Self; 3] = [Self::Ours, Self::Sleeping, Self::Qemu];
+}
+
+impl fmt::Display for System {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ours => "vmm",
+            Self::Sleeping => "vmm without polling",
+            Self::Qemu => "QEMU",
+        })
+    }
+}
+
+/// What went by in a time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moved {
+    pub(super) time: Duration,
+    /// That came out at the peer.
+    pub(super) bytes: u64,
+    pub(super) frames: u64,
+    /// That the guest took.
+    pub(super) taken: u64,
+}
+
+/// A guest at work. Dropped in this order: programs before what they are in.
+#[derive(Debug)]
+pub(super) struct Guest {
+    monitor: Process,
+    _daemon: Option<Daemon>,
+    console: PathBuf,
+    namespace: Namespace,
+}
+
+impl Guest {
+    /// Starts it, and waits until frames move.
+    pub(super) fn start(
+        system: System,
+        model: &str,
+        command: &str,
+        programs: &Programs,
+        directory: &Path,
+    ) -> Result<Self> {
+        fs::create_dir_all(directory)?;
+        let namespace = Namespace::new("bare")?;
+        let console = directory.join("console");
+        // Of the guest before.
+        fs::write(&console, "")?;
+        let (daemon, mut monitor) = if system == System::Qemu {
+            namespace.run(&format!("ip tuntap add dev {TAP} mode tap vnet_hdr"))?;
+            let monitor = qemu(&namespace, model, command, &programs.guest, &console);
+            (None, monitor)
+        } else {
+            let daemon = daemon(system, &programs.netbackend, &namespace, directory)?;
+            let poll = if system == System::Sleeping {
+                ",poll_idle_us=0"
+            } else {
+                ""
+            };
+            let net = format!(
+                "model={model},socket={}{poll}",
+                daemon.socket("guest").display()
+            );
+            let mut monitor = Command::new(&programs.vmm);
+            monitor.args([
+                "run",
+                "--no-rng",
+                "--memory",
+                &format!("{MEMORY}M"),
+                "--net",
+                &net,
+            ]);
+            monitor
+                .arg("--serial")
+                .arg(format!("file={}", console.display()));
+            monitor
+                .arg("--kernel")
+                .arg(&programs.guest)
+                .args(["--cmdline", command]);
+            (Some(daemon), monitor)
+        };
+        namespace.run(&format!("ip link set {TAP} up"))?;
+        let mut guest = Self {
+            monitor: Process::start("guest", directory, &mut monitor)?,
+            _daemon: daemon,
+            console,
+            namespace,
+        };
+        let console = guest.console.clone();
+        let said = |letter| fs::read(&console).is_ok_and(|text| text.contains(&letter));
+        guest
+            .monitor
+            .wait_until("frames", || said(READY) || said(LOST))?;
+        if said(LOST) {
+            bail!("the guest cannot do that");
+        }
+        Ok(guest)
+    }
+
+    /// Frames of full size from the peer, more than any NIC takes.
+    pub(super) fn flood(&self, directory: &Path) -> Result<Process> {
+        let (_, cpu) = report::two_cpus()?;
+        let device = [format!("net_af_packet0,iface={TAP}")];
+        let mode = [
+            "--forward-mode=txonly",
+            &format!("--txpkts={FULL}"),
+            &format!("--eth-peer=0,{GUEST_MAC}"),
+        ];
+        testpmd::start_in(&self.namespace, directory, cpu, &device, &mode)
+    }
+
+    /// What moves within `time`.
+    pub(super) fn count_for(&mut self, time: Duration) -> Result<Moved> {
+        let (begun, before) = (Instant::now(), self.counters()?);
+        thread::sleep(time);
+        let (time, after) = (begun.elapsed(), self.counters()?);
+        let [bytes, frames, taken] = [0, 1, 2].map(|index| after[index] - before[index]);
+        if bytes + taken == 0 {
+            bail!("nothing moved; the monitor said:\n{}", self.monitor.log());
+        }
+        Ok(Moved {
+            time,
+            bytes,
+            frames,
+            taken,
+        })
+    }
+
+    /// Bytes and frames that came out at the peer so far, and frames that the guest took.
+    fn counters(&self) -> Result<[u64; 3]> {
+        let statistics = format!("/sys/class/net/{TAP}/statistics");
+        let line = format!("cat {statistics}/rx_bytes {statistics}/rx_packets");
+        let text = exec::stdout(&mut self.namespace.command(&line))?;
+        let mut words = text.split_whitespace().map(str::parse);
+        let mut next = || words.next().context("a counter")?.context("a counter");
+        let (bytes, frames) = (next()?, next()?);
+        let console = fs::read(&self.console)?;
+        let dots = console.iter().filter(|letter| **letter == DOT).count();
+        Ok([bytes, frames, u64::try_from(dots)? * FRAMES_PER_DOT])
+    }
+}
+
+/// The kernel behind Debian's QEMU has not all that the machine's CPU says it has: a plain model it is.
+fn qemu(
+    namespace: &Namespace,
+    model: &str,
+    command: &str,
+    guest: &Path,
+    console: &Path,
+) -> Command {
+    let mut qemu = namespace.command("qemu-system-x86_64 -accel kvm -cpu qemu64 -machine pc");
+    qemu.args(["-nodefaults", "-display", "none", "-m", &MEMORY.to_string()]);
+    qemu.arg("-kernel").arg(guest).args(["-append", command]);
+    qemu.arg("-serial")
+        .arg(format!("file:{}", console.display()));
+    qemu.arg("-netdev");
+    qemu.arg(format!("tap,id=n,ifname={TAP},script=no,downscript=no"));
+    qemu.arg("-device").arg(format!("{model},netdev=n"));
+    qemu
+}
+
+fn daemon(
+    system: System,
+    program: &Path,
+    namespace: &Namespace,
+    directory: &Path,
+) -> Result<Daemon> {
+    let poll = if system == System::Sleeping {
+        "poll_idle_us = 0\n"
+    } else {
+        ""
+    };
+    let setup = Setup {
+        settings: format!(
+            "{poll}[networks.bench.ports.out]\nkind = \"tap\"\ninterface = \"{TAP}\"\nnetns = \"{}\"\n",
+            namespace.name()
+        ),
+        ports: vec!["guest".to_owned()],
+        addresses: Vec::new(),
+    };
+    Daemon::start(program, directory, &setup, None)
+}
