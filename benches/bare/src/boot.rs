@@ -43,9 +43,10 @@ global_asm!(
     "mov eax, cr0",
     "or eax, 0x80000001", // PG, PE
     "mov cr0, eax",
-    ".att_syntax",
-    "ljmp $0x10, $long_mode",
-    ".intel_syntax noprefix",
+    // A far jump to the code segment.
+    ".byte 0xEA",
+    ".long long_mode",
+    ".word 0x10",
     ".code64",
     "long_mode:",
     "mov ebx, ebx",

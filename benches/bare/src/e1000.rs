@@ -47,6 +47,11 @@ const IPV4: u32 = 1 << 25;
 const INSERT_TCP: u32 = 2 << 8;
 const INSERT_IP: u32 = 1 << 8;
 
+// A context's words: where a sum begins (low byte), goes, and ends (0: with the frame).
+const IP_SUM: u32 = 0x0021_180E;
+const TCP_SUM: u32 = 0x3222;
+const UDP_SUM: u32 = 0x2822;
+
 /// What Linux has a descriptor carry at most (`E1000_MAX_DATA_PER_TXD`).
 const PIECE: u32 = 4096;
 /// Pieces of a large frame: with headers and context, 16 descriptors.
@@ -71,11 +76,10 @@ impl E1000 {
         for group in 0..RING / GROUP {
             let first = SEND_RING + group * GROUP * DESCRIPTOR;
             let length = PIECES * PIECE;
-            // IP sum at 24, to the end of its header; TCP's at 50, to the end of the frame.
             put(
                 first,
-                14 | 24 << 8 | 33 << 16,
-                34 | 50 << 8,
+                IP_SUM,
+                TCP_SUM,
                 EXTENDED | SEGMENT | TCP | IPV4 | length,
                 TCP_HEADERS << 8 | MSS << 16,
             );
@@ -111,13 +115,7 @@ impl E1000 {
         frame::udp();
         for index in 0..RING / 2 {
             let first = SEND_RING + 2 * index * DESCRIPTOR;
-            put(
-                first,
-                14 | 24 << 8 | 33 << 16,
-                34 | 40 << 8,
-                EXTENDED | IPV4,
-                0,
-            );
+            put(first, IP_SUM, UDP_SUM, EXTENDED | IPV4, 0);
             let report = if (index + 1) % frames == 0 { REPORT } else { 0 };
             let command = EXTENDED | DATA | INSERT_FCS | END_OF_PACKET | report | SMALL;
             put(first + DESCRIPTOR, FRAME, 0, command, INSERT_TCP);

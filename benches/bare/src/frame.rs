@@ -6,8 +6,6 @@ use crate::{io::store8, layout::FRAME};
 pub const TCP_HEADERS: u32 = 54;
 /// Bytes of a datagram's frame; the NIC's check sequence makes them 64.
 pub const SMALL: u32 = 60;
-/// Bytes of a frame of full size.
-pub const FULL: u32 = 1514;
 
 /// To a station that is nobody, so that no kernel at the other end has work with it; 02:00:00:00:00:02 is who sends.
 #[rustfmt::skip]
@@ -35,21 +33,8 @@ pub fn udp() {
     put(&UDP);
 }
 
-/// A frame of full size with a datagram in it, complete as it is.
-pub fn full() {
-    put(&UDP);
-    // Lengths of IP and UDP; the IP header's sum is the old one less what the length has grown by (RFC 1624).
-    for (at, value) in [(16, 1500u16), (38, 1480), (24, 0x26AB - (1500 - 46))] {
-        let [high, low] = value.to_be_bytes();
-        store8(FRAME + at, high);
-        store8(FRAME + at + 1, low);
-    }
-}
-
 fn put(packet: &[u8]) {
-    let mut at = FRAME;
-    for byte in ETHERNET.iter().chain(packet) {
+    for (at, byte) in (FRAME..).zip(ETHERNET.iter().chain(packet)) {
         store8(at, *byte);
-        at += 1;
     }
 }

@@ -5,28 +5,9 @@ use core::arch::asm;
 /// COM1's data.
 const COM1: u16 = 0x3F8;
 
-pub fn in8(port: u16) -> u8 {
-    let value;
-    // SAFETY: a port access touches no memory of ours.
-    unsafe { asm!("in al, dx", in("dx") port, out("al") value, options(nomem, nostack)) };
-    value
-}
-
 pub fn out8(port: u16, value: u8) {
     // SAFETY: as above; what a NIC does with its DMA is what it was told.
     unsafe { asm!("out dx, al", in("dx") port, in("al") value, options(nostack)) };
-}
-
-pub fn in16(port: u16) -> u16 {
-    let value;
-    // SAFETY: as above.
-    unsafe { asm!("in ax, dx", in("dx") port, out("ax") value, options(nomem, nostack)) };
-    value
-}
-
-pub fn out16(port: u16, value: u16) {
-    // SAFETY: as above.
-    unsafe { asm!("out dx, ax", in("dx") port, in("ax") value, options(nostack)) };
 }
 
 pub fn in32(port: u16) -> u32 {

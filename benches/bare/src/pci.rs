@@ -2,7 +2,7 @@
 
 use crate::io::{in32, out32};
 
-/// CONFIG_ADDRESS and CONFIG_DATA (PCI 3.0, 3.2.2.3.2).
+/// `CONFIG_ADDRESS` and `CONFIG_DATA` (PCI 3.0, 3.2.2.3.2).
 const ADDRESS: u16 = 0xCF8;
 const DATA: u16 = 0xCFC;
 const ENABLE: u32 = 1 << 31;
@@ -33,12 +33,6 @@ impl Nic {
     /// Address in memory space of a BAR.
     pub fn memory(&self, bar: u32) -> u32 {
         self.read(BAR0 + 4 * bar) & !0xF
-    }
-
-    /// First port of a BAR in I/O space.
-    #[expect(clippy::cast_possible_truncation, reason = "a PC has 64 Ki ports")]
-    pub fn port(&self, bar: u32) -> u16 {
-        (self.read(BAR0 + 4 * bar) & !3) as u16
     }
 
     fn read(&self, register: u32) -> u32 {
