@@ -1,4 +1,5 @@
-//! Ports, memory and the serial console.
+//! Ports, memory and the serial console. All of the machine is this guest's: there is nobody whose memory or devices a port or an
+//! address could touch that it must not.
 
 use core::arch::asm;
 
@@ -6,19 +7,19 @@ use core::arch::asm;
 const COM1: u16 = 0x3F8;
 
 pub fn out8(port: u16, value: u8) {
-    // SAFETY: as above; what a NIC does with its DMA is what it was told.
+    // SAFETY: it moves nothing in memory; what a NIC does with its DMA is what it was told.
     unsafe { asm!("out dx, al", in("dx") port, in("al") value, options(nostack)) };
 }
 
 pub fn in32(port: u16) -> u32 {
     let value;
-    // SAFETY: as above.
+    // SAFETY: as in `out8`.
     unsafe { asm!("in eax, dx", in("dx") port, out("eax") value, options(nomem, nostack)) };
     value
 }
 
 pub fn out32(port: u16, value: u32) {
-    // SAFETY: as above.
+    // SAFETY: as in `out8`.
     unsafe { asm!("out dx, eax", in("dx") port, in("eax") value, options(nostack)) };
 }
 
@@ -30,17 +31,17 @@ pub fn load(address: u32) -> u32 {
 }
 
 pub fn store(address: u32, value: u32) {
-    // SAFETY: as above.
+    // SAFETY: as in `out8`.
     unsafe { (address as usize as *mut u32).write_volatile(value) };
 }
 
 pub fn load8(address: u32) -> u8 {
-    // SAFETY: as above.
+    // SAFETY: as in `out8`.
     unsafe { (address as usize as *const u8).read_volatile() }
 }
 
 pub fn store8(address: u32, value: u8) {
-    // SAFETY: as above.
+    // SAFETY: as in `out8`.
     unsafe { (address as usize as *mut u8).write_volatile(value) };
 }
 

@@ -21,7 +21,7 @@ const LOST: u8 = b'!';
 const FRAMES_PER_DOT: u32 = 1024;
 
 /// Datagrams for each doorbell where there are many.
-const MANY: u32 = 64;
+const MANY: u32 = 16;
 
 /// What both ways in lead to.
 extern "C" fn main(command: u64) -> ! {

@@ -78,7 +78,7 @@ impl Device<'_> {
     }
 
     fn event(&mut self, input: &mut Input<'_>) {
-        match input.u8() % 12 {
+        match input.u8() % 14 {
             0..=3 => {
                 let (addr, bytes) = ring::write(input);
                 self.memory.poke(addr, &bytes);
@@ -90,6 +90,8 @@ impl Device<'_> {
                 self.publish();
             }
             9 => self.publish(),
+            12 => self.publish_all(),
+            13 => self.publish_written(usize::from(input.u8() % 8)),
             10 => {
                 let count = usize::from(input.u8() % 8).min(self.in_flight());
                 let keep = self.burst.len() - count;
@@ -172,12 +174,45 @@ impl Device<'_> {
 
     fn publish(&mut self) {
         let call = self.queue.publish();
+        self.account(call);
+    }
+
+    fn account(&mut self, call: bool) {
         assert!(
             !call || self.staged > 0,
             "nothing was done, nobody is called"
         );
         self.position.next_used = self.position.next_used.wrapping_add(self.staged);
         self.staged = 0;
+    }
+
+    /// All of the burst at once, as transmit rings do it.
+    fn publish_all(&mut self) {
+        if self.done == 0 {
+            let call = self.queue.publish_all(&self.burst);
+            self.published(self.burst.len(), call);
+        }
+    }
+
+    /// The oldest `count` of the burst at once and the others given back, as receive rings do it.
+    fn publish_written(&mut self, count: usize) {
+        if self.done > 0 {
+            return;
+        }
+        let written: Vec<_> = (0..count.min(self.burst.len()))
+            .filter_map(|index| self.burst.writable_len(index))
+            .collect();
+        self.queue.unpop(&mut self.burst, written.len());
+        let call = self.queue.publish_written(&self.burst, &written);
+        self.published(written.len(), call);
+    }
+
+    fn published(&mut self, chains: usize, call: bool) {
+        let chains = u16::try_from(chains).expect("a burst");
+        self.staged += chains;
+        self.position.next_avail = self.position.next_avail.wrapping_add(chains);
+        self.burst.clear();
+        self.account(call);
     }
 
     /// A split ring counts chains, as we do. A packed one counts descriptors: what was popped and completed is the same to both.

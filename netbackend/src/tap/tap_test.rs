@@ -52,7 +52,7 @@ fn tap_is_made_in_its_namespace_and_vanishes_with_its_files() {
     assert!(shown.contains(",UP"), "{shown}");
     assert!(shown.contains("52:54:00:00:00:77"), "{shown}");
     assert!(shown.contains("multi_queue"), "{shown}");
-    assert!(shown.contains("qlen 8192"), "{shown}");
+    assert!(shown.contains("qlen 4096"), "{shown}");
     assert!(shown.contains("vnet_hdr"), "{shown}");
     // This thread's namespace has none.
     assert!(!Path::new("/sys/class/net/nbt0").exists());

@@ -2,8 +2,8 @@
 //!
 //! # Theory of operation
 //! Available descriptors are recognised by their flags, one acquire load each; the rest is as in a split ring: chains are copied
-//! into private memory and validated there. Completions are kept in private memory until they are published, and then written in
-//! the order of the ring, one after the other without a pause: the driver, for which the first cache line is still on its way,
+//! into private memory and validated there. Completions that are staged are kept in private memory until they are published; those of a
+//! whole burst, published at once, are not. Either are written in the order of the ring, one after the other without a pause: the driver, for which the first cache line is still on its way,
 //! finds all of them, and whatever kills the device, the ring is in a state that the next one understands. (With the flags of the
 //! first written last, used descriptors could be left behind one that never is.)
 //!
@@ -28,7 +28,7 @@ use crate::{
     Burst, Head, MemoryMap, QueueConfig, QueueFault, RingFeatures, RingPosition, memory::Window,
 };
 
-/// Completions that there is room for at first: those of a whole burst. However many they are, they are written when they are
+/// Completions that may be staged without asking for memory: those of a whole burst. However many they are, they are written when they are
 /// published and not before: a frame in several chains must not be there in part while others are copied (5.1.6.4: "at least
 /// num_buffers used buffers").
 const STAGED: usize = Burst::MAX;
@@ -215,10 +215,11 @@ impl Device {
         self.flush();
         let mut slots = 0u16;
         let popped = chains.map_while(|chain| {
-            let all = slots.saturating_add(chain.0.slots());
-            debug_assert!(all <= self.in_flight, "completion without a popped chain");
-            (all <= self.in_flight).then(|| {
-                slots = all;
+            let left = self.in_flight.saturating_sub(slots);
+            let is_popped = (1..=left).contains(&chain.0.slots());
+            debug_assert!(is_popped, "completion without a popped chain");
+            is_popped.then(|| {
+                slots += chain.0.slots();
                 chain
             })
         });

@@ -80,9 +80,9 @@ const ALL: [&str; 15] = [
     "xdp",
     "nat",
     "nics",
-    "bare-nics",
     "instructions",
     "rings",
+    "bare-nics",
 ];
 
 /// Measures; the figures are those of this machine now, and vary by a third from run to run.

@@ -5,6 +5,8 @@ use crate::ui::Ui;
 use anyhow::Result;
 use std::process::ExitCode;
 
+const BARE: &str = "benches/bare/Cargo.toml";
+
 /// Runs every check even if one fails, so that one run shows everything.
 pub fn run(ui: Ui) -> Result<ExitCode> {
     let mut failed = Vec::new();
@@ -16,6 +18,25 @@ pub fn run(ui: Ui) -> Result<ExitCode> {
                 "clippy",
                 "--workspace",
                 "--all-targets",
+                "--",
+                "-D",
+                "warnings",
+            ],
+        ),
+        // A workspace of its own.
+        (
+            "fmt of the bare guest",
+            &["fmt", "--check", "--manifest-path", BARE],
+        ),
+        (
+            "clippy of the bare guest",
+            &[
+                "clippy",
+                "--release",
+                "--manifest-path",
+                BARE,
+                "--target-dir",
+                "target/bare",
                 "--",
                 "-D",
                 "warnings",

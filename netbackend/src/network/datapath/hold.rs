@@ -2,7 +2,7 @@
 //!
 //! The gateway's thread always comes back to its ring, but may have to wait for a CPU, and who sends datagrams catches up in one burst
 //! after it has waited for one itself. Taps and transmit rings hold more of such a burst than the gateway's ring, and a source that is
-//! held costs the others nothing: they are polled as ever.
+//! held costs the others nothing: they are polled as ever. What it has for others itself waits with the rest, for [`LONGEST`] at most.
 use super::{Target, ports::Carrier, worker::Worker};
 use std::time::Duration;
 
@@ -25,13 +25,17 @@ impl Worker {
         is_held
     }
 
-    /// The receiver of this burst's frames that is waited for. There is one at most, and the planned deliveries are in the order of ports.
+    /// The receiver that is waited for, if most of this burst's frames went there: who has a frame for it among those for others is not
+    /// kept from these.
     #[inline]
     pub(super) fn waited_for(&mut self) -> Option<Target> {
-        let target = self.deliveries.first()?.to();
-        match &self.ports.get(target.port)?.carrier {
-            Carrier::Vhost(port) => port.offloads.waited_for.then_some(target),
-            Carrier::Tap(_) => None,
-        }
+        // In the order of ports, and of frames: it is in the middle if it has most of them.
+        let middle = self.deliveries.get(self.deliveries.len() / 2)?;
+        let target = middle.to();
+        let is_it = match &self.ports.get(target.port)?.carrier {
+            Carrier::Vhost(port) => port.offloads.waited_for,
+            Carrier::Tap(_) => false,
+        };
+        is_it.then_some(target)
     }
 }

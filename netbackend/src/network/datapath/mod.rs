@@ -9,7 +9,9 @@
 //! called, once each per burst. Nothing is kept from one burst to the next.
 //!
 //! A source that has had nothing for `poll_idle` asks for kicks, leaves the active list and is left
-//! to epoll. With no active source the thread sleeps; commands wake it through its inbox.
+//! to epoll. With no active source the thread sleeps; commands wake it through its inbox. Who has lost
+//! the CPU by offering it polls nothing for a while (`courtesy`); a source of frames for a gateway that
+//! has no room is left alone for some milliseconds (`hold`).
 //!
 //! # Several workers
 //!

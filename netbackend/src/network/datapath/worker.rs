@@ -224,8 +224,8 @@ impl Worker {
                 index += 1;
             }
         }
-        if let Some(held) = held.filter(|held| *held < self.active.len()) {
-            // The next room is for the one that has waited longest.
+        if let Some(held) = held {
+            // The next room is for the one that has waited longest, which is still there: only those behind it have left.
             self.active.rotate_left(held);
         }
         if worked && let Some(load) = self.loads.get(self.index) {
@@ -273,7 +273,13 @@ impl Worker {
         };
         let (most, behind) = (conduct.burst(), conduct.behind);
         let (waits_for, last_work) = (conduct.waits_for, conduct.last_work);
-        if waits_for.is_some_and(|target| self.is_held(target, last_work, now)) {
+        let Some(port) = self.ports.get_mut(source.port) else {
+            return Polled::Nothing;
+        };
+        // A tap of which epoll has told nothing holds nothing back.
+        let tap = port.tap_queue(source.queue);
+        let is_empty = tap.is_some_and(|tap| tap.is_waiting());
+        if !is_empty && waits_for.is_some_and(|target| self.is_held(target, last_work, now)) {
             return Polled::Held;
         }
         let Some(port) = self.ports.get_mut(source.port) else {

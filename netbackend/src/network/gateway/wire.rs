@@ -134,7 +134,7 @@ impl Wire {
             // Cannot fail short of 2^64 unread kicks.
             let _ = self.kick.write(1);
         }
-        // Nobody waits for receive buffers: the datapath looks when it has a frame.
+        // Nobody sleeps for receive buffers: the datapath looks when it has a frame, and again and again while a source is held.
         let _ = self.receiver.publish();
     }
 

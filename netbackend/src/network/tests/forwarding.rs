@@ -234,6 +234,19 @@ fn flows_spread_over_queue_pairs_and_each_stays_on_one() {
     }
     let used: std::collections::HashSet<_> = queues.values().collect();
     assert_eq!(used.len(), 4, "64 flows use all queues");
+    // The same for frames of one burst.
+    let burst: Vec<_> = (0..32)
+        .map(|port| (NetHeader::default(), udp(1000 + port)))
+        .collect();
+    a.guest.send_on(0, &burst);
+    for port in 0..32 {
+        let mut received = None;
+        wait_for("the frame on the queue of its flow", || {
+            received = b.guest.poll(queues[&port]);
+            received.is_some()
+        });
+        assert_eq!(received.unwrap().frame, udp(1000 + port));
+    }
 }
 
 #[test]

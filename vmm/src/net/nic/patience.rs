@@ -10,7 +10,7 @@ use std::{
 const SPIN: Duration = Duration::from_micros(2);
 
 /// Whoever takes the CPU that is offered for so long has more to do than answer: a slice of the scheduler's takes some milliseconds. Who
-/// sleeps is let in as soon as something wakes them.
+/// sleeps is let in as soon as something wakes them. The daemon's workers do the same (`netbackend`, `network::datapath::courtesy`).
 const SLICE: Duration = Duration::from_micros(500);
 /// For so long nothing is looked for then.
 const CROWDED: Duration = Duration::from_millis(50);
@@ -61,8 +61,9 @@ impl Patience {
                 hint::spin_loop();
             } else {
                 // A vCPU may need this very CPU.
+                let before = Instant::now();
                 thread::yield_now();
-                self.offered(now, Instant::now());
+                self.offered(before, Instant::now());
             }
             now = Instant::now();
         }
@@ -129,6 +130,7 @@ mod tests {
             assert!(!patience.look(None, || panic!("a look")));
         }
     }
+
     #[test]
     fn who_has_lost_the_cpu_does_not_look_for_a_while() {
         let mut patience = after_work(LONG);

@@ -20,7 +20,7 @@ pub(super) fn write_up(options: &NatOptions, measured: &Measured) -> String {
              * When: {}. Command: `cargo xtask bench nat`, {} rounds in turns, {} s each, first round dropped.\n\
              * Where: {}.\n\
              {}\n\
-             * What: guest and server are namespaces; between them the gateway, and a veth pair of MTU 1500. Guests use GSO as Linux does. Programs have {} MiB for datagrams, all that the kernel gives them, so that what is lost is lost between them. \
+             * What: guest and server are namespaces; between them the gateway, and a veth pair of MTU 1500. Guests use GSO as Linux does. Programs have {} KiB for datagrams, all that the kernel gives them, so that what is lost is lost between them. \
              `veth` is a program of the host itself, without any gateway; `relay` a program between two sockets that reads and writes and does no more (`sock-load relay`), behind a veth pair of its own: what any gateway in user space \
              costs at least where programs share the CPUs. Versions: netbackend {}, slirp4netns {slirp}.",
             report::date(),
@@ -28,7 +28,7 @@ pub(super) fn write_up(options: &NatOptions, measured: &Measured) -> String {
             options.seconds,
             report::machine(),
             measured.neighbours,
-            load::socket_size() >> 20,
+            load::socket_size() >> 10,
             env!("CARGO_PKG_VERSION"),
         ),
         table(&measured.figures),
