@@ -3,17 +3,22 @@ use std::time::Duration;
 
 use crate::{Egress, PortId};
 
-/// An Ethernet header, as two numbers that are compared at once.
+/// An Ethernet header as numbers, which are compared faster than bytes. They are split where a copy in blocks of 16 bytes, behind a
+/// virtio-net header of 12, has split them: a number from two blocks that were just written would wait for both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Start(u64, u64);
+struct Start(u32, u64, u16);
 
 impl Start {
     #[inline]
     fn of(header: &[u8]) -> Option<Self> {
-        let header: &[u8; 14] = header.first_chunk()?;
-        // The two overlap.
-        let (first, last) = (header.first_chunk()?, header.last_chunk()?);
-        Some(Self(u64::from_ne_bytes(*first), u64::from_ne_bytes(*last)))
+        let (first, rest) = header.split_first_chunk()?;
+        let (middle, rest) = rest.split_first_chunk()?;
+        let last = rest.first_chunk()?;
+        Some(Self(
+            u32::from_ne_bytes(*first),
+            u64::from_ne_bytes(*middle),
+            u16::from_ne_bytes(*last),
+        ))
     }
 }
 

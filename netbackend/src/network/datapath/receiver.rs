@@ -224,7 +224,7 @@ impl<'a> Receiver<'a> {
     }
 
     /// Gives back unused chains, counts, publishes the used ones, calls the driver. In this order: who has seen a frame finds it counted.
-    pub(super) fn finish(self, tally: &Tally) {
+    pub(super) fn finish(&mut self, tally: &Tally) {
         self.ring.unpop(self.burst, self.written.len());
         self.ring.stats().add(tally);
         if self.completed || !self.written.is_empty() {
