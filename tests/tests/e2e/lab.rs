@@ -34,13 +34,13 @@ fn run_with(name: &str, settings: &[(&str, &str)]) {
 
 #[test]
 fn lab_two_vmm_guests() {
-    // A third of its 100 MB.
-    run_with("two-guests", &[("file_mib", "32")]);
+    // A sixth of its 100 MB.
+    run_with("two-guests", &[("file_mib", "16")]);
 }
 
 #[test]
 fn lab_two_vmm_guests_with_two_cpus_and_queue_pairs() {
-    run_with("two-guests-multiqueue", &[("file_mib", "16")]);
+    run_with("two-guests-multiqueue", &[("file_mib", "8")]);
 }
 
 #[test]
