@@ -112,13 +112,8 @@ fn device_pop(device: &mut DeviceQueue, burst: &mut Burst) -> anyhow::Result<()>
 
 #[inline(never)]
 fn device_complete(device: &mut DeviceQueue, burst: &mut Burst) {
-    for index in 0..burst.len() {
-        if let Some(chain) = burst.chain(index) {
-            device.complete(chain.head(), 0);
-        }
-    }
+    let _ = black_box(device.publish_all(burst));
     burst.clear();
-    let _ = black_box(device.publish());
 }
 
 #[inline(never)]

@@ -76,6 +76,12 @@ impl Slot {
         if self.key.load(Ordering::Acquire) != key.0 {
             return None;
         }
+        self.value_of(key)
+    }
+
+    /// The value, if this was the slot of `key` a moment ago (by an acquiring load) and is still.
+    #[inline]
+    fn value_of(&self, key: Key) -> Option<Value> {
         let value = Value(self.value.load(Ordering::Acquire));
         // The slot may have changed hands between the two loads; then its key is another by now (see `fill` and `clear`).
         let still = self.key.load(Ordering::Relaxed) == key.0;
@@ -191,16 +197,22 @@ impl Slots {
     }
 
     /// Which slot it is does not steer a branch: that differs from frame to frame, and each guess that is wrong would wait for
-    /// the line to come.
+    /// the line to come. All keys are loaded first, so that each is compared by a conditional move and nothing else.
     #[expect(clippy::inline_always, reason = "see `find`")]
     #[inline(always)]
     fn find_in(&self, bucket: usize, key: Key) -> Option<(Place, Value)> {
-        let slots = &self.buckets.get(bucket)?.0;
-        let matching = (0..).zip(slots).fold(0u32, |matching, (index, slot)| {
-            matching | u32::from(slot.key.load(Ordering::Acquire) == key.0) << index
-        });
-        let index = usize::try_from(matching.trailing_zeros()).ok()?;
-        Some((Place(bucket * BUCKET + index), slots.get(index)?.read(key)?))
+        let Bucket(slots) = self.buckets.get(bucket)?;
+        let keys = slots
+            .each_ref()
+            .map(|slot| slot.key.load(Ordering::Acquire));
+        let matching = (0..).zip(keys).fold(
+            BUCKET,
+            |found, (index, found_key)| {
+                if found_key == key.0 { index } else { found }
+            },
+        );
+        let value = slots.get(matching)?.value_of(key)?;
+        Some((Place(bucket * BUCKET + matching), value))
     }
 
     /// Enters an address that is not there; false: there is no slot for it. Takes the lock of the database.
