@@ -29,8 +29,8 @@ pub(super) enum Forwarding {
 pub(super) enum Ports<'a> {
     /// Vhost-user clients that connect to these sockets.
     Sockets(&'a [PathBuf; 2]),
-    /// Packet sockets at these interfaces of its namespace, by DPDK's driver.
-    Interfaces([&'a str; 2]),
+    /// Packet sockets at these interfaces of its namespace, by DPDK's driver, for frames of this MTU.
+    Interfaces([&'a str; 2], u32),
 }
 
 /// What it is to be like.
@@ -83,6 +83,15 @@ impl Switch {
     /// Its polling threads take all of their CPU: not while others are measured.
     pub(super) fn pause(&self, paused: bool) -> Result<()> {
         self.daemon.pause(paused)
+    }
+}
+
+/// Arguments of DPDK's driver for packet sockets: its frames have 2 KiB unless told (`framesz`, in blocks of whole frames).
+fn packet_ring(mtu: u32) -> &'static str {
+    if mtu > 1500 {
+        ",blocksz=65536,framesz=16384"
+    } else {
+        ""
     }
 }
 
@@ -189,11 +198,13 @@ impl Instance<'_> {
                     add.arg("type=dpdkvhostuserclient");
                     add.arg(format!("options:vhost-server-path={socket}"));
                 }
-                Ports::Interfaces(names) => {
+                Ports::Interfaces(names, mtu) => {
                     let name = names[index];
+                    let room = packet_ring(mtu);
                     add.arg("type=dpdk");
+                    add.arg(format!("mtu_request={mtu}"));
                     add.arg(format!(
-                        "options:dpdk-devargs=\"net_af_packet{index},iface={name}\""
+                        "options:dpdk-devargs=\"net_af_packet{index},iface={name}{room}\""
                     ));
                 }
             }

@@ -30,7 +30,7 @@ impl Forwarder {
         (guest, host, outside): (&Namespace, &Namespace, &Namespace),
     ) -> Result<Option<Self>> {
         let driver = match kind {
-            Kind::Ovs => None,
+            Kind::Ovs | Kind::OvsJumbo => None,
             Kind::DpdkPacket => Some("net_af_packet"),
             Kind::Xdp => Some("net_af_xdp"),
             _ => return Ok(None),
@@ -42,7 +42,8 @@ impl Forwarder {
         }
         let (_, cpu) = report::two_cpus()?;
         let Some(driver) = driver else {
-            return start_switch(programs, directory, host, cpu).map(Some);
+            let mtu = kind.frames();
+            return start_switch(programs, directory, host, (cpu, mtu)).map(Some);
         };
         let devices = [(0, GUEST_PORT), (1, NIC)];
         let devices =
@@ -85,10 +86,10 @@ fn start_switch(
     programs: &Programs,
     directory: &Path,
     host: &Namespace,
-    cpu: usize,
+    (cpu, mtu): (usize, u32),
 ) -> Result<Forwarder> {
     let setup = Setup {
-        ports: Ports::Interfaces([GUEST_PORT, NIC]),
+        ports: Ports::Interfaces([GUEST_PORT, NIC], mtu),
         cpu,
         forwarding: Forwarding::Normal,
         gso: false,

@@ -25,7 +25,7 @@ const SMALL: &str = "18";
 pub(in crate::bench) struct Programs {
     pub(in crate::bench) netbackend: PathBuf,
     pub(in crate::bench) generator: PathBuf,
-    /// For `Kind::Ovs` only.
+    /// For `Kind::Ovs` and `Kind::OvsJumbo` only.
     pub(in crate::bench) open_vswitch: Option<OpenVSwitch>,
 }
 
@@ -44,6 +44,8 @@ pub(in crate::bench) enum Kind {
     Veth,
     /// Veth, Open vSwitch with DPDK's packet sockets, NIC.
     Ovs,
+    /// The same with room for frames of the NIC's MTU.
+    OvsJumbo,
     /// Veth, DPDK's forwarder with its packet sockets, NIC.
     DpdkPacket,
     /// Veth, DPDK's forwarder with `AF_XDP` sockets, NIC.
@@ -52,13 +54,14 @@ pub(in crate::bench) enum Kind {
 
 impl Kind {
     /// Those that a guest may want.
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Nic,
         Self::Packet,
         Self::Attach,
         Self::Macvlan,
         Self::Veth,
         Self::Ovs,
+        Self::OvsJumbo,
     ];
 
     pub(in crate::bench) fn word(self) -> &'static str {
@@ -69,14 +72,39 @@ impl Kind {
             Self::Macvlan => "macvlan",
             Self::Veth => "veth",
             Self::Ovs => "ovs",
+            Self::OvsJumbo => "ovs-jumbo",
             Self::DpdkPacket => "dpdk-packet",
             Self::Xdp => "dpdk-xdp",
         }
     }
 
-    /// DPDK's packet sockets take frames of 1518 bytes.
+    /// DPDK's packet sockets take frames of 1518 bytes, or are given more room, which nobody would do for less.
     pub(super) fn takes(self, mtu: u32) -> bool {
-        self != Self::Ovs || mtu <= USUAL_MTU
+        match self {
+            Self::Ovs => mtu <= USUAL_MTU,
+            Self::OvsJumbo => mtu > USUAL_MTU,
+            _ => true,
+        }
+    }
+
+    /// MTU of the frames that DPDK's packet sockets have room for.
+    pub(super) fn frames(self) -> u32 {
+        match self {
+            Self::OvsJumbo => LARGEST_MTU,
+            _ => USUAL_MTU,
+        }
+    }
+
+    /// That under which its figures are shown: of Open vSwitch each workload knows one.
+    pub(super) fn column(self) -> Self {
+        match self {
+            Self::OvsJumbo => Self::Ovs,
+            other => other,
+        }
+    }
+
+    pub(super) fn is_of_others(self) -> bool {
+        matches!(self, Self::Ovs | Self::OvsJumbo)
     }
 
     /// A driver takes an XDP program only if the frames of its NIC fit in one page.
