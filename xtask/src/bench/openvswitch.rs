@@ -29,8 +29,17 @@ pub(super) enum Forwarding {
 pub(super) enum Ports<'a> {
     /// Vhost-user clients that connect to these sockets.
     Sockets(&'a [PathBuf; 2]),
-    /// Packet sockets at these interfaces of its namespace, by DPDK's driver, for frames of this MTU.
-    Interfaces([&'a str; 2], u32),
+    /// Packet sockets at these interfaces of its namespace, by this driver.
+    Interfaces([&'a str; 2], Driver),
+}
+
+/// Whose packet sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Driver {
+    /// DPDK's (`net_af_packet`), for frames of 1518 bytes: it refuses a larger MTU.
+    Dpdk,
+    /// Its own (type `system`), for frames of the interface's MTU.
+    OpenVSwitch,
 }
 
 /// What it is to be like.
@@ -83,15 +92,6 @@ impl Switch {
     /// Its polling threads take all of their CPU: not while others are measured.
     pub(super) fn pause(&self, paused: bool) -> Result<()> {
         self.daemon.pause(paused)
-    }
-}
-
-/// Arguments of DPDK's driver for packet sockets: its frames have 2 KiB unless told (`framesz`, in blocks of whole frames).
-fn packet_ring(mtu: u32) -> &'static str {
-    if mtu > 1500 {
-        ",blocksz=65536,framesz=16384"
-    } else {
-        ""
     }
 }
 
@@ -189,7 +189,10 @@ impl Instance<'_> {
         add.args(["add-br", BRIDGE, "--", "set", "bridge", BRIDGE]);
         add.args(["datapath_type=netdev", "fail_mode=standalone"]);
         for index in 0..2 {
-            let port = format!("port{index}");
+            let port = match ports {
+                Ports::Interfaces(names, Driver::OpenVSwitch) => names[index].to_owned(),
+                Ports::Interfaces(_, Driver::Dpdk) | Ports::Sockets(_) => format!("port{index}"),
+            };
             add.args(["--", "add-port", BRIDGE, &port]);
             add.args(["--", "set", "Interface", &port]);
             match ports {
@@ -198,14 +201,15 @@ impl Instance<'_> {
                     add.arg("type=dpdkvhostuserclient");
                     add.arg(format!("options:vhost-server-path={socket}"));
                 }
-                Ports::Interfaces(names, mtu) => {
+                Ports::Interfaces(names, Driver::Dpdk) => {
                     let name = names[index];
-                    let room = packet_ring(mtu);
                     add.arg("type=dpdk");
-                    add.arg(format!("mtu_request={mtu}"));
                     add.arg(format!(
-                        "options:dpdk-devargs=\"net_af_packet{index},iface={name}{room}\""
+                        "options:dpdk-devargs=\"net_af_packet{index},iface={name}\""
                     ));
+                }
+                Ports::Interfaces(_, Driver::OpenVSwitch) => {
+                    add.arg("type=system");
                 }
             }
         }

@@ -2,7 +2,7 @@
 use super::super::{
     machine_report as report,
     namespace::Namespace,
-    openvswitch::{Forwarding, Ports, Setup, Switch},
+    openvswitch::{Driver, Forwarding, Ports, Setup, Switch},
     process::Process,
     testpmd,
 };
@@ -42,8 +42,11 @@ impl Forwarder {
         }
         let (_, cpu) = report::two_cpus()?;
         let Some(driver) = driver else {
-            let mtu = kind.frames();
-            return start_switch(programs, directory, host, (cpu, mtu)).map(Some);
+            let driver = match kind {
+                Kind::OvsJumbo => Driver::OpenVSwitch,
+                _ => Driver::Dpdk,
+            };
+            return start_switch(programs, directory, host, (cpu, driver)).map(Some);
         };
         let devices = [(0, GUEST_PORT), (1, NIC)];
         let devices =
@@ -86,10 +89,10 @@ fn start_switch(
     programs: &Programs,
     directory: &Path,
     host: &Namespace,
-    (cpu, mtu): (usize, u32),
+    (cpu, driver): (usize, Driver),
 ) -> Result<Forwarder> {
     let setup = Setup {
-        ports: Ports::Interfaces([GUEST_PORT, NIC], mtu),
+        ports: Ports::Interfaces([GUEST_PORT, NIC], driver),
         cpu,
         forwarding: Forwarding::Normal,
         gso: false,
