@@ -12,6 +12,8 @@ use std::process::Command;
 
 /// Guests that talk at once, and busy flows of each. The second tells whether it is the guests that cost, or the flows.
 const CASES: [(usize, u32); 3] = [(1, 100), (1, 5000), (50, 100)];
+/// KiB of a question, and of its answer: one frame, or several segments of a stream.
+const SIZES: [u32; 2] = [1, 16];
 const NETWORK: &str = "many";
 
 /// Medians of a case.
@@ -20,6 +22,8 @@ pub(super) struct Cost {
     pub(super) guests: usize,
     /// Of each guest.
     pub(super) flows: u32,
+    /// KiB.
+    pub(super) size: u32,
     /// Microseconds of the daemon's CPU time.
     pub(super) per_exchange: f64,
     pub(super) per_frame: f64,
@@ -57,18 +61,23 @@ pub(super) fn guests(
     (rounds, seconds): (u32, u32),
 ) -> Result<Vec<Cost>> {
     let many = Many::new(world, programs)?;
-    let mut counted: [Vec<Counted>; CASES.len()] = Default::default();
+    let mut counted: [[Vec<Counted>; CASES.len()]; SIZES.len()] = Default::default();
     for _ in 0..rounds {
-        for (case, counted) in CASES.into_iter().zip(&mut counted) {
-            let talk = || many.talk(case, seconds);
-            counted.push(world.neighbours.measure(talk)?);
+        for (size, counted) in SIZES.into_iter().zip(&mut counted) {
+            for (case, counted) in CASES.into_iter().zip(counted) {
+                let talk = || many.talk(case, size, seconds);
+                counted.push(world.neighbours.measure(talk)?);
+            }
         }
     }
-    let costs = CASES.into_iter().zip(&counted);
-    Ok(costs.map(|(case, counted)| cost(case, counted)).collect())
+    let costs = SIZES.into_iter().zip(&counted).flat_map(|(size, counted)| {
+        let costs = CASES.into_iter().zip(counted);
+        costs.map(move |(case, counted)| cost(case, size, counted))
+    });
+    Ok(costs.collect())
 }
 
-fn cost((guests, flows): (usize, u32), counted: &[Counted]) -> Cost {
+fn cost((guests, flows): (usize, u32), size: u32, counted: &[Counted]) -> Cost {
     let median = |of: fn(&Counted) -> f64| {
         let summary = summarize(counted.iter().map(of));
         summary.map_or(0.0, |summary| summary.median)
@@ -76,6 +85,7 @@ fn cost((guests, flows): (usize, u32), counted: &[Counted]) -> Cost {
     Cost {
         guests,
         flows,
+        size,
         per_exchange: median(|it| it.cpu / it.exchanges),
         per_frame: median(|it| it.cpu / it.frames),
         kernel: median(|it| it.cpu * it.kernel / it.frames),
@@ -108,10 +118,12 @@ impl<'a> Many<'a> {
         })
     }
 
-    fn talk(&self, (guests, flows): (usize, u32), seconds: u32) -> Result<Counted> {
+    fn talk(&self, (guests, flows): (usize, u32), size: u32, seconds: u32) -> Result<Counted> {
         let pids = idle::with_children(self.daemon.id());
         let program = self.world.sockets.display();
-        let line = format!("{program} talk {SERVER} --flows {flows} --seconds {seconds}");
+        let size = size * 1024;
+        let line =
+            format!("{program} talk {SERVER} --flows {flows} --size {size} --seconds {seconds}");
         let mut talkers = Vec::new();
         for (number, guest) in self.guests.iter().take(guests).enumerate() {
             let directory = self.world.directory.join(format!("talk-{number}"));

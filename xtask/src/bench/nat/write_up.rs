@@ -173,6 +173,11 @@ fn kib_as_mb(kib: u64) -> f64 {
 }
 
 fn guests(costs: &[Cost]) -> String {
+    let of_one_size = costs.chunk_by(|one, other| one.size == other.size);
+    of_one_size.map(exchanges).collect::<Vec<_>>().join("\n")
+}
+
+fn exchanges(costs: &[Cost]) -> String {
     let each = costs.iter().map(|cost| {
         let Cost {
             guests, flows, ..
@@ -182,13 +187,12 @@ fn guests(costs: &[Cost]) -> String {
             cost.per_exchange, cost.frames, cost.exchanges_per_second, cost.per_frame, cost.kernel
         )
     });
-    let each: Vec<_> = each.collect();
-    let ratio = match costs {
-        [first, .., last] => last.per_frame / first.per_frame,
-        _ => 1.0,
+    let each = each.collect::<Vec<_>>().join("; ");
+    let (size, ratio) = match costs {
+        [first, .., last] => (first.size, last.per_frame / first.per_frame),
+        _ => return String::new(),
     };
     format!(
-        "* A question of 1 KiB and its answer, on busy flows; the daemon's CPU time, by guests × flows of each. {}. The last costs {ratio:.2} times what the first costs per frame.",
-        each.join("; ")
+        "* A question of {size} KiB and an answer of as much, on busy flows; the daemon's CPU time, by guests × flows of each. {each}. The last costs {ratio:.2} times what the first costs per frame."
     )
 }
