@@ -36,6 +36,12 @@ pub(crate) enum NetnsError {
     Thread { name: String, source: io::Error },
 }
 
+impl From<NetnsError> for io::Error {
+    fn from(error: NetnsError) -> Self {
+        Self::other(error)
+    }
+}
+
 /// Does `work` in the namespace `name`, or here without one.
 ///
 /// A namespace is entered by a thread, and a thread that has done so is of no further use.

@@ -3,12 +3,11 @@
 //! [`Direct`] serves it by threads of the calling process, as the worker of a network with `attach = "macvtap"` does for one port.
 //! [`Bare`] leaves that to the kernel's vhost-net.
 mod bare;
-mod filter;
 mod follower;
 mod queue;
 
+pub use crate::uplink::Filter;
 pub use bare::Bare;
-pub use filter::Filter;
 pub use queue::Queue;
 
 use follower::Follower;

@@ -5,6 +5,7 @@
 mod claim;
 mod device;
 mod error;
+mod filter;
 mod identity;
 mod leftovers;
 mod link_event;
@@ -12,6 +13,8 @@ mod macvtap;
 mod monitor;
 mod nic;
 mod packet;
+
+pub use filter::Filter;
 
 pub(crate) use claim::claim;
 pub(crate) use error::UplinkError;

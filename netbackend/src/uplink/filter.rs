@@ -1,5 +1,6 @@
 //! What a macvtap lets through, as its guest wants it.
-use crate::{netlink::Netlink, sys, uplink::Uplink};
+use super::Uplink;
+use crate::{netlink::Netlink, netns, sys};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use rtnetlink::{LinkMessageBuilder, LinkUnspec};
 use std::{collections::BTreeSet, io, os::fd::OwnedFd};
@@ -12,6 +13,8 @@ type Change = LinkMessageBuilder<LinkUnspec>;
 pub struct Filter {
     interface: String,
     index: u32,
+    /// Named network namespace that it is in; the thread's own without.
+    netns: Option<String>,
     /// The macvtap's first address; none in mode passthru, where it has that of the NIC, and the kernel filters no addresses.
     own: Option<MacAddr>,
     // What holds now
@@ -22,16 +25,19 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// The filter of a new macvtap; `own`: the address that it was given.
-    pub(super) fn new(wire: &Uplink, own: Option<MacAddr>) -> io::Result<Self> {
+    /// The filter of a new macvtap; `own`: the address that its guest has at first, if it was not made with another one already.
+    pub(crate) fn new(wire: &Uplink, own: Option<MacAddr>) -> io::Result<Self> {
         let interface = wire.made().unwrap_or_default().to_owned();
-        let link = Netlink::open()?.link(&interface)?;
-        let link = link.ok_or(io::ErrorKind::NotFound)?;
+        let netns = wire.made.netns.clone();
+        let find = || Netlink::open()?.link(&interface);
+        let link = netns::within(netns.as_deref(), find)?;
+        let link = link.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))?;
         Ok(Self {
             interface,
             index: link.index,
+            netns,
             own,
-            address: own,
+            address: own.and(link.mac),
             groups: BTreeSet::new(),
             is_all_multicast: true,
             is_promiscuous: false,
@@ -58,6 +64,14 @@ impl Filter {
         Ok(())
     }
 
+    /// The address of which frames come is the first one again.
+    ///
+    /// # Errors
+    /// Another macvtap on the same NIC has it by now, or the macvtap is gone.
+    pub fn set_own_address(&mut self) -> io::Result<()> {
+        self.own.map_or(Ok(()), |own| self.set_address(own.0))
+    }
+
     /// The groups of which frames come; none: all.
     ///
     /// # Errors
@@ -67,17 +81,7 @@ impl Filter {
         if wanted.is_none() {
             self.set_all_multicast(true)?;
         }
-        let none = BTreeSet::new();
-        let groups = wanted.unwrap_or(&none);
-        let socket = control_socket()?;
-        for group in groups.difference(&self.groups.clone()) {
-            sys::join_group(&socket, &self.interface, *group)?;
-            self.groups.insert(*group);
-        }
-        for group in self.groups.clone().difference(groups) {
-            sys::leave_group(&socket, &self.interface, *group)?;
-            self.groups.remove(group);
-        }
+        self.change_groups(wanted.unwrap_or(&BTreeSet::new()))?;
         if wanted.is_some() {
             self.set_all_multicast(false)?;
         }
@@ -98,13 +102,33 @@ impl Filter {
 
     /// As it was afresh, as far as that can be had.
     pub fn restore(&mut self) {
-        let mut results = vec![self.set_groups(None), self.set_promiscuous(false)];
-        if let Some(own) = self.own {
-            results.push(self.set_address(own.0));
-        }
+        let results = [
+            self.set_groups(None),
+            self.set_promiscuous(false),
+            self.set_own_address(),
+        ];
         for error in results.into_iter().filter_map(Result::err) {
             tracing::debug!(%error, interface = self.interface, "restore a receive filter");
         }
+    }
+
+    fn change_groups(&mut self, wanted: &BTreeSet<[u8; 6]>) -> io::Result<()> {
+        let (interface, groups) = (&self.interface, &mut self.groups);
+        if groups == wanted {
+            return Ok(());
+        }
+        netns::within(self.netns.as_deref(), || {
+            let socket = control_socket()?;
+            for group in wanted.difference(&groups.clone()) {
+                sys::join_group(&socket, interface, *group)?;
+                groups.insert(*group);
+            }
+            for group in groups.clone().difference(wanted) {
+                sys::leave_group(&socket, interface, *group)?;
+                groups.remove(group);
+            }
+            Ok(())
+        })
     }
 
     fn set_all_multicast(&mut self, all: bool) -> io::Result<()> {
@@ -116,8 +140,8 @@ impl Filter {
     }
 
     fn set(&self, change: impl FnOnce(Change) -> Change) -> io::Result<()> {
-        let link = change(LinkUnspec::new_with_index(self.index));
-        Netlink::open()?.set(link.build())
+        let link = change(LinkUnspec::new_with_index(self.index)).build();
+        netns::within(self.netns.as_deref(), || Netlink::open()?.set(link))
     }
 }
 
