@@ -1,7 +1,8 @@
 //! A blocking client of the control API.
 use crate::{
     ApiError, FlowStatus, ForwardRequest, ForwardStatus, Health, LeaseStatus, NetworkRequest,
-    NetworkStatus, PortDetail, PortRequest, PortStatus, ReloadReport, Status, transport,
+    NetworkStatus, PortDetail, PortFilter, PortRequest, PortStatus, ReloadReport, Status,
+    transport,
 };
 use hyper::{Method, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
@@ -162,6 +163,18 @@ impl Client {
         let (network, port) = (segment(network), segment(port));
         let path = format!("/v1/networks/{network}/ports/{port}");
         self.call(&Method::DELETE, &path, None::<&()>).map(drop)
+    }
+
+    /// `PUT /v1/networks/{network}/ports/{port}/filter`
+    pub fn set_filter(
+        &self,
+        network: &str,
+        port: &str,
+        filter: &PortFilter,
+    ) -> Result<(), ClientError> {
+        let (network, port) = (segment(network), segment(port));
+        let path = format!("/v1/networks/{network}/ports/{port}/filter");
+        self.call(&Method::PUT, &path, Some(filter)).map(drop)
     }
 
     /// `GET /v1/networks/{network}/forwards`

@@ -74,6 +74,26 @@ fn add_port_sends_json_and_reads_the_port() {
 }
 
 #[test]
+fn set_filter_sends_a_whole_filter() {
+    let (_dir, client, served) = peer("HTTP/1.1 204 No Content\r\n\r\n");
+    let filter = PortFilter {
+        groups: Some(["01:00:5e:00:00:01".to_owned()].into()),
+        ..PortFilter::default()
+    };
+    client.set_filter("lan", "p0", &filter).unwrap();
+    let request = served.join().unwrap();
+    let start = "PUT /v1/networks/lan/ports/p0/filter HTTP/1.1\r\n";
+    assert!(request.starts_with(start), "{request}");
+    let (_, body) = request.split_once("\r\n\r\n").unwrap();
+    assert_eq!(
+        body,
+        r#"{"groups":["01:00:5e:00:00:01"],"promiscuous":false}"#
+    );
+    assert_eq!(serde_json::from_str::<PortFilter>(body).unwrap(), filter);
+    assert!(serde_json::from_str::<PortFilter>(r#"{"group":[]}"#).is_err());
+}
+
+#[test]
 fn network_reads_its_state() {
     let (_dir, client, served) = peer(concat!(
         "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n",

@@ -15,6 +15,7 @@
 //! | `POST /v1/networks/{network}/ports` with [`PortRequest`] | 201, [`PortStatus`] |
 //! | `GET /v1/networks/{network}/ports/{port}` | [`PortDetail`] |
 //! | `DELETE /v1/networks/{network}/ports/{port}` | 204 |
+//! | `PUT /v1/networks/{network}/ports/{port}/filter` with [`PortFilter`] | 204 |
 //! | `GET /v1/networks/{network}/forwards` | list of [`ForwardStatus`] |
 //! | `POST /v1/networks/{network}/forwards` with [`ForwardRequest`] | 201, [`ForwardStatus`] |
 //! | `DELETE /v1/networks/{network}/forwards/{forward}` | 204 |
@@ -32,12 +33,14 @@
 //! ```
 #![forbid(unsafe_code)]
 mod client;
+mod filter;
 mod nat;
 mod paths;
 mod transport;
 mod types;
 
 pub use client::{Client, ClientError};
+pub use filter::PortFilter;
 pub use nat::{
     DnsCounters, FlowStatus, ForwardRequest, ForwardStatus, LeaseStatus, NatCounters, NatStatus,
 };

@@ -1,5 +1,5 @@
 //! Types of the control API.
-use crate::NatStatus;
+use crate::{NatStatus, PortFilter};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::{collections::BTreeMap, fmt, net::IpAddr, path::PathBuf};
@@ -234,6 +234,9 @@ pub struct PortStatus {
     /// What it may do, if that is not everything.
     #[serde(default, skip_serializing_if = "PortPolicy::is_default")]
     pub policy: PortPolicy,
+    /// What comes by its macvtap, if its guest may choose that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<PortFilter>,
     /// Whether it carries frames.
     pub state: PortState,
     /// Negotiated virtio features, by name.
@@ -466,7 +469,7 @@ pub struct Health {
 #[error("{message}{}", remedy.as_ref().map(|r| format!(" ({r})")).unwrap_or_default())]
 pub struct ApiError {
     /// Stable word for programs: `no-such-network`, `no-such-port`, `not-found` (no such path),
-    /// `network-exists`, `port-exists`, `conflict`, `bad-request`, `bad-config`, `unavailable`, `internal`.
+    /// `network-exists`, `port-exists`, `conflict`, `forbidden`, `bad-request`, `bad-config`, `unavailable`, `internal`.
     pub code: String,
     /// Sentence for people.
     pub message: String,

@@ -9,7 +9,7 @@ use axum::{
 };
 use control::{
     ApiError, FlowStatus, ForwardRequest, ForwardStatus, Health, LeaseStatus, NetworkRequest,
-    NetworkStatus, PortDetail, PortRequest, PortStatus, ReloadReport, Status,
+    NetworkStatus, PortDetail, PortFilter, PortRequest, PortStatus, ReloadReport, Status,
 };
 use nat::forward::Forward;
 use serde::de::DeserializeOwned;
@@ -128,6 +128,18 @@ pub(super) async fn remove_port(
 ) -> Reply<StatusCode> {
     let registry = Arc::clone(&daemon.registry);
     to_the_end(registry.remove_port(network, port)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn set_filter(
+    State(daemon): State<Arc<Daemon>>,
+    Path((network, port)): Path<(String, String)>,
+    body: Body,
+) -> Reply<StatusCode> {
+    let help = "send a JSON object with any of address, groups and promiscuous";
+    let filter: PortFilter = parse(&read(body, help)?, help)?;
+    let registry = Arc::clone(&daemon.registry);
+    to_the_end(registry.set_filter(network, port, filter)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

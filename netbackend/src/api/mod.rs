@@ -10,7 +10,7 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     middleware,
-    routing::{delete, get, post},
+    routing::{delete, get, post, put},
 };
 use std::{sync::Arc, time::Instant};
 
@@ -45,6 +45,10 @@ fn router(registry: Arc<Registry>) -> Router {
             get(handlers::ports).post(handlers::add_port),
         )
         .route("/v1/networks/{network}/ports/{port}", port)
+        .route(
+            "/v1/networks/{network}/ports/{port}/filter",
+            put(handlers::set_filter),
+        )
         .route(
             "/v1/networks/{network}/forwards",
             get(handlers::forwards).post(handlers::add_forward),

@@ -33,6 +33,7 @@ impl IntoResponse for Failure {
             "no-such-network" | "no-such-port" | "no-such-forward" | "not-found" => {
                 StatusCode::NOT_FOUND
             }
+            "forbidden" => StatusCode::FORBIDDEN,
             "method-not-allowed" => StatusCode::METHOD_NOT_ALLOWED,
             "network-exists" | "port-exists" | "conflict" => StatusCode::CONFLICT,
             "unavailable" => StatusCode::SERVICE_UNAVAILABLE,

@@ -24,7 +24,7 @@ pub(super) fn explain(out: &mut impl Write, file: &Path, config: &Config) -> io:
 fn explain_network(out: &mut impl Write, network: &NetworkConfig) -> io::Result<()> {
     writeln!(
         out,
-        "\nnetwork {}: {}, mtu {}, ageing {:?}, {} addresses per port, polls {:?} when idle, {}{}",
+        "\nnetwork {}: {}, mtu {}, ageing {:?}, {} addresses per port, polls {:?} when idle, {}{}{}",
         network.name,
         network.mode,
         network.mtu,
@@ -34,6 +34,11 @@ fn explain_network(out: &mut impl Write, network: &NetworkConfig) -> io::Result<
         workers(network),
         if network.require_sealed_memory {
             ", sealed memory only"
+        } else {
+            ""
+        },
+        if network.trust_filters {
+            ", guests choose what they receive"
         } else {
             ""
         }

@@ -1,6 +1,6 @@
 //! `netbackend port show`: one port with every counter of its queues.
 use super::{status, table::Table};
-use control::{Fault, PortDetail, QueueCounters};
+use control::{Fault, PortDetail, PortFilter, QueueCounters};
 use std::{
     collections::BTreeSet,
     io::{self, Write},
@@ -41,6 +41,9 @@ pub(super) fn show(out: &mut impl Write, network: &str, detail: &PortDetail) -> 
         port.mac.as_deref().unwrap_or("-"),
         port.queue_pairs
     )?;
+    if let Some(filter) = &port.filter {
+        writeln!(out, "receives: {}", chosen(filter))?;
+    }
     if !port.features.is_empty() {
         writeln!(out, "features: {}", port.features.join(", "))?;
     }
@@ -72,6 +75,25 @@ pub(super) fn show(out: &mut impl Write, network: &str, detail: &PortDetail) -> 
         table.row(row(&format!("  {reason}"), detail, count));
     }
     table.print(out, "")
+}
+
+/// What comes by a macvtap whose guest may choose that.
+fn chosen(filter: &PortFilter) -> String {
+    let address = filter.address.as_deref().unwrap_or("its own address");
+    let groups = match &filter.groups {
+        None => "all groups".to_owned(),
+        Some(groups) if groups.is_empty() => "no groups".to_owned(),
+        Some(groups) => {
+            let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+            format!("groups {}", groups.join(" "))
+        }
+    };
+    let promiscuous = if filter.promiscuous {
+        ", promiscuous"
+    } else {
+        ""
+    };
+    format!("{address}, {groups}{promiscuous}")
 }
 
 fn row(name: &str, detail: &PortDetail, get: impl Fn(&QueueCounters) -> u64) -> Vec<String> {

@@ -87,6 +87,7 @@ fn a_gateway_tells_what_it_did_and_what_its_dns_server_was_asked() {
 fn ports_show_traffic_features_and_faults() {
     let port = PortStatus {
         policy: control::PortPolicy::default(),
+        filter: None,
         name: "web".into(),
         kind: PortKind::VhostUser {
             socket: "/run/web.sock".into(),

@@ -74,6 +74,7 @@ fn all_keys_are_read() {
         mac: mac.map(|mac| mac.parse().unwrap()),
         queue_pairs,
         socket_access: SocketAccess::DEFAULT,
+        trust_filters: None,
         transport,
     };
     let socket = |socket: &str| TransportConfig::VhostUser {
@@ -98,6 +99,7 @@ fn all_keys_are_read() {
         socket_access: SocketAccess::DEFAULT,
         mtu_of_nic: false,
         attach: None,
+        trust_filters: false,
         ports: vec![
             port("db", Role::Guest, None, 8, socket("/run/nb/lan/db.sock")),
             port("out", Role::Uplink, None, 1, tap),
@@ -136,6 +138,29 @@ fn policies_of_ports() {
     );
     assert_eq!(policy.limit_from_guest, Some(100_000_000));
     assert_eq!(policy.limit_to_guest, Some(1_000_000));
+}
+
+#[test]
+fn ports_trust_their_guests_as_their_network_does_unless_they_say_otherwise() {
+    let text = |keys: &str| {
+        format!(
+            "[networks.n]\n{keys}\n[networks.n.uplink]\nnic = \"e\"\nattach = \"macvtap\"\n\
+             [networks.n.ports.a]\n[networks.n.ports.b]\ntrust_filters = true\n\
+             [networks.n.ports.c]\ntrust_filters = false"
+        )
+    };
+    for (keys, trusted) in [
+        ("", ["b"].as_slice()),
+        ("trust_filters = false", &["b"]),
+        ("trust_filters = true", &["a", "b"]),
+    ] {
+        let network = &parse(&text(keys)).unwrap().networks[0];
+        let ports = network.ports.iter().filter(|port| network.trusts(port));
+        let names: Vec<_> = ports.map(|port| port.name.as_str()).collect();
+        assert_eq!(names, trusted, "{keys}");
+    }
+    // It forbids what nobody could do.
+    assert!(parse("[networks.n]\ntrust_filters = false").is_ok());
 }
 
 #[test]

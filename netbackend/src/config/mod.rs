@@ -13,6 +13,7 @@ mod overlay;
 mod policy;
 mod port;
 mod section;
+mod trust;
 mod uplink;
 mod value;
 
@@ -85,6 +86,8 @@ pub struct NetworkConfig {
     pub mtu_of_nic: bool,
     /// Each guest has a macvtap of its own, and the kernel switches.
     pub attach: Option<AttachConfig>,
+    /// Guests may choose what comes by those macvtaps, where a port says nothing else.
+    pub trust_filters: bool,
     /// Ports that exist from the start, in the order of their names.
     pub ports: Vec<PortConfig>,
 }
@@ -104,6 +107,8 @@ pub struct PortConfig {
     pub queue_pairs: u16,
     /// Who may connect to its socket.
     pub socket_access: SocketAccess,
+    /// Its guest may choose what comes by its macvtap, or may not, whatever its network says.
+    pub trust_filters: Option<bool>,
     /// What carries its frames.
     pub transport: TransportConfig,
 }
@@ -237,8 +242,15 @@ impl NetworkConfig {
             socket_access: SocketAccess::DEFAULT,
             mtu_of_nic: false,
             attach: None,
+            trust_filters: false,
             ports: Vec::new(),
         }
+    }
+
+    /// Whether the guest of this port may choose what comes by its macvtap.
+    pub(crate) fn trusts(&self, port: &PortConfig) -> bool {
+        let has_macvtap = self.attach.is_some() && port.role == Role::Guest;
+        has_macvtap && port.trust_filters.unwrap_or(self.trust_filters)
     }
 }
 

@@ -3,7 +3,7 @@ use super::{
     NetworkConfig, PortConfig, access, name, nat,
     port::{self, Claims},
     section::{Named, Section},
-    uplink,
+    trust, uplink,
     value::{self, Wrong},
 };
 use control::Mode;
@@ -22,6 +22,7 @@ const KEYS: &[&str] = &[
     "socket_mode",
     "socket_owner",
     "socket_group",
+    trust::KEY,
     "uplink",
     "ports",
 ];
@@ -94,6 +95,11 @@ fn read(
     config.nat = is_nat.then(|| nat::read(&mut section));
     claims.enter_network();
     uplink::read(&mut section, &mut config, claims);
+    let has_macvtaps = config.attach.is_some();
+    set(
+        &mut config.trust_filters,
+        trust::read(&mut section, has_macvtaps),
+    );
     for table in section.tables("ports") {
         let port = port::read(&table, &mut section, (&config, runtime_dir), claims);
         config.ports.extend(port);

@@ -3,6 +3,7 @@ use super::{
     DEFAULT_QUEUE_PAIRS, NetworkConfig, PortConfig, TransportConfig, access, default_port_socket,
     name, policy,
     section::{Named, Section},
+    trust,
     value::{self, Wrong},
 };
 use crate::network::MAX_QUEUE_PAIRS;
@@ -13,7 +14,7 @@ use std::{
 };
 use switch::{MacAddr, Role};
 
-const COMMON: &[&str] = &["kind", "mac", "queue_pairs", "uplink"];
+const COMMON: &[&str] = &["kind", "mac", "queue_pairs", "uplink", trust::KEY];
 const OF_VHOST_USER: &[&str] = &[
     "socket",
     "connect",
@@ -105,6 +106,8 @@ pub(super) fn read(
         Kind::Tap => tap(&mut section, claims)?,
     };
     let socket_access = access::read(&mut section, access::KEYS, network.socket_access);
+    let has_macvtap = network.attach.is_some() && !uplink;
+    let trust_filters = trust::read(&mut section, has_macvtap);
     Some(PortConfig {
         name: port.name.clone(),
         role: if uplink { Role::Uplink } else { Role::Guest },
@@ -115,6 +118,7 @@ pub(super) fn read(
             Kind::Tap => 1,
         }),
         socket_access,
+        trust_filters,
         transport,
     })
 }

@@ -163,6 +163,7 @@ pub(super) fn read(
         policy: policy(&device, vlan),
         queue_pairs: queue_pairs.unwrap_or(1),
         socket_access: SocketAccess::DEFAULT,
+        trust_filters: None,
         transport: TransportConfig::Uplink(UplinkConfig {
             device,
             netns,

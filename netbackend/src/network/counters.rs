@@ -213,6 +213,7 @@ impl PortShared {
             mac: self.mac().map(format_mac),
             // The supervisor knows it.
             policy: control::PortPolicy::default(),
+            filter: None,
             state: if fault.is_some() {
                 PortState::Faulty
             } else if queue_pairs > 0 {

@@ -1,5 +1,5 @@
 //! How others talk to a network's task.
-use super::{lease::Lessee, port::Port};
+use super::{filter::Wanted, lease::Lessee, port::Port};
 use crate::config::{NetworkConfig, PortConfig};
 use control::{
     ApiError, FlowStatus, ForwardStatus, LeaseStatus, NetworkState, NetworkStatus, PortDetail,
@@ -36,6 +36,8 @@ pub(super) enum Command {
         name: Option<String>,
         settings: Table,
         lessee: Option<Lessee>,
+        /// What its guest has chosen to receive before.
+        filter: Wanted,
         reply: oneshot::Sender<Result<Added, ApiError>>,
     },
     /// A port that is open already.
@@ -46,6 +48,12 @@ pub(super) enum Command {
     ShowPort {
         port: String,
         reply: oneshot::Sender<Result<PortDetail, ApiError>>,
+    },
+    /// Let through what the guest wants.
+    SetFilter {
+        port: String,
+        wanted: Wanted,
+        reply: oneshot::Sender<Result<(), ApiError>>,
     },
     /// Close the interfaces that are others with these settings, which follow.
     ReleaseWires {
@@ -152,17 +160,19 @@ impl NetworkHandle {
         }
     }
 
-    /// Adds a port, leased to a process or for good.
-    pub(crate) async fn add_port(
+    /// Adds a port, leased to a process or for good. `filter`: what its guest has chosen to receive before.
+    pub(super) async fn add_port(
         &self,
         name: Option<String>,
         settings: Table,
         lessee: Option<Lessee>,
+        filter: Wanted,
     ) -> Result<Added, ApiError> {
         self.change(|reply| Command::AddPort {
             name,
             settings,
             lessee,
+            filter,
             reply,
         })
         .await
@@ -178,6 +188,16 @@ impl NetworkHandle {
     /// One port with its queues.
     pub(crate) async fn port(&self, port: String) -> Result<PortDetail, ApiError> {
         self.change(|reply| Command::ShowPort { port, reply }).await
+    }
+
+    /// Lets through what the guest of a port wants; if that cannot be had, nothing changes.
+    pub(super) async fn set_filter(&self, port: String, wanted: Wanted) -> Result<(), ApiError> {
+        self.change(|reply| Command::SetFilter {
+            port,
+            wanted,
+            reply,
+        })
+        .await
     }
 
     /// Closes the interfaces that are others with these settings: another network may need their NIC before this one gets them.

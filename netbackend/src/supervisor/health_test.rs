@@ -4,6 +4,7 @@ use control::{Mode, PortCounters, PortKind};
 fn port(state: PortState) -> PortStatus {
     PortStatus {
         policy: control::PortPolicy::default(),
+        filter: None,
         name: "p".into(),
         kind: PortKind::VhostUser {
             socket: "/p".into(),

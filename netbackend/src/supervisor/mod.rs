@@ -8,10 +8,12 @@ mod absence;
 mod activation;
 mod backoff;
 mod connector;
+mod filter;
 mod forward;
 mod handle;
 mod health;
 mod lease;
+mod lessees;
 mod listen;
 mod mtu;
 mod network;
@@ -111,6 +113,7 @@ async fn supervise(
     // Before anybody else asks for their names.
     registry.renew_leases().await;
     let api = tokio::spawn(api::serve(listener, Arc::clone(&registry)));
+    let saver = tokio::spawn(Arc::clone(&registry).save_filters());
     for network in registry.networks() {
         network.settled().await;
     }
@@ -125,6 +128,7 @@ async fn supervise(
         process::exit(1);
     });
     api.abort();
+    saver.abort();
     registry.stop().await;
     info!("stopped");
     Ok(())

@@ -3,6 +3,7 @@ use super::{
     absence::Absent,
     activation::Inherited,
     backoff::Backoff,
+    filter::Wanted,
     forward::OpenForward,
     handle::{Added, Command, Mailbox, NetworkHandle, unavailable},
     lease::{Lease, Lessee},
@@ -278,11 +279,12 @@ impl NetworkTask {
                 name,
                 settings,
                 lessee,
+                filter,
                 reply,
             } => {
                 let opened = self
                     .plan_port(name.as_deref(), &settings)
-                    .and_then(|config| Ok((self.open_port(&config, lessee)?, config)));
+                    .and_then(|config| Ok((self.open_port(&config, lessee, filter)?, config)));
                 match opened {
                     Ok((entry, config)) => self.add_port(entry, config, reply),
                     Err(error) => drop(reply.send(Err(error))),
@@ -290,6 +292,11 @@ impl NetworkTask {
             }
             Command::InsertPort { port, reply } => self.insert_port(*port, reply),
             Command::ShowPort { port, reply } => self.show_port(port, reply),
+            Command::SetFilter {
+                port,
+                wanted,
+                reply,
+            } => drop(reply.send(self.set_filter(&port, wanted))),
             Command::ReleaseWires { network, reply } => {
                 self.release_wires(&network);
                 drop(reply.send(Ok(())));
@@ -380,10 +387,12 @@ impl NetworkTask {
         &mut self,
         config: &PortConfig,
         lessee: Option<Lessee>,
+        filter: Wanted,
     ) -> Result<Entry, ApiError> {
         let absent = lessee.as_ref().map_or(Absent::Refused, Lessee::absent);
         let (inherited, runtime_dir) = (&self.inherited, &self.runtime_dir);
-        let mut port = Port::open(&self.config, config, inherited, runtime_dir, absent)
+        let network = &self.config;
+        let mut port = Port::open(network, config, inherited, runtime_dir, absent, filter)
             .map_err(|error| unavailable(format!("open port {}: {error:#}", config.name)))?;
         let serial = self.take_serial();
         if let Some(lessee) = lessee {

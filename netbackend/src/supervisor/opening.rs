@@ -1,6 +1,7 @@
 //! Opening all that a network needs, at the start of the daemon.
 use super::{
     absence::{self, Absent},
+    filter::Wanted,
     forward::OpenForward,
     mtu::awaits_mtu,
     port::Port,
@@ -86,7 +87,8 @@ impl Registry {
         absent: Absent,
     ) -> anyhow::Result<Port> {
         let runtime_dir = self.runtime_path();
-        Port::open(network, config, &self.inherited, &runtime_dir, absent)
+        let (inherited, wanted) = (&self.inherited, Wanted::default());
+        Port::open(network, config, inherited, &runtime_dir, absent, wanted)
             .with_context(|| format!("open port {} of network {}", config.name, network.name))
     }
 }

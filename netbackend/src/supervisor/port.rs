@@ -4,6 +4,7 @@ use super::{
     absence::{Absent, awaited},
     activation::Inherited,
     connector::Connector,
+    filter::Wanted,
     lease::Lease,
     listen::BoundSocket,
 };
@@ -31,6 +32,8 @@ pub(super) struct Port {
     transport: Transport,
     /// The host's interface that it is on: the network's uplink, or the guest's own macvtap.
     pub(super) wire: Option<Wire>,
+    /// What its guest wants of its macvtap; none: it has no say.
+    pub(super) filter: Option<Wanted>,
     /// Why the present worker did not take it.
     pub(super) fault: Option<String>,
     /// Ends the port with a process.
@@ -56,17 +59,20 @@ struct Tap {
 }
 
 impl Port {
-    /// Opens what the port is made of.
+    /// Opens what the port is made of. `wanted`: by a guest, if it is trusted.
     pub(super) fn open(
         network: &NetworkConfig,
         config: &PortConfig,
         inherited: &Inherited,
         runtime_dir: &Path,
         absent: Absent,
+        wanted: Wanted,
     ) -> anyhow::Result<Self> {
         let mut config = config.clone();
         let asked_mac = config.mac;
-        let wire = Wire::open(network, &mut config, runtime_dir, absent)?;
+        let filter = network.trusts(&config).then_some(wanted);
+        let wanted = filter.clone().unwrap_or_default();
+        let wire = Wire::open(network, &mut config, runtime_dir, absent, &wanted)?;
         let transport = match &mut config.transport {
             TransportConfig::VhostUser { socket } => {
                 let name = format!("{}/{}", network.name, config.name);
@@ -92,6 +98,7 @@ impl Port {
             transport,
             fault: absence.map(awaited),
             wire,
+            filter,
             lease: None,
         })
     }
@@ -138,6 +145,7 @@ impl Port {
         let is_due = Wire::adapt(&mut self.wire, network, &mut self.config, runtime_dir);
         let host = self.wire.as_ref().and_then(Wire::host);
         self.config.mac = host.or(self.config.mac);
+        self.adapt_filter(network);
         is_due
     }
 
@@ -191,6 +199,7 @@ impl Port {
             uplink: self.config.role == Role::Uplink,
             mac: self.config.mac.map(|mac| mac.to_string()),
             policy: self.config.policy.clone(),
+            filter: self.filter.as_ref().map(Wanted::shown),
             state: match self.fault {
                 Some(_) => PortState::Faulty,
                 None if matches!(self.transport, Transport::VhostUserClient(_)) => {
@@ -275,6 +284,7 @@ mod tests {
                 asked_mac: asked,
                 transport: Transport::VhostUserClient(None),
                 wire: None,
+                filter: None,
                 fault: None,
                 lease: None,
             };

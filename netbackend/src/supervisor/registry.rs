@@ -6,19 +6,22 @@
 use super::{
     absence::Absent,
     activation::Inherited,
+    filter::Wanted,
     forward::OpenForward,
     handle::{NetworkHandle, unavailable},
-    lease::{Lessee, lessee_of},
+    lease::Lessee,
     mtu::awaits_mtu,
     network::NetworkTask,
     port::Port,
     request::{invalid, refusal, settings_of, to_table},
     runtime_dir::RuntimeDir,
-    state::State,
+    state::{Leased, Settings, State},
     wire::take_mtu_of_nic,
 };
 use crate::config::{Base, NetworkConfig, Overrides, TransportConfig, check_name, parse_port};
-use control::{ApiError, ForwardStatus, NetworkRequest, NetworkStatus, PortRequest, PortStatus};
+use control::{
+    ApiError, ForwardStatus, NetworkRequest, NetworkStatus, PortFilter, PortRequest, PortStatus,
+};
 use nat::forward::Forward;
 use std::{
     collections::BTreeMap,
@@ -26,7 +29,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::{task::JoinHandle, time};
+use tokio::{sync::Notify, task::JoinHandle, time};
 use toml::Table;
 use tracing::{error, info, warn};
 
@@ -63,6 +66,8 @@ pub(crate) struct Registry {
     /// Held while networks change.
     pub(super) turn: tokio::sync::Mutex<()>,
     definitions: Mutex<Definitions>,
+    /// A guest has changed the state ([`Registry::save_filters`]).
+    pub(super) unsaved: Notify,
 }
 
 /// What there is and why. Locked for moments only, never while something is awaited.
@@ -103,6 +108,7 @@ impl Registry {
             runtime_dir,
             turn: tokio::sync::Mutex::default(),
             definitions: Mutex::new(Definitions::new(base, state)),
+            unsaved: Notify::new(),
         };
         crate::uplink::remove_leftovers(&registry.runtime_path());
         let mut opened = Vec::new();
@@ -263,11 +269,18 @@ impl Registry {
         let name = request.name;
         self.check_claims(network, name.as_deref().unwrap_or("p0"), &settings)?;
         let process = lessee.as_ref().map(Lessee::identity);
-        let (status, config) = handle.add_port(name, settings.clone(), lessee).await?;
+        let filter = Wanted::default();
+        let added = handle.add_port(name, settings.clone(), lessee, filter);
+        let (status, config) = added.await?;
         self.keep(|definitions| match process {
             Some(Some(process)) => {
+                let lease = Leased {
+                    process,
+                    settings: Settings(settings),
+                    filter: PortFilter::default(),
+                };
                 let state = &mut definitions.state;
-                state.lease_port(network, &config.name, process, settings);
+                state.lease_port(network, &config.name, lease);
             }
             Some(None) => {}
             None => {
@@ -279,45 +292,6 @@ impl Registry {
             }
         });
         Ok(status)
-    }
-
-    /// Gives ports on lease back to their processes, as far as those still live: they have outlived
-    /// another daemon, and connect to the same sockets again.
-    pub(super) async fn renew_leases(&self) {
-        let leases = {
-            let mut definitions = self.lock();
-            definitions.state.take_leases()
-        };
-        let mut renewed = Vec::new();
-        for (network, port, leased) in leases {
-            if self.network(&network).is_err() && self.lock().state.has_network(&network) {
-                // It could not be had this time; perhaps the next.
-                renewed.push((network, port, leased));
-                continue;
-            }
-            let (Ok(handle), Some(lessee)) = (self.network(&network), lessee_of(leased.process))
-            else {
-                continue;
-            };
-            let settings = leased.settings.0.clone();
-            match handle
-                .add_port(Some(port.clone()), settings, Some(lessee))
-                .await
-            {
-                Ok(_) => renewed.push((network, port, leased)),
-                Err(wrong) => warn!("port {network}/{port} is not leased again: {wrong}"),
-            }
-        }
-        self.keep(|definitions| {
-            for (network, port, leased) in renewed {
-                let state = &mut definitions.state;
-                state.lease_port(&network, &port, leased.process, leased.settings.0);
-            }
-        });
-        let definitions = self.lock();
-        if let Err(wrong) = definitions.state.save(&definitions.base.config.state_file) {
-            error!("{wrong:#}");
-        }
     }
 
     /// What another network's ports have taken already. (A tap that exists would be joined.)
@@ -379,6 +353,8 @@ impl Registry {
 
     /// Stops all networks at once.
     pub(super) async fn stop(&self) {
+        // What waits for the end of a pause.
+        self.save();
         let names: Vec<String> = self.lock().running.keys().cloned().collect();
         for handle in self.networks() {
             handle.stop();

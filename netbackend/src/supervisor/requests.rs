@@ -309,10 +309,12 @@ fn merge(known: &mut [PortStatus], reported: Vec<PortStatus>) {
     for report in reported {
         // Ports that are being removed are the worker's only.
         if let Some(port) = known.iter_mut().find(|port| port.name == report.name) {
-            let (kind, policy) = (port.kind.clone(), port.policy.clone());
+            let (kind, policy, filter) =
+                (port.kind.clone(), port.policy.clone(), port.filter.clone());
             *port = PortStatus {
                 kind,
                 policy,
+                filter,
                 ..report
             };
         }

@@ -4,6 +4,7 @@ use control::{Mode, NetworkState, PortCounters, PortKind, PortState};
 fn port(name: &str, socket: &str, tx_frames: u64) -> PortStatus {
     PortStatus {
         policy: control::PortPolicy::default(),
+        filter: None,
         name: name.into(),
         kind: PortKind::VhostUser {
             socket: socket.into(),
@@ -71,6 +72,7 @@ fn adding(reply: oneshot::Sender<Result<Added, ApiError>>) -> Waiting {
             mac: None,
             queue_pairs: 1,
             socket_access: crate::config::SocketAccess::DEFAULT,
+            trust_filters: None,
             transport: crate::config::TransportConfig::VhostUser {
                 socket: "/a".into(),
             },

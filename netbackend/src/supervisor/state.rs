@@ -5,6 +5,7 @@
 use super::parent;
 use crate::process::Process;
 use anyhow::Context;
+use control::PortFilter;
 use nat::forward::Forward;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -53,6 +54,9 @@ pub(super) struct State {
 pub(super) struct Leased {
     pub(super) process: Process,
     pub(super) settings: Settings,
+    /// What its guest has chosen to receive.
+    #[serde(default, skip_serializing_if = "PortFilter::is_default")]
+    pub(super) filter: PortFilter,
 }
 
 /// Keys and values of a section.
@@ -240,20 +244,21 @@ impl State {
     }
 
     /// A port was leased to a process. Forgets leases of processes that have ended.
-    pub(super) fn lease_port(
-        &mut self,
-        network: &str,
-        port: &str,
-        process: Process,
-        settings: Table,
-    ) {
+    pub(super) fn lease_port(&mut self, network: &str, port: &str, lease: Leased) {
         for ports in self.leases.values_mut() {
             ports.retain(|_, leased| leased.process.is_alive());
         }
-        let settings = Settings(settings);
         let ports = self.leases.entry(network.into()).or_default();
-        ports.insert(port.into(), Leased { process, settings });
+        ports.insert(port.into(), lease);
         self.leases.retain(|_, ports| !ports.is_empty());
+    }
+
+    /// The guest of a port has chosen what it receives. True: it is a port on lease, and that is something new.
+    pub(super) fn set_filter(&mut self, network: &str, port: &str, filter: PortFilter) -> bool {
+        let lease = self.leases.get_mut(network);
+        let lease = lease.and_then(|ports| ports.get_mut(port));
+        let changed = lease.filter(|lease| lease.filter != filter);
+        changed.map(|lease| lease.filter = filter).is_some()
     }
 
     /// The lease of a port has ended.

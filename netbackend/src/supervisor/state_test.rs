@@ -57,6 +57,36 @@ fn file_is_removed_with_the_last_change_and_private() {
 }
 
 #[test]
+fn what_a_guest_has_chosen_is_kept_with_its_lease() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.json");
+    let mut state = State::default();
+    let filter = PortFilter {
+        groups: Some(["01:00:5e:00:00:fb".to_owned()].into()),
+        ..PortFilter::default()
+    };
+    assert!(!state.set_filter("lan", "vm", filter.clone()), "no lease");
+    assert_eq!(state, State::default());
+    let lease = Leased {
+        process: Process::own().unwrap(),
+        settings: Settings(table("")),
+        filter: PortFilter::default(),
+    };
+    state.lease_port("lan", "vm", lease);
+    state.save(&path).unwrap();
+    // As it was written before there were filters.
+    assert!(!fs::read_to_string(&path).unwrap().contains("filter"));
+    assert_eq!(State::load(&path).unwrap(), state);
+    assert!(state.set_filter("lan", "vm", filter.clone()));
+    assert!(!state.set_filter("lan", "vm", filter.clone()), "the same");
+    state.save(&path).unwrap();
+    let mut loaded = State::load(&path).unwrap();
+    assert_eq!(loaded, state);
+    let leases = loaded.take_leases();
+    assert_eq!(leases[0].2.filter, filter);
+}
+
+#[test]
 fn file_that_is_not_understood_is_put_aside() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state.json");

@@ -34,7 +34,9 @@ impl Port {
 
     /// Opens its interface again, or what is there by its name now.
     pub(super) fn rewire(&mut self) -> Result<(), String> {
-        let reopened = self.wire.as_mut().map_or(Ok(()), Wire::reopen);
+        let wanted = self.filter.clone().unwrap_or_default();
+        let wire = self.wire.as_mut();
+        let reopened = wire.map_or(Ok(()), |wire| wire.reopen(&wanted));
         reopened.map_err(|error| format!("{error:#}"))?;
         // A NIC that is back may be another of the same name.
         let host = self.wire.as_ref().and_then(Wire::host);

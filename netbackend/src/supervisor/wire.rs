@@ -1,9 +1,14 @@
 //! The interface of the host that a port is on.
-use super::absence::{Absent, awaited, is_absence, nic_of};
+use super::{
+    absence::{Absent, awaited, is_absence, nic_of},
+    filter::Wanted,
+};
 use crate::{
     config::{NetworkConfig, PortConfig, TransportConfig, UplinkConfig, UplinkDevice},
     tap::TapSpec,
-    uplink::{self, BridgedTap, Identity, MacvtapMode, MacvtapSpec, Nic, PacketSpec, Uplink},
+    uplink::{
+        self, BridgedTap, Filter, Identity, MacvtapMode, MacvtapSpec, Nic, PacketSpec, Uplink,
+    },
 };
 use anyhow::Context;
 use control::{Mode, PortKind};
@@ -26,6 +31,8 @@ pub(super) struct Wire {
     runtime_dir: PathBuf,
     /// None: it is gone, or has not been there yet.
     open: Option<Uplink>,
+    /// What it lets through, if somebody has chosen that since it was made.
+    filter: Option<Filter>,
     /// Why it has not been there yet.
     absence: Option<anyhow::Error>,
     /// It is to be made with other settings, and with these no more; whether it was open.
@@ -127,6 +134,7 @@ impl Wire {
         config: &mut PortConfig,
         runtime_dir: &Path,
         absent: Absent,
+        wanted: &Wanted,
     ) -> anyhow::Result<Option<Self>> {
         let Some(spec) = Spec::of(network, config, runtime_dir) else {
             return Ok(None);
@@ -135,10 +143,11 @@ impl Wire {
             spec,
             runtime_dir: runtime_dir.to_owned(),
             open: None,
+            filter: None,
             absence: None,
             released: None,
         };
-        match wire.reopen() {
+        match wire.reopen(wanted) {
             Err(wrong) if absent == Absent::Awaited && is_absence(&wrong) => {
                 wire.absence = Some(wrong);
             }
@@ -192,6 +201,7 @@ impl Wire {
                     spec,
                     runtime_dir: runtime_dir.to_owned(),
                     open: None,
+                    filter: None,
                     absence: same_nic.and_then(|wire| wire.absence),
                     released: None,
                 });
@@ -200,19 +210,43 @@ impl Wire {
         is_due
     }
 
-    /// Makes it (again).
-    pub(super) fn reopen(&mut self) -> anyhow::Result<()> {
-        self.open = Some(match &self.spec {
+    /// Makes it (again); one that filters lets through what its guest wants.
+    pub(super) fn reopen(&mut self, wanted: &Wanted) -> anyhow::Result<()> {
+        let (open, filter) = match &self.spec {
             Spec::Macvtap(spec) => {
                 uplink::claim(&self.runtime_dir)?;
-                Uplink::macvtap(spec)?
+                wanted.make_macvtap(spec)?
             }
-            Spec::Packet(spec) => Uplink::packet(spec)?,
-            Spec::Tap(spec) => Uplink::tap(spec)?,
-        });
+            Spec::Packet(spec) => (Uplink::packet(spec)?, None),
+            Spec::Tap(spec) => (Uplink::tap(spec)?, None),
+        };
+        (self.open, self.filter) = (Some(open), filter);
         self.absence = None;
         self.released = None;
         Ok(())
+    }
+
+    /// Lets through what its guest wants instead of what it wanted `before`. One that is not there does so when it is made.
+    pub(super) fn set_filter(&mut self, before: &Wanted, wanted: &Wanted) -> io::Result<()> {
+        let (Some(open), Spec::Macvtap(spec)) = (&self.open, &self.spec) else {
+            return Ok(());
+        };
+        let known = self.filter.take();
+        let filter = known.map_or_else(|| Filter::new(open, spec.mac), Ok);
+        let changed = filter.and_then(|mut filter| {
+            let applied = wanted.apply(&mut filter);
+            if applied.is_err() {
+                // What cannot be undone now is with the next change.
+                drop(before.apply(&mut filter));
+            }
+            self.filter = Some(filter);
+            applied
+        });
+        match changed {
+            // It is gone with its NIC, of which we are told next.
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(()),
+            changed => changed,
+        }
     }
 
     /// The host's own address, where it shares its NIC with guests: a fixed one of the uplink, so that they neither get its frames nor
@@ -254,6 +288,7 @@ impl Wire {
 
     /// Removes what was made.
     pub(super) fn close(&mut self) {
+        self.filter = None;
         self.open = None;
     }
 
@@ -347,21 +382,5 @@ pub(super) fn take_mtu_of_nic(network: &mut NetworkConfig) -> anyhow::Result<()>
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{Config, Overrides};
-
-    #[test]
-    fn a_port_called_like_its_vlan_has_an_interface_of_its_own() {
-        let text = "[networks.n.uplink]\nnic = \"e\"\nattach = \"macvtap\"\nvlan = 7\n[networks.n.ports.vlan7]";
-        let config = Config::parse(Path::new("nb.toml"), text, &Overrides::default());
-        let network = config.unwrap().networks.remove(0);
-        let mut port = network.ports[0].clone();
-        let spec = Spec::of(&network, &mut port, Path::new("/run/netbackend"));
-        let Some(Spec::Macvtap(spec)) = spec else {
-            panic!("{spec:?}");
-        };
-        let (_, vlan) = spec.vlan.unwrap();
-        assert_ne!(vlan.interface(), spec.identity.interface());
-    }
-}
+#[path = "wire_test.rs"]
+mod tests;

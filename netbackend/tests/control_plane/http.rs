@@ -34,8 +34,9 @@ fn request(method: &str, path: &str, body: &str) -> String {
 
 #[test]
 fn wrong_requests_get_an_error_with_a_remedy() {
-    let daemon = Daemon::start("");
+    let daemon = Daemon::start("[networks.default.ports.web]");
     let ports = "/v1/networks/default/ports";
+    let filter = format!("{ports}/web/filter");
     let large = format!("{{\"name\":\"{}\"}}", "x".repeat(100_000));
     let cases = [
         ("GET", "/", "", 404, "not-found"),
@@ -62,6 +63,38 @@ fn wrong_requests_get_an_error_with_a_remedy() {
             "bad-request",
         ),
         ("POST", ports, &large, 400, "bad-request"),
+        ("POST", &filter, "{}", 405, "method-not-allowed"),
+        ("PUT", &filter, "", 400, "bad-request"),
+        ("PUT", &filter, "{\"group\":[]}", 400, "bad-request"),
+        (
+            "PUT",
+            &filter,
+            "{\"address\":\"01:00:5e:00:00:01\"}",
+            400,
+            "bad-request",
+        ),
+        (
+            "PUT",
+            &filter,
+            "{\"groups\":[\"52:54:00:00:00:01\"]}",
+            400,
+            "bad-request",
+        ),
+        ("PUT", &filter, "{}", 409, "conflict"),
+        (
+            "PUT",
+            "/v1/networks/default/ports/x/filter",
+            "{}",
+            404,
+            "no-such-port",
+        ),
+        (
+            "PUT",
+            "/v1/networks/x/ports/web/filter",
+            "{}",
+            404,
+            "no-such-network",
+        ),
     ];
     for (method, path, body, code, word) in cases {
         let (found, answer) = exchange(&daemon, &request(method, path, body));

@@ -2,6 +2,7 @@
 mod absent;
 mod attach;
 mod bad_inputs;
+mod filter;
 mod lifecycle;
 mod packet;
 mod reload;
