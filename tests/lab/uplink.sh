@@ -15,9 +15,9 @@ for network in bridge private vepa passthrough macvtap tagged packet direct; do
     ip link add "nic$n" type veth peer name "out$n" netns outside
     ip link set "nic$n" up
     ip -n outside link set "out$n" up
-    mode=$network kind=nic more="attach = \"switch\"" far="out$n"
+    mode=$network kind=nic more="attach = \"switch\"" far="out$n" keys="" trust=""
     case $network in
-    macvtap) mode=bridge more="attach = \"macvtap\"" ;;
+    macvtap) mode=bridge more="attach = \"macvtap\"" keys="trust_filters = true" trust=",trust=on" ;;
     packet) mode=bridge kind=packet more="" ;;
     tagged)
         mode=bridge far="out$n.7"
@@ -36,11 +36,12 @@ vlan = 7"
     cat >>$config <<TOML
 [networks.$network]
 mode = "$mode"
+$keys
 [networks.$network.uplink]
 $kind = "nic$n"
 $more
 TOML
-    nets="$nets --net network=$network,mac=52:54:00:01:00:0$n"
+    nets="$nets --net network=$network$trust,mac=52:54:00:01:00:0$n"
 done
 start agent ip netns exec outside env file_mib="$file_mib" "$LAB/jobs/agent"
 agent=$pid

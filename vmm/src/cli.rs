@@ -67,9 +67,10 @@ pub struct RunArgs {
     /// A virtio disk on a raw file: path=FILE[,readonly=on]. Repeatable.
     #[arg(long = "disk", value_name = "KEY=VALUE,…")]
     pub disks: Vec<DiskConfig>,
-    /// A NIC: network=NAME (asks netbackend for a port), socket=PATH (any vhost-user back-end) or
+    /// A NIC: network=NAME[,trust=on] (asks netbackend for a port), socket=PATH (any vhost-user back-end) or
     /// macvtap=NIC[,mode=bridge|private|vepa|passthru][,vhost=on][,trust=on] (on a NIC of the host, without netbackend; vhost=on:
-    /// served by the kernel's vhost-net; trust=on: the guest may change its address and what it receives), [,mac=52:54:…][,queues=N][,mtu=N][,model=virtio|e1000|e1000-82545em|rtl8139|rtl8139c|ne2k_pci|pcnet|pcnet-79c973]
+    /// served by the kernel's vhost-net; trust=on: the guest may change its address and what it receives, of a port of netbackend
+    /// with trust_filters = true), [,mac=52:54:…][,queues=N][,mtu=N][,model=virtio|e1000|e1000-82545em|rtl8139|rtl8139c|ne2k_pci|pcnet|pcnet-79c973]
     /// [,poll_idle_us=N] (0 to 10000, 50 if not given: how long the thread of an emulated NIC polls after the last frame before it sleeps)
     /// [,link=down]. Repeatable, up to 31 devices in all.
     #[arg(long = "net", value_name = "KEY=VALUE,…")]

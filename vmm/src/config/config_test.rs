@@ -6,7 +6,7 @@ fn nets_are_read_and_mistakes_explained() {
     let net: NetConfig = "network=lan,mac=52:54:00:00:00:02,queues=2,mtu=9000,model=virtio"
         .parse()
         .unwrap();
-    assert_eq!(net.source, NetSource::Network("lan".into()));
+    assert_eq!(net.source, network(false));
     assert_eq!(
         (net.mac, net.queues, net.mtu),
         (Some([0x52, 0x54, 0, 0, 0, 2]), 2, Some(9000))
@@ -63,7 +63,14 @@ fn nets_are_read_and_mistakes_explained() {
             "macvtap=a,trust=on,model=pcnet",
             "`trust=on` is for model=virtio only",
         ),
-        ("socket=/a,trust=off", "`trust=` is of macvtap=NIC"),
+        (
+            "socket=/a,trust=off",
+            "`trust=` is of network=NAME and macvtap=NIC",
+        ),
+        (
+            "network=a,trust=on,model=e1000",
+            "`trust=on` is for model=virtio only",
+        ),
         ("macvtap=a,trust=1", "use on or off"),
         ("network=a,mode=bridge", "`mode=` is of macvtap=NIC"),
         (
@@ -87,6 +94,22 @@ fn nets_are_read_and_mistakes_explained() {
     ] {
         let error = text.parse::<NetConfig>().unwrap_err();
         assert!(error.contains(expected), "{text}: {error}");
+    }
+}
+
+fn network(trust: bool) -> NetSource {
+    let network = "lan".into();
+    NetSource::Network { network, trust }
+}
+
+#[test]
+fn guests_of_networks_are_trusted_when_that_is_asked_for() {
+    for (text, trust) in [
+        ("trust=on,network=lan", true),
+        ("network=lan,trust=off,model=e1000", false),
+    ] {
+        let net: NetConfig = text.parse().unwrap();
+        assert_eq!(net.source, network(trust), "{text}");
     }
 }
 

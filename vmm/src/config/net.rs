@@ -1,4 +1,4 @@
-//! `--net network=NAME|socket=PATH|macvtap=NIC[,mode=MODE][,vhost=on][,trust=on][,mac=…][,queues=N][,mtu=N][,model=MODEL][,poll_idle_us=N][,link=down]`
+//! `--net network=NAME[,trust=on]|socket=PATH|macvtap=NIC[,mode=MODE][,vhost=on][,trust=on][,mac=…][,queues=N][,mtu=N][,model=MODEL][,poll_idle_us=N][,link=down]`
 
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
@@ -48,8 +48,13 @@ pub enum NetModel {
 /// How a NIC reaches its network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NetSource {
-    /// A port of this network, asked for at the daemon's control socket.
-    Network(String),
+    /// A port asked for at the daemon's control socket.
+    Network {
+        /// Its network.
+        network: String,
+        /// The guest may change its address and which groups it receives, if the daemon trusts the port as well.
+        trust: bool,
+    },
     /// Any vhost-user back-end that listens here.
     Socket(PathBuf),
     /// A macvtap of its own on a NIC of the host.
@@ -89,13 +94,16 @@ impl FromStr for NetConfig {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let mut source = None;
-        let mut macvtap = MacvtapKeys::default();
+        let mut of_source = SourceKeys::default();
         let mut model = NetModel::default();
         let (mut mac, mut queues, mut mtu, mut link) = (None, 1, None, true);
         let mut poll_idle = None;
         for (key, given) in pairs(text) {
             let new_source = match key {
-                "network" => Some(NetSource::Network(value(key, given)?.to_owned())),
+                "network" => Some(NetSource::Network {
+                    network: value(key, given)?.to_owned(),
+                    trust: false,
+                }),
                 "socket" => Some(NetSource::Socket(value(key, given)?.into())),
                 "macvtap" => Some(NetSource::Macvtap {
                     nic: value(key, given)?.to_owned(),
@@ -104,7 +112,7 @@ impl FromStr for NetConfig {
                     trust: false,
                 }),
                 "mode" | "vhost" | "trust" => {
-                    macvtap.read(key, value(key, given)?)?;
+                    of_source.read(key, value(key, given)?)?;
                     None
                 }
                 "mac" => {
@@ -144,7 +152,7 @@ impl FromStr for NetConfig {
             source = source.or(new_source);
         }
         let mut source = source.ok_or("where to? give network=NAME, socket=PATH or macvtap=NIC")?;
-        macvtap.apply(&mut source, model)?;
+        of_source.apply(&mut source, model)?;
         if model != NetModel::Virtio && queues > 1 {
             return Err(
                 "only model=virtio has more than one queue pair: leave out `queues=`".into(),
@@ -168,15 +176,15 @@ impl FromStr for NetConfig {
     }
 }
 
-/// Keys that only `macvtap=` has.
+/// Keys that only some sources have: `trust` those that filter, the others `macvtap=`.
 #[derive(Debug, Default)]
-struct MacvtapKeys {
+struct SourceKeys {
     mode: Option<Mode>,
     vhost: Option<bool>,
     trust: Option<bool>,
 }
 
-impl MacvtapKeys {
+impl SourceKeys {
     fn read(&mut self, key: &str, text: &str) -> Result<(), String> {
         match key {
             "mode" => self.mode = Some(parse_mode(text)?),
@@ -187,29 +195,39 @@ impl MacvtapKeys {
     }
 
     fn apply(self, source: &mut NetSource, model: NetModel) -> Result<(), String> {
-        let given = [
-            ("mode", self.mode.is_some(), false),
-            ("vhost", self.vhost.is_some(), self.vhost == Some(true)),
-            ("trust", self.trust.is_some(), self.trust == Some(true)),
-        ];
-        let NetSource::Macvtap {
-            mode, vhost, trust, ..
-        } = source
-        else {
-            let foreign = given.iter().find(|(_, is_given, _)| *is_given);
-            return foreign.map_or(Ok(()), |(key, ..)| {
-                Err(format!("`{key}=` is of macvtap=NIC: leave it out"))
-            });
-        };
-        if let Some((key, ..)) = given.iter().find(|(.., is_on)| *is_on)
+        self.check(source)?;
+        let on = [("vhost", self.vhost), ("trust", self.trust)];
+        if let Some((key, _)) = on.iter().find(|(_, is_on)| *is_on == Some(true))
             && model != NetModel::Virtio
         {
             return Err(format!("`{key}=on` is for model=virtio only: leave it out"));
         }
-        *mode = self.mode.unwrap_or(*mode);
-        *vhost = self.vhost.unwrap_or_default();
-        *trust = self.trust.unwrap_or_default();
+        match source {
+            NetSource::Network { trust, .. } => *trust = self.trust.unwrap_or_default(),
+            NetSource::Macvtap {
+                mode, vhost, trust, ..
+            } => {
+                *mode = self.mode.unwrap_or(*mode);
+                *vhost = self.vhost.unwrap_or_default();
+                *trust = self.trust.unwrap_or_default();
+            }
+            NetSource::Socket(_) => {}
+        }
         Ok(())
+    }
+
+    /// Refuses what the source does not have.
+    fn check(&self, source: &NetSource) -> Result<(), String> {
+        let foreign = match source {
+            NetSource::Macvtap { .. } => None,
+            _ if self.mode.is_some() => Some("`mode=` is of macvtap=NIC"),
+            _ if self.vhost.is_some() => Some("`vhost=` is of macvtap=NIC"),
+            NetSource::Socket(_) if self.trust.is_some() => {
+                Some("`trust=` is of network=NAME and macvtap=NIC")
+            }
+            _ => None,
+        };
+        foreign.map_or(Ok(()), |what| Err(format!("{what}: leave it out")))
     }
 }
 

@@ -10,6 +10,7 @@ pub mod ne2k;
 mod news;
 pub mod nic;
 pub mod pcnet;
+mod port_filter;
 mod record;
 pub mod rtl8139;
 mod session;

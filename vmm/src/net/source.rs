@@ -1,7 +1,7 @@
 //! From a [`NetSource`] to what serves it: a port of netbackend is asked for and given back, a macvtap made and removed.
-use super::{backend::Target, filter::SharedFilter, mac::MacAddress};
+use super::{backend::Target, filter::SharedFilter, mac::MacAddress, port_filter::RemoteFilter};
 use crate::config::{NetConfig, NetSource};
-use control::{Client, ClientError, PortKind, PortRequest};
+use control::{Client, ClientError, Mode, PortKind, PortRequest};
 use netbackend::direct::{Bare, Direct, DirectSpec, Filter};
 use std::{
     io,
@@ -93,7 +93,7 @@ impl Attachment {
                 filter: None,
                 lease: None,
             }),
-            NetSource::Network(network) => lease(network, config, mac, control),
+            NetSource::Network { network, trust } => lease(network, *trust, config, mac, control),
             NetSource::Macvtap {
                 nic,
                 mode,
@@ -154,6 +154,7 @@ fn shared(
 
 fn lease(
     network: &str,
+    trust: bool,
     config: &NetConfig,
     mac: MacAddress,
     control: &Path,
@@ -170,24 +171,28 @@ fn lease(
         lease: true,
         ..PortRequest::default()
     };
-    let mtu = match config.mtu {
-        Some(mtu) => mtu,
-        None => client.network(network).map_err(failed)?.mtu,
-    };
+    let status = client.network(network).map_err(failed)?;
     let port = client.add_port(network, &request).map_err(failed)?;
-    let lease = Lease(Held::Port(PortLease {
+    let held = PortLease {
         client,
         network: network.into(),
         port: port.name,
-    }));
+    };
+    let filter = trust.then(|| {
+        // In mode passthrough the kernel filters no addresses.
+        let takes_all_addresses = status.mode == Mode::Passthrough;
+        RemoteFilter::new(&held.client, network, &held.port, takes_all_addresses)
+    });
+    let filter = filter.transpose().map_err(failed)?;
+    let lease = Lease(Held::Port(held));
     let PortKind::VhostUser { socket, .. } = port.kind else {
         return Err(SourceError::Kind(network.into()));
     };
     Ok(Attachment {
         target: Target::Socket(socket),
-        mtu: Some(mtu),
+        mtu: Some(config.mtu.unwrap_or(status.mtu)),
         cable: config.link,
-        filter: None,
+        filter: filter.map(|filter| Arc::new(Mutex::new(filter)) as SharedFilter),
         lease: Some(lease),
     })
 }

@@ -7,6 +7,7 @@ use crate::{
     limit::RateLimit,
     net::{MacAddress, SharedFilter},
 };
+use control::PortFilter;
 use std::{
     collections::BTreeSet,
     io,
@@ -31,8 +32,9 @@ const MAC_ADDR_SET: u8 = 1;
 const HEADER_LEN: u32 = 2;
 /// Bytes of an address.
 const ADDRESS_LEN: u32 = 6;
-/// Groups that are filtered by. A guest that wants more gets all: the table is the host's memory, and the kernel's filter has 256 bits.
-const MAX_GROUPS: u32 = 64;
+/// Groups that are filtered by. A guest that wants more gets all: the table is the host's memory.
+#[expect(clippy::cast_possible_truncation, reason = "64")]
+const MAX_GROUPS: u32 = PortFilter::MOST_GROUPS as u32;
 
 /// The address that the configuration space shows.
 pub(super) type SharedAddress = Arc<Mutex<MacAddress>>;
@@ -55,13 +57,13 @@ pub(super) struct ReceiveControl {
 enum Refusal {
     /// It is not one that was offered, or makes no sense.
     Command,
-    /// The kernel did not do it.
-    Kernel(io::Error),
+    /// The host did not do it.
+    Host(io::Error),
 }
 
 impl From<io::Error> for Refusal {
     fn from(error: io::Error) -> Self {
-        Self::Kernel(error)
+        Self::Host(error)
     }
 }
 
@@ -91,7 +93,7 @@ impl ReceiveControl {
             }
             _ => Err(Refusal::Command),
         };
-        if let Err(Refusal::Kernel(error)) = &done {
+        if let Err(Refusal::Host(error)) = &done {
             static LIMIT: RateLimit = RateLimit::new();
             if LIMIT.allow() {
                 tracing::warn!(%error, "a guest's receive filter is not applied to its macvtap");
