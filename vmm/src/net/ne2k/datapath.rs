@@ -166,6 +166,9 @@ impl Device {
                 let until = waited.unwrap_or(now + PATIENCE);
                 if !self.state.overflowed && now < until {
                     self.held = Some(until);
+                    // It has arrived, and the driver may have acknowledged those before it: Linux' reads nine for an interrupt, and
+                    // would not look at a ring that was filled again meanwhile.
+                    self.state.isr |= spec::ISR_PRX;
                     break;
                 }
                 self.state.overflow();

@@ -157,6 +157,22 @@ fn a_frame_without_room_waits_until_the_driver_has_read() {
 }
 
 #[test]
+fn a_driver_that_looks_away_from_a_full_ring_is_interrupted_again() {
+    let mut bench = Bench::running();
+    fill(&mut bench);
+    assert!(bench.write8(spec::ISR, spec::ISR_PRX), "a frame waits");
+    assert_eq!(bench.read8(spec::ISR), 0);
+    bench.settle();
+    assert_eq!(bench.read8(spec::ISR), spec::ISR_PRX);
+    assert!(bench.line.is_high());
+    // Until all are read.
+    assert_eq!(bench.receive([]).len(), 9);
+    bench.write8(spec::ISR, spec::ISR_PRX);
+    bench.settle();
+    assert_eq!(bench.read8(spec::ISR), 0);
+}
+
+#[test]
 fn a_ring_that_stays_full_overflows() {
     let mut bench = Bench::running();
     fill(&mut bench);
