@@ -9,8 +9,9 @@ const HEADER_LEN: usize = 14;
 const MIN_PAYLOAD: u16 = 46;
 /// Descriptors of one frame at most.
 const MAX_CHAIN: u32 = 64;
-/// How long a frame without room waits for another try, at first. A driver gives descriptors back without telling.
-const FIRST_RETRY: Duration = Duration::from_micros(200);
+/// How long a frame without room waits for another try, at first: about as long as a driver takes for half of its ring. It gives
+/// descriptors back without telling.
+const FIRST_RETRY: Duration = Duration::from_micros(100);
 /// And at most.
 const LAST_RETRY: Duration = Duration::from_millis(50);
 /// For how long it is tried. The chip's own buffer would hold some frames; ours is on the wire, and a vCPU that does not run for a
@@ -40,15 +41,17 @@ pub(super) struct Held {
 impl Held {
     /// True: there is one, for another try.
     pub(super) fn take(&mut self) -> bool {
-        self.retry = None;
         std::mem::take(&mut self.holding)
     }
 
     /// It had no room.
     pub(super) fn keep(&mut self, now: Instant) {
         self.holding = true;
-        self.pause = (self.pause * 2).clamp(FIRST_RETRY, LAST_RETRY);
-        self.retry = Some(now + self.pause);
+        // A try in between, for a register that was written, makes the driver no slower.
+        if self.retry.is_none_or(|due| due <= now) {
+            self.pause = (self.pause * 2).clamp(FIRST_RETRY, LAST_RETRY);
+            self.retry = Some(now + self.pause);
+        }
         self.since.get_or_insert(now);
     }
 
@@ -70,7 +73,7 @@ impl Held {
 
     /// When to try again.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.retry
+        self.retry.filter(|_| self.holding)
     }
 
     /// From a snapshot.
@@ -249,5 +252,28 @@ impl Device {
             self.state.raise(spec::CSR_FEATURES, spec::CSR4_MFCO);
         }
         self.raise(spec::CSR0_MISS);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tries_in_between_do_not_put_the_next_one_off() {
+        let begun = Instant::now();
+        let mut held = Held::default();
+        held.keep(begun);
+        let due = begun + FIRST_RETRY;
+        assert_eq!(held.deadline(), Some(due));
+        for _ in 0..10 {
+            assert!(held.take());
+            assert_eq!(held.deadline(), None);
+            held.keep(begun + FIRST_RETRY / 2);
+            assert_eq!(held.deadline(), Some(due));
+        }
+        assert!(held.take());
+        held.keep(due);
+        assert_eq!(held.deadline(), Some(due + 2 * FIRST_RETRY));
     }
 }

@@ -13,7 +13,8 @@ use std::{
 const TAG_LEN: usize = 4;
 const ADDRESSES_LEN: usize = 12;
 const FCS_LEN: usize = 4;
-/// How long a frame without room waits for another try, at first. A C+ driver gives descriptors back without telling.
+/// How long a frame without room waits for another try, at first: about as long as a driver takes for half of its ring. A C+ driver gives
+/// descriptors back without telling.
 const FIRST_RETRY: Duration = Duration::from_micros(200);
 /// And at most.
 const LAST_RETRY: Duration = Duration::from_millis(50);
@@ -40,20 +41,23 @@ pub(super) struct Held {
 impl Held {
     /// The frame, for another try.
     pub(super) fn take(&mut self) -> Option<bool> {
-        self.retry = None;
         self.checked.take()
     }
 
     /// It had no room.
     pub(super) fn keep(&mut self, checked: bool, now: Instant) {
         self.checked = Some(checked);
-        self.pause = (self.pause * 2).clamp(FIRST_RETRY, LAST_RETRY);
-        self.retry = Some(now + self.pause);
+        // A try in between, for a register that was written, makes the driver no slower.
+        if self.retry.is_none_or(|due| due <= now) {
+            self.pause = (self.pause * 2).clamp(FIRST_RETRY, LAST_RETRY);
+            self.retry = Some(now + self.pause);
+        }
     }
 
     /// Frames find room again.
     pub(super) fn relieved(&mut self) {
         self.pause = Duration::ZERO;
+        self.retry = None;
     }
 
     /// There is one.
@@ -63,7 +67,7 @@ impl Held {
 
     /// When to try again.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.retry
+        self.retry.filter(|_| self.checked.is_some())
     }
 
     /// For a snapshot.
@@ -333,4 +337,27 @@ fn append_fcs(frame: &mut Vec<u8>) {
     frame.resize(frame.len().max(spec::MIN_FRAME), 0);
     let fcs = fcs::of(frame);
     frame.extend_from_slice(&fcs);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tries_in_between_do_not_put_the_next_one_off() {
+        let begun = Instant::now();
+        let mut held = Held::default();
+        held.keep(true, begun);
+        let due = begun + FIRST_RETRY;
+        assert_eq!(held.deadline(), Some(due));
+        for _ in 0..10 {
+            assert_eq!(held.take(), Some(true));
+            assert_eq!(held.deadline(), None);
+            held.keep(true, begun + FIRST_RETRY / 2);
+            assert_eq!(held.deadline(), Some(due));
+        }
+        assert_eq!(held.take(), Some(true));
+        held.keep(true, due);
+        assert_eq!(held.deadline(), Some(due + 2 * FIRST_RETRY));
+    }
 }
