@@ -5,9 +5,9 @@ use vmm_sys_util::eventfd::EventFd;
 /// Where a notification write lands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DoorbellAddress {
-    /// A 2-byte write to this guest physical address, any value.
+    /// At this guest physical address.
     Mmio(u64),
-    /// A 2-byte write to this port, any value.
+    /// At this port.
     Pio(u16),
 }
 
@@ -40,10 +40,29 @@ pub trait InterruptController: Send + Sync {
     fn msi_vector(&self) -> io::Result<Arc<dyn MsiVector>>;
     /// The INTx line of a PCI slot's pin (0 = INTA).
     fn intx(&self, slot: u8, pin: u8) -> io::Result<Arc<dyn IntxLine>>;
-    /// Writes to `address` signal `event` without leaving the kernel (ioeventfd).
+    /// Writes of two bytes to `address`, whatever they are, signal `event` without leaving the kernel (ioeventfd).
     fn add_doorbell(&self, address: DoorbellAddress, event: &EventFd) -> io::Result<()>;
     /// Undoes [`InterruptController::add_doorbell`].
     fn remove_doorbell(&self, address: DoorbellAddress, event: &EventFd) -> io::Result<()>;
+    /// Writes of this very byte to `address` do so; others come as ever.
+    /// An error: so do these.
+    fn add_byte_doorbell(
+        &self,
+        _address: DoorbellAddress,
+        _byte: u8,
+        _event: &EventFd,
+    ) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Undoes [`InterruptController::add_byte_doorbell`].
+    fn remove_byte_doorbell(
+        &self,
+        _address: DoorbellAddress,
+        _byte: u8,
+        _event: &EventFd,
+    ) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Writes to these ports may be kept and brought together, in their order, when a vCPU makes an access that is not kept.
     /// An error: each comes at once.
     fn keep_writes(&self, _ports: Range<u16>) -> io::Result<()> {

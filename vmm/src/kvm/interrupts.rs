@@ -144,6 +144,26 @@ impl InterruptController for KvmInterrupts {
             .unregister_ioevent(event, &io_address(address), NoDatamatch)?)
     }
 
+    fn add_byte_doorbell(
+        &self,
+        address: DoorbellAddress,
+        byte: u8,
+        event: &EventFd,
+    ) -> io::Result<()> {
+        let vm = &self.shared.vm;
+        Ok(vm.register_ioevent(event, &io_address(address), byte)?)
+    }
+
+    fn remove_byte_doorbell(
+        &self,
+        address: DoorbellAddress,
+        byte: u8,
+        event: &EventFd,
+    ) -> io::Result<()> {
+        let vm = &self.shared.vm;
+        Ok(vm.unregister_ioevent(event, &io_address(address), byte)?)
+    }
+
     fn keep_writes(&self, ports: Range<u16>) -> io::Result<()> {
         if !self.shared.kept.is_supported() {
             return Err(io::ErrorKind::Unsupported.into());

@@ -7,7 +7,8 @@ use std::{
 };
 
 use kvm_bindings::KVM_MAX_CPUID_ENTRIES;
-use kvm_ioctls::{Kvm, VcpuFd};
+use kvm_ioctls::{Kvm, VcpuExit, VcpuFd};
+use vm_memory::{Bytes, GuestAddress};
 
 use super::*;
 use crate::{kvm::Vm, memory::GuestRam};
@@ -19,6 +20,7 @@ const MESSAGE: MsiMessage = MsiMessage {
 };
 
 struct Machine {
+    ram: GuestRam,
     vm: Vm,
     vcpu: VcpuFd,
     interrupts: KvmInterrupts,
@@ -30,7 +32,8 @@ fn machine() -> Option<Machine> {
         let _ = writeln!(io::stderr(), "NOT RUN: this machine has no /dev/kvm");
         return None;
     }
-    let vm = Vm::new(GuestRam::new(32 << 20, false).unwrap()).unwrap();
+    let ram = GuestRam::new(32 << 20, false).unwrap();
+    let vm = Vm::new(ram.clone()).unwrap();
     let vcpu = vm.fd().create_vcpu(0).unwrap();
     let kvm = Kvm::new().unwrap();
     let cpuid = kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES).unwrap();
@@ -41,6 +44,7 @@ fn machine() -> Option<Machine> {
     vcpu.set_lapic(&lapic).unwrap();
     let interrupts = KvmInterrupts::new(vm.fd(), vm.kept()).unwrap();
     Some(Machine {
+        ram,
         vm,
         vcpu,
         interrupts,
@@ -161,4 +165,43 @@ fn a_shared_line_is_up_while_anybody_holds_it() {
         assert!(!is_high(&machine, gsi));
         assert_eq!(is_high(&machine, intx_gsi(2, 0)), level);
     }
+}
+
+/// Writes 0x40 and 0x41 to port 0x1010, from the start; what the first exit brings.
+fn first_byte_out(machine: &mut Machine) -> u8 {
+    const CODE: u64 = 0x1000;
+    // mov dx, 0x1010; mov al, 0x40; out dx, al; inc al; out dx, al
+    let code = [0xBA, 0x10, 0x10, 0xB0, 0x40, 0xEE, 0xFE, 0xC0, 0xEE];
+    let memory = &machine.ram.mmap;
+    memory.write_slice(&code, GuestAddress(CODE)).unwrap();
+    let vcpu = &mut machine.vcpu;
+    let mut sregs = vcpu.get_sregs().unwrap();
+    (sregs.cs.base, sregs.cs.selector) = (0, 0);
+    vcpu.set_sregs(&sregs).unwrap();
+    let mut regs = vcpu.get_regs().unwrap();
+    (regs.rip, regs.rflags) = (CODE, 2);
+    vcpu.set_regs(&regs).unwrap();
+    match vcpu.run().unwrap() {
+        VcpuExit::IoOut(0x1010, [byte]) => *byte,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_byte_that_is_a_doorbell_signals_and_others_come() {
+    let Some(mut machine) = machine() else { return };
+    let event = EventFd::new(EFD_NONBLOCK).unwrap();
+    let address = DoorbellAddress::Pio(0x1010);
+    machine
+        .interrupts
+        .add_byte_doorbell(address, 0x40, &event)
+        .unwrap();
+    assert_eq!(first_byte_out(&mut machine), 0x41);
+    assert_eq!(event.read().unwrap(), 1);
+    machine
+        .interrupts
+        .remove_byte_doorbell(address, 0x40, &event)
+        .unwrap();
+    assert_eq!(first_byte_out(&mut machine), 0x40);
+    event.read().unwrap_err();
 }

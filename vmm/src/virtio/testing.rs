@@ -70,6 +70,8 @@ pub(crate) struct FakeController {
     pub(crate) vectors: Mutex<Vec<Arc<FakeVector>>>,
     lines: Mutex<HashMap<u8, Arc<FakeLine>>>,
     pub(crate) doorbells: Mutex<HashMap<u64, i32>>,
+    /// Bytes that signal an event, and where.
+    pub(crate) knocks: Mutex<Vec<(DoorbellAddress, u8, EventFd)>>,
     /// Ports whose writes may be kept.
     pub(crate) kept: Mutex<Vec<Range<u16>>>,
 }
@@ -105,6 +107,29 @@ impl InterruptController for FakeController {
         };
         let old = self.doorbells.lock().unwrap().remove(&address);
         assert_eq!(old, Some(event.as_raw_fd()), "no doorbell at {address:#x}");
+        Ok(())
+    }
+    fn add_byte_doorbell(
+        &self,
+        address: DoorbellAddress,
+        byte: u8,
+        event: &EventFd,
+    ) -> io::Result<()> {
+        let event = event.try_clone()?;
+        self.knocks.lock().unwrap().push((address, byte, event));
+        Ok(())
+    }
+    fn remove_byte_doorbell(
+        &self,
+        address: DoorbellAddress,
+        byte: u8,
+        _event: &EventFd,
+    ) -> io::Result<()> {
+        let mut knocks = self.knocks.lock().unwrap();
+        let index = knocks
+            .iter()
+            .position(|(at, what, _)| (*at, *what) == (address, byte));
+        knocks.remove(index.unwrap());
         Ok(())
     }
     fn keep_writes(&self, ports: Range<u16>) -> io::Result<()> {

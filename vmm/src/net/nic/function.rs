@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     bus::{Posted, PostedWrites},
-    interrupt::InterruptController,
+    interrupt::{DoorbellAddress, InterruptController},
     net::wire::RingWire,
     pci::{BarAddress, BarKind, Function, Intx, PciDevice},
 };
@@ -27,6 +27,8 @@ pub struct Nic<M: Model> {
     base: Option<u16>,
     /// Ports whose writes are kept.
     kept: Vec<Range<u16>>,
+    /// What KVM wakes the thread for: BAR, where, and which byte.
+    knocks: Vec<(u8, DoorbellAddress, u8)>,
     _datapath: Datapath<M>,
 }
 
@@ -70,6 +72,7 @@ impl<M: Model> Nic<M> {
             quiet: true,
             base: None,
             kept: Vec::new(),
+            knocks: Vec::new(),
             _datapath: Datapath::start(Arc::clone(&shared), wire, plug.poll_idle)?,
             shared,
         })
@@ -93,8 +96,40 @@ impl<M: Model> Nic<M> {
     }
 }
 
+impl<M: Model> Nic<M> {
+    /// Has KVM wake the thread for what is written to `bar` at its place, or no longer.
+    fn listen(&mut self, bar: u8, at: Option<BarAddress>) {
+        let (controller, event) = (&self.controller, self.shared.waker());
+        self.knocks.retain(|(of, address, byte)| {
+            if *of == bar {
+                let _ = controller.remove_byte_doorbell(*address, *byte, event);
+            }
+            *of != bar
+        });
+        for (offset, byte) in M::KNOCKS {
+            let offset = u64::from(*offset);
+            let address = match at {
+                None => return,
+                Some(BarAddress::Memory(base)) => DoorbellAddress::Mmio(base + offset),
+                Some(BarAddress::Io(base)) => match u16::try_from(base + offset) {
+                    Ok(port) => DoorbellAddress::Pio(port),
+                    Err(_) => return,
+                },
+            };
+            // A KVM that cannot has the vCPU bring it.
+            let added = controller.add_byte_doorbell(address, *byte, event);
+            if added.is_ok() {
+                self.knocks.push((bar, address, *byte));
+            }
+        }
+    }
+}
+
 impl<M: Model> Drop for Nic<M> {
     fn drop(&mut self) {
+        while let Some((bar, ..)) = self.knocks.first() {
+            self.listen(*bar, None);
+        }
         self.base = None;
         self.keep();
     }
@@ -168,6 +203,7 @@ impl<M: Model> PciDevice for Nic<M> {
     }
 
     fn bar_moved(&mut self, bar: u8, at: Option<BarAddress>) {
+        self.listen(bar, at);
         let mut bars = self.function.bars().iter();
         if M::QUIET_PORTS.is_empty()
             || !bars.any(|other| other.index == bar && other.kind == BarKind::Io)

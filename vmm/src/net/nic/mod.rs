@@ -8,8 +8,8 @@
 //! signals ([`poll_idle`](Plug::poll_idle)), and at last arms the wire's signals, asks for one burst more and sleeps.
 //!
 //! A register that a driver writes once per packet should be one of the model's [`Doorbells`]: it is stored without a lock, so that a
-//! vCPU never waits for a burst, nor for another vCPU that does. It cannot be an ioeventfd, because its value matters and KVM throws
-//! that away.
+//! vCPU never waits for a burst, nor for another vCPU that does. It cannot be an ioeventfd where its value matters, as KVM throws
+//! that away; where there is but one value that drivers write it is one ([`KNOCKS`](Model::KNOCKS)).
 //!
 //! Every loop over a guest's rings has a budget; what is left is the next burst's.
 pub mod eeprom;
@@ -113,6 +113,9 @@ pub struct Burst {
 pub trait Doorbells: Debug + Send + Sync {
     /// Stores `value` if a doorbell is there, and says whether the thread has to act on it; `None`: it is another register.
     fn ring(&self, at: Access, value: u32) -> Option<bool>;
+
+    /// Somebody may have written one of [`Model::KNOCKS`].
+    fn knocked(&self) {}
 }
 
 /// For models without.
@@ -150,6 +153,11 @@ pub trait Model: Debug + Send + Sized + 'static {
     /// Offsets in the I/O BAR where what is written is stored, without anything else that could be noticed before the next access to
     /// other ports: while the NIC is [`quiet`](Self::quiet) KVM may keep such writes and bring many at once.
     const QUIET_PORTS: &'static [ops::Range<u16>] = &[];
+
+    /// Offsets in every BAR, each with a byte: written there it means nothing but that the thread shall look. KVM wakes the thread by
+    /// itself, and no vCPU leaves it for that; the thread says it to [`Doorbells::knocked`]. Any other byte, and more than one at once,
+    /// are writes as ever.
+    const KNOCKS: &'static [(u32, u8)] = &[];
 
     /// Identity and BARs; the interrupt pin is added by [`Nic`].
     fn function(&self) -> Function;

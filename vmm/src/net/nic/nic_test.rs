@@ -16,6 +16,8 @@ use crate::{
 mod doorbell;
 #[path = "idle_test.rs"]
 mod idle;
+#[path = "knock_test.rs"]
+mod knock;
 
 /// A NIC in a machine, and where its BARs are: ports and memory.
 struct Bench {

@@ -1,5 +1,5 @@
 //! The thread that moves frames, and how vCPUs wake it.
-use super::{Burst, Model, patience::Patience};
+use super::{Burst, Doorbells, Model, patience::Patience};
 use crate::{
     net::wire::{RingWire, Wire},
     wait::wait,
@@ -82,6 +82,20 @@ impl<M: Model> Shared<M> {
         if self.asleep.swap(false, Ordering::SeqCst) {
             let _ = self.wake.write(1);
         }
+    }
+
+    /// What wakes the thread, for KVM.
+    pub(super) fn waker(&self) -> &EventFd {
+        &self.wake
+    }
+
+    /// Whether the thread was woken by signal, also while it was awake: by a vCPU, or by KVM in place of one.
+    fn knocked(&self) -> bool {
+        let woken = self.wake.read().is_ok();
+        if woken {
+            self.doorbells.knocked();
+        }
+        woken
     }
 
     /// The link went up or down.
@@ -277,6 +291,7 @@ impl<M: Model> Worker<M> {
             shared.news.load(Ordering::SeqCst)
                 || (waiting[0] && !left[0])
                 || (waiting[1] && !left[1])
+                || (!M::KNOCKS.is_empty() && shared.knocked())
         })
     }
 
@@ -334,7 +349,7 @@ impl<M: Model> Worker<M> {
         } else {
             wait(&[&self.shared.wake, &*received, &*sent], None)?;
         }
-        let _ = self.shared.wake.read();
+        self.shared.knocked();
         Ok(())
     }
 }

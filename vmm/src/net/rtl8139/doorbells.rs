@@ -74,4 +74,9 @@ impl Trait for Doorbells {
             _ => None,
         }
     }
+
+    /// The chip may look at its ring at any time: nothing is lost if nobody has asked.
+    fn knocked(&self) {
+        self.poll.store(true, Ordering::SeqCst);
+    }
 }

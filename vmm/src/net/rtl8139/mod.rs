@@ -40,6 +40,9 @@ impl Model for Device {
 
     const NAME: &'static str = "rtl8139";
 
+    // All that Linux' 8139cp writes to send.
+    const KNOCKS: &'static [(u32, u8)] = &[(spec::TPPOLL, spec::TPPOLL_NPQ)];
+
     fn function(&self) -> Function {
         let mut function = Function::new(&Identity {
             vendor: spec::VENDOR,
