@@ -5,11 +5,21 @@ use crate::{
     io::{load, say, store},
     layout::{BUFFER, BUFFERS, FRAME, RECEIVE_RING, SEND_RING},
     pci::Nic,
+    receive::{self, Receiver},
 };
 
 // Registers (13.3).
 const CTRL: u32 = 0x0000;
 const CTRL_SLU: u32 = 1 << 6;
+const DEVICE_STATUS: u32 = 0x0008;
+const ICR: u32 = 0x00C0;
+const ITR: u32 = 0x00C4;
+/// 20 000 interrupts a second, in units of 256 ns: what Linux begins with.
+const ITR_VALUE: u32 = 195;
+const IMS: u32 = 0x00D0;
+/// `IMS_ENABLE_MASK`.
+const IMS_ALL: u32 = 0x9D;
+const IMC: u32 = 0x00D8;
 const RCTL: u32 = 0x0100;
 /// EN, UPE, BAM, SECRC; buffers of 2 KiB.
 const RCTL_ON: u32 = 1 << 1 | 1 << 3 | 1 << 15 | 1 << 26;
@@ -18,6 +28,9 @@ const TCTL: u32 = 0x0400;
 const TCTL_ON: u32 = 1 << 1 | 1 << 3;
 const RDBAL: u32 = 0x2800;
 const TDBAL: u32 = 0x3800;
+const RXCSUM: u32 = 0x5000;
+/// TCP's and UDP's sums.
+const RXCSUM_TUOFL: u32 = 1 << 9;
 /// Of the same ring's, behind its base address.
 const BASE_HIGH: u32 = 0x4;
 const LENGTH: u32 = 0x8;
@@ -60,13 +73,15 @@ const MSS: u32 = 1460;
 
 pub struct E1000 {
     registers: u32,
+    /// The next descriptor that a frame comes into.
+    next: u32,
 }
 
 impl E1000 {
     pub fn new(nic: &Nic) -> Self {
         let registers = nic.memory(0);
         store(registers + CTRL, load(registers + CTRL) | CTRL_SLU);
-        Self { registers }
+        Self { registers, next: 0 }
     }
 
     /// TCP frames of 56 KiB that the NIC cuts, each with a doorbell.
@@ -144,8 +159,8 @@ impl E1000 {
         }
     }
 
-    /// Takes frames and gives their buffers back.
-    pub fn receive(&self) -> ! {
+    /// Takes frames.
+    pub fn receive(mut self) -> ! {
         for index in 0..RING {
             put(
                 RECEIVE_RING + index * DESCRIPTOR,
@@ -156,20 +171,18 @@ impl E1000 {
             );
         }
         self.start_ring(RDBAL, RECEIVE_RING);
+        store(self.registers + ITR, ITR_VALUE);
+        store(self.registers + RXCSUM, RXCSUM_TUOFL);
         store(self.registers + RCTL, RCTL_ON);
-        let tail = self.registers + RDBAL + TAIL;
-        let mut given = RING - BATCH;
-        store(tail, given);
-        say(crate::READY);
-        let mut last = BATCH;
-        let mut count = 0;
-        loop {
-            wait_and_clear(RECEIVE_RING + last * DESCRIPTOR - DESCRIPTOR + STATUS);
-            last = last % RING + BATCH;
-            given = (given + BATCH) % RING;
-            store(tail, given);
-            count = crate::count(count + BATCH);
-        }
+        self.give();
+        store(self.registers + IMS, IMS_ALL);
+        receive::forever(&mut self)
+    }
+
+    /// Gives the buffers back that were taken (`e1000_alloc_rx_buffers`): all but one are the NIC's, as a full ring would look empty.
+    fn give(&self) {
+        let last = self.next.wrapping_sub(1) % RING;
+        store(self.registers + RDBAL + TAIL, last);
     }
 
     fn start_ring(&self, base: u32, address: u32) {
@@ -179,6 +192,37 @@ impl E1000 {
         store(ring + LENGTH, RING * DESCRIPTOR);
         store(ring + HEAD, 0);
         store(ring + TAIL, 0);
+    }
+}
+
+impl Receiver for E1000 {
+    const GROUP: u32 = BATCH;
+
+    /// `e1000_clean_rx_irq`.
+    fn take(&mut self) -> bool {
+        // Frames come in turn.
+        let status = RECEIVE_RING + (self.next + BATCH - 1) * DESCRIPTOR + STATUS;
+        let value = load(status);
+        if value & DONE == 0 {
+            return false;
+        }
+        store(status, value & !0xFF);
+        self.next = (self.next + BATCH) % RING;
+        self.give();
+        true
+    }
+
+    /// `e1000_intr`.
+    fn interrupt(&mut self) {
+        load(self.registers + ICR);
+        store(self.registers + IMC, u32::MAX);
+        load(self.registers + DEVICE_STATUS);
+    }
+
+    /// The end of `e1000_clean`.
+    fn complete(&mut self) {
+        store(self.registers + IMS, IMS_ALL);
+        load(self.registers + DEVICE_STATUS);
     }
 }
 

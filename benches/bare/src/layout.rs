@@ -6,6 +6,8 @@ pub const STACK_TOP: u32 = 0x20_0000;
 pub const SEND_RING: u32 = 0x20_0000;
 /// Descriptors of buffers for packets that come.
 pub const RECEIVE_RING: u32 = 0x21_0000;
+/// Where a NIC reads what it shall be.
+pub const INIT_BLOCK: u32 = 0x22_0000;
 /// The frame that is sent, over and over; a frame of TCP segmentation has up to 64 KiB.
 pub const FRAME: u32 = 0x30_0000;
 /// Buffers for frames that come, `BUFFER` bytes each.

@@ -10,15 +10,19 @@ mod e1000;
 mod frame;
 mod io;
 mod layout;
+mod ne2k;
 mod pci;
+mod pcnet;
+mod receive;
+mod rtl8139;
 
-use crate::{e1000::E1000, io::say, pci::Nic};
+use crate::{e1000::E1000, io::say, ne2k::Ne2k, pci::Nic, pcnet::Pcnet, rtl8139::Rtl8139};
 use core::panic::PanicInfo;
 
 const READY: u8 = b'r';
 const DOT: u8 = b'.';
 const LOST: u8 = b'!';
-const FRAMES_PER_DOT: u32 = 1024;
+const FRAMES_PER_DOT: u32 = 64;
 
 /// Datagrams for each doorbell where there are many.
 const MANY: u32 = 16;
@@ -33,6 +37,13 @@ extern "C" fn main(command: u64) -> ! {
         (b'e', b's') => E1000::new(&nic).send_small(1),
         (b'e', b'm') => E1000::new(&nic).send_small(MANY),
         (b'e', b'r') => E1000::new(&nic).receive(),
+        (b'p', b't') => Pcnet::new(&nic).send(),
+        (b'p', b'r') => Pcnet::new(&nic).receive(),
+        (b'r', b't') => Rtl8139::new(&nic).send(),
+        (b'r', b'l') => Rtl8139::new(&nic).send_large(),
+        (b'r', b'r') => Rtl8139::new(&nic).receive(),
+        (b'n', b't') => Ne2k::new(&nic).send(),
+        (b'n', b'r') => Ne2k::new(&nic).receive(),
         _ => lost(),
     }
 }
@@ -43,7 +54,7 @@ fn count(frames: u32) -> u32 {
         return frames;
     }
     say(DOT);
-    0
+    frames - FRAMES_PER_DOT
 }
 
 fn lost() -> ! {

@@ -35,6 +35,12 @@ impl Nic {
         self.read(BAR0 + 4 * bar) & !0xF
     }
 
+    /// The first port of a BAR in I/O space.
+    pub fn ports(&self, bar: u32) -> u16 {
+        let [low, high, ..] = (self.read(BAR0 + 4 * bar) & !0x3).to_le_bytes();
+        u16::from_le_bytes([low, high])
+    }
+
     fn read(&self, register: u32) -> u32 {
         self.select(register);
         in32(DATA)

@@ -1,4 +1,6 @@
+use super::guest::Moved;
 use super::*;
+use std::time::Duration;
 
 fn options(workloads: &[&str]) -> BareNicOptions {
     BareNicOptions {
@@ -9,13 +11,21 @@ fn options(workloads: &[&str]) -> BareNicOptions {
     }
 }
 
+fn samples(rates: &[f64]) -> Vec<Sample> {
+    let sample = |rate: &f64| Sample {
+        rate: *rate,
+        exits: Some(2.0 * rate),
+    };
+    rates.iter().map(sample).collect()
+}
+
 #[test]
 fn a_row_has_the_medians_and_what_they_are_of_qemus() {
     let mut figures = Figures::new();
     for index in 0..WORKLOADS.len() {
-        figures.insert((index, System::Ours), vec![30.0, 10.0, 20.0]);
-        figures.insert((index, System::Sleeping), vec![40.0]);
-        figures.insert((index, System::Qemu), vec![10.0]);
+        figures.insert((index, System::Ours), samples(&[30.0, 10.0, 20.0]));
+        figures.insert((index, System::Sleeping), samples(&[40.0]));
+        figures.insert((index, System::Qemu), samples(&[10.0]));
     }
     let rows = rows(&options(&["el", "em"]), &figures).unwrap();
     assert_eq!(rows.len(), 2);
@@ -26,7 +36,8 @@ fn a_row_has_the_medians_and_what_they_are_of_qemus() {
             "40.0 (40.0–40.0)",
             "10.0 (10.0–10.0)",
             "2.00",
-            "4.00"
+            "4.00",
+            "40 / 80 / 20"
         ]
     );
 }
@@ -37,4 +48,24 @@ fn what_was_not_measured_is_said() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("no figures of QEMU"), "{error}");
+}
+
+#[test]
+fn a_figure_counts_what_its_workload_is_about() {
+    let moved = Moved {
+        time: Duration::from_secs(2),
+        bytes: 3_028_000,
+        frames: 2000,
+        taken: 4000,
+        exits: Some(757.0),
+    };
+    let sample = |unit: Unit| unit.sample(moved, FULL);
+    let figures = |rate, exits| Sample {
+        rate,
+        exits: Some(exits),
+    };
+    assert_eq!(sample(Unit::Frames), figures(1.0, 500.0));
+    assert_eq!(sample(Unit::Taken(&[])), figures(2.0, 250.0));
+    // 1460 bytes of each.
+    assert_eq!(sample(Unit::Payload), figures(11.68, 500.0));
 }

@@ -1,11 +1,10 @@
 //! The guest in either system, and what it moves.
 use super::super::{
-    machine_report as report,
     namespace::Namespace,
     netbackend::{Daemon, Setup},
     process::Process,
-    testpmd,
 };
+use super::exits;
 use crate::exec;
 use anyhow::{Context, Result, bail};
 use std::fmt;
@@ -23,11 +22,18 @@ const MEMORY: u32 = 64;
 const READY: u8 = b'r';
 const DOT: u8 = b'.';
 const LOST: u8 = b'!';
-const FRAMES_PER_DOT: u64 = 1024;
-/// Whom frames to the guest are for: its NIC takes all.
-const GUEST_MAC: &str = "02:00:00:00:00:02";
-/// Bytes of such a frame.
-const FULL: &str = "1514";
+const FRAMES_PER_DOT: u64 = 64;
+/// Who sends frames to the guest, and to whom: its NIC takes all. Nobody answers.
+const PEER: &str = "10.9.0.1";
+const ADDRESS: &str = "10.9.0.2";
+const MAC: &str = "02:00:00:00:00:02";
+/// The port of RFC 863.
+const DISCARD: u16 = 9;
+/// How many come in a second until the guest has taken some.
+const FIRST_RATE: &str = "1000";
+/// Bytes of such a frame, and of the headers in it: Ethernet, IPv4, UDP.
+pub(super) const FULL: u64 = 1514;
+const HEADERS: u64 = 42;
 
 #[derive(Debug)]
 pub(super) struct Programs {
@@ -68,6 +74,8 @@ pub(super) struct Moved {
     pub(super) frames: u64,
     /// That the guest took.
     pub(super) taken: u64,
+    /// How often the guest left KVM for its program, per second.
+    pub(super) exits: Option<f64>,
 }
 
 /// A guest at work. Dropped in this order: programs before what they are in.
@@ -144,32 +152,49 @@ impl Guest {
         Ok(guest)
     }
 
-    /// Frames of full size from the peer, more than any NIC takes.
-    pub(super) fn flood(&self, directory: &Path) -> Result<Process> {
-        let (_, cpu) = report::two_cpus()?;
-        let device = [format!("net_af_packet0,iface={TAP}")];
-        let mode = [
-            "--forward-mode=txonly",
-            &format!("--txpkts={FULL}"),
-            &format!("--eth-peer=0,{GUEST_MAC}"),
-        ];
-        testpmd::start_in(&self.namespace, directory, cpu, &device, &mode)
+    /// Lets a peer send frames of full size; returns who does, once the first have arrived.
+    pub(super) fn sender(&mut self, directory: &Path) -> Result<Process> {
+        fs::create_dir_all(directory)?;
+        for line in [
+            format!("ip addr add {PEER}/24 dev {TAP}"),
+            format!("ip neigh add {ADDRESS} lladdr {MAC} dev {TAP} nud permanent"),
+        ] {
+            self.namespace.run(&line)?;
+        }
+        let program = std::env::current_exe().context("this program's path")?;
+        let mut command = self.namespace.command("");
+        command.arg(program).args(["bench", "datagrams"]);
+        command.arg(format!("{ADDRESS}:{DISCARD}"));
+        command.arg((FULL - HEADERS).to_string());
+        let mut sender = Process::start("datagrams", directory, &mut command)?;
+        sender.tell(FIRST_RATE)?;
+        // QEMU's e1000 takes nothing for a second after it is switched on.
+        let console = self.console.clone();
+        let arrived = || fs::read(&console).is_ok_and(|text| text.contains(&DOT));
+        self.monitor.wait_until("frames to the guest", arrived)?;
+        Ok(sender)
+    }
+
+    /// What its program said.
+    pub(super) fn log(&self) -> String {
+        self.monitor.log()
     }
 
     /// What moves within `time`.
     pub(super) fn count_for(&mut self, time: Duration) -> Result<Moved> {
         let (begun, before) = (Instant::now(), self.counters()?);
-        thread::sleep(time);
+        let end = begun + time;
+        let exits = exits::count(self.monitor.id(), time);
+        // Where nobody counts.
+        thread::sleep(end.saturating_duration_since(Instant::now()));
         let (time, after) = (begun.elapsed(), self.counters()?);
         let [bytes, frames, taken] = [0, 1, 2].map(|index| after[index] - before[index]);
-        if bytes + taken == 0 {
-            bail!("nothing moved; the monitor said:\n{}", self.monitor.log());
-        }
         Ok(Moved {
             time,
             bytes,
             frames,
             taken,
+            exits,
         })
     }
 
