@@ -36,7 +36,10 @@ impl Qmp {
     #[track_caller]
     pub fn execute(&mut self, command: &str, arguments: &Value) -> Value {
         let line = json!({ "execute": command, "arguments": arguments });
-        writeln!(self.stream.get_mut(), "{line}").expect("QEMU takes commands");
+        // At once: QEMU is done with a command at its last brace, and after "quit" it is gone before a line's end is written.
+        let line = format!("{line}\n");
+        let written = self.stream.get_mut().write_all(line.as_bytes());
+        written.expect("QEMU takes commands");
         loop {
             let mut answer = self.read();
             assert!(answer.get("error").is_none(), "{command}: {answer}");
