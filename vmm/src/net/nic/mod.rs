@@ -20,6 +20,7 @@ pub mod mii;
 mod offload;
 mod packet;
 mod patience;
+mod retry;
 mod segment;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -29,6 +30,7 @@ pub use flights::Flights;
 pub use function::Nic;
 pub use offload::{Range, Request, Segmentation};
 pub use packet::{Frames, Packet};
+pub use retry::Retry;
 pub use segment::Sender;
 
 use super::{

@@ -1,6 +1,6 @@
 //! Which frames the chip takes ("Address Matching"), and how they get into the receive ring ("Receive Descriptor Table Entry").
 use super::{descriptor::Descriptor, device::Device, spec, transmit::fcs_is_good};
-use crate::net::nic::fcs;
+use crate::net::nic::{Retry, fcs};
 use std::time::{Duration, Instant};
 
 const ADDRESSES_LEN: usize = 12;
@@ -9,11 +9,8 @@ const HEADER_LEN: usize = 14;
 const MIN_PAYLOAD: u16 = 46;
 /// Descriptors of one frame at most.
 const MAX_CHAIN: u32 = 64;
-/// How long a frame without room waits for another try, at first: about as long as a driver takes for half of its ring. It gives
-/// descriptors back without telling.
+/// How long a frame without room waits for another try, at first.
 const FIRST_RETRY: Duration = Duration::from_micros(100);
-/// And at most.
-const LAST_RETRY: Duration = Duration::from_millis(50);
 /// For how long it is tried. The chip's own buffer would hold some frames; ours is on the wire, and a vCPU that does not run for a
 /// while should lose none.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -30,12 +27,21 @@ pub(super) enum Outcome {
 }
 
 /// A frame from the wire that has no room: when to try again, and for how long.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Held {
     holding: bool,
-    pause: Duration,
-    retry: Option<Instant>,
+    retry: Retry,
     since: Option<Instant>,
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        Self {
+            holding: false,
+            retry: Retry::new(FIRST_RETRY),
+            since: None,
+        }
+    }
 }
 
 impl Held {
@@ -47,11 +53,7 @@ impl Held {
     /// It had no room.
     pub(super) fn keep(&mut self, now: Instant) {
         self.holding = true;
-        // A try in between, for a register that was written, makes the driver no slower.
-        if self.retry.is_none_or(|due| due <= now) {
-            self.pause = (self.pause * 2).clamp(FIRST_RETRY, LAST_RETRY);
-            self.retry = Some(now + self.pause);
-        }
+        self.retry.failed(now);
         self.since.get_or_insert(now);
     }
 
@@ -73,7 +75,7 @@ impl Held {
 
     /// When to try again.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.retry.filter(|_| self.holding)
+        self.retry.due().filter(|_| self.holding)
     }
 
     /// From a snapshot.
@@ -252,28 +254,5 @@ impl Device {
             self.state.raise(spec::CSR_FEATURES, spec::CSR4_MFCO);
         }
         self.raise(spec::CSR0_MISS);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tries_in_between_do_not_put_the_next_one_off() {
-        let begun = Instant::now();
-        let mut held = Held::default();
-        held.keep(begun);
-        let due = begun + FIRST_RETRY;
-        assert_eq!(held.deadline(), Some(due));
-        for _ in 0..10 {
-            assert!(held.take());
-            assert_eq!(held.deadline(), None);
-            held.keep(begun + FIRST_RETRY / 2);
-            assert_eq!(held.deadline(), Some(due));
-        }
-        assert!(held.take());
-        held.keep(due);
-        assert_eq!(held.deadline(), Some(due + 2 * FIRST_RETRY));
     }
 }

@@ -4,7 +4,10 @@ use super::{
     ring::{Descriptor, descriptor_at, next},
     spec,
 };
-use crate::net::{nic::fcs, wire::Sum};
+use crate::net::{
+    nic::{Retry, fcs},
+    wire::Sum,
+};
 use std::{
     sync::atomic::{Ordering, fence},
     time::{Duration, Instant},
@@ -13,11 +16,8 @@ use std::{
 const TAG_LEN: usize = 4;
 const ADDRESSES_LEN: usize = 12;
 const FCS_LEN: usize = 4;
-/// How long a frame without room waits for another try, at first: about as long as a driver takes for half of its ring. A C+ driver gives
-/// descriptors back without telling.
+/// How long a frame without room waits for another try, at first.
 const FIRST_RETRY: Duration = Duration::from_micros(200);
-/// And at most.
-const LAST_RETRY: Duration = Duration::from_millis(50);
 
 /// What became of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,11 +31,19 @@ pub(super) enum Outcome {
 }
 
 /// A frame from the wire that has no room: whether its checksum is right, and when to try again.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Held {
     checked: Option<bool>,
-    pause: Duration,
-    retry: Option<Instant>,
+    retry: Retry,
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        Self {
+            checked: None,
+            retry: Retry::new(FIRST_RETRY),
+        }
+    }
 }
 
 impl Held {
@@ -47,17 +55,12 @@ impl Held {
     /// It had no room.
     pub(super) fn keep(&mut self, checked: bool, now: Instant) {
         self.checked = Some(checked);
-        // A try in between, for a register that was written, makes the driver no slower.
-        if self.retry.is_none_or(|due| due <= now) {
-            self.pause = (self.pause * 2).clamp(FIRST_RETRY, LAST_RETRY);
-            self.retry = Some(now + self.pause);
-        }
+        self.retry.failed(now);
     }
 
     /// Frames find room again.
     pub(super) fn relieved(&mut self) {
-        self.pause = Duration::ZERO;
-        self.retry = None;
+        self.retry.succeeded();
     }
 
     /// There is one.
@@ -67,7 +70,7 @@ impl Held {
 
     /// When to try again.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.retry.filter(|_| self.checked.is_some())
+        self.retry.due().filter(|_| self.checked.is_some())
     }
 
     /// For a snapshot.
@@ -337,27 +340,4 @@ fn append_fcs(frame: &mut Vec<u8>) {
     frame.resize(frame.len().max(spec::MIN_FRAME), 0);
     let fcs = fcs::of(frame);
     frame.extend_from_slice(&fcs);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tries_in_between_do_not_put_the_next_one_off() {
-        let begun = Instant::now();
-        let mut held = Held::default();
-        held.keep(true, begun);
-        let due = begun + FIRST_RETRY;
-        assert_eq!(held.deadline(), Some(due));
-        for _ in 0..10 {
-            assert_eq!(held.take(), Some(true));
-            assert_eq!(held.deadline(), None);
-            held.keep(true, begun + FIRST_RETRY / 2);
-            assert_eq!(held.deadline(), Some(due));
-        }
-        assert_eq!(held.take(), Some(true));
-        held.keep(true, due);
-        assert_eq!(held.deadline(), Some(due + 2 * FIRST_RETRY));
-    }
 }
