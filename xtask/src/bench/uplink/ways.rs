@@ -78,7 +78,7 @@ impl Kind {
         }
     }
 
-    /// DPDK's packet sockets take frames of 1518 bytes; those of Open vSwitch itself, which take larger ones, are slower.
+    /// DPDK's packet sockets take frames of 1518 bytes; those of Open vSwitch itself take larger ones.
     pub(super) fn takes(self, mtu: u32) -> bool {
         match self {
             Self::Ovs => mtu <= USUAL_MTU,
