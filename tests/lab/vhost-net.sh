@@ -1,5 +1,5 @@
 #!/bin/sh
-# title: one vmm guest on macvtaps, two of which the kernel's vhost-net serves: who serves, ping, iperf3, files, carrier, queue pairs, receive filter (also of a port of netbackend), reload
+# title: one vmm guest on macvtaps, two of which the kernel's vhost-net serves: who serves, ping, iperf3, files, carrier, queue pairs, receive filter (also of a port of netbackend), a NIC that goes and returns, reload
 # timeout: 900
 . "$LAB/lib.sh"
 # About 100 MB over each NIC.
@@ -8,12 +8,13 @@ file_mib=${file_mib:-48}
 step "a NIC with two queue pairs, one to itself and one of netbackend, plugged into a namespace outside"
 ip netns add outside || fail "no namespace"
 ln -s "$LAB/jobs" /jobs
-for n in 1 2 3; do
-    ip link add "nic$n" type veth peer name "out$n" netns outside
-    ip link set "nic$n" up
-    ip -n outside addr add "10.1.$n.1/24" dev "out$n"
-    ip -n outside link set "out$n" up
-done
+plug() { # NUMBER
+    ip link add "nic$1" type veth peer name "out$1" netns outside
+    ip link set "nic$1" up
+    ip -n outside addr add "10.1.$1.1/24" dev "out$1"
+    ip -n outside link set "out$1" up
+}
+for n in 1 2 3 4; do plug $n; done
 nets="--net macvtap=nic1,mode=bridge,vhost=on,trust=on,queues=2 --net macvtap=nic2,mode=passthru,vhost=on"
 left() { ip -o link show type macvtap; }
 
@@ -60,8 +61,8 @@ await 20 here 10.1.2.2 || fail "the guest does not answer on its second NIC" "$L
 await 20 here 10.1.3.2 || fail "the guest does not answer by netbackend" "$LAB_LOGS/guest.log" "$LAB_LOGS/netbackend.log"
 
 step "the kernel serves: a thread of its own for each queue pair, and none of the relay"
-# Tasks of this name; since Linux 6.4 they are threads of vmm itself.
-kernel_threads() { cat /proc/[0-9]*/comm "/proc/$guest/task"/*/comm 2>/dev/null | grep -c "^vhost-$guest\$"; }
+# Named after the thread that has opened the device; since Linux 6.4 they are threads of vmm itself.
+kernel_threads() { cat /proc/[0-9]*/comm "/proc/$guest/task"/*/comm 2>/dev/null | grep -c '^vhost-[0-9][0-9]*$'; }
 threads=$(cat "/proc/$guest/task"/*/comm | tr '\n' ' ')
 [ "$(kernel_threads)" -eq 3 ] || fail "vhost threads: $(kernel_threads), not 3 (of vmm: $threads)"
 case " $threads" in
@@ -136,6 +137,20 @@ ip -n outside neigh flush dev out3
 await 20 here 10.1.3.2 || fail "no traffic by another daemon" "$LAB_LOGS/netbackend.log"
 result "ok filter of another daemon"
 
+carrier_of() { says 10.1.2.2 "cat /sys/class/net/$1/carrier" "$2"; }
+step "the first NIC goes and returns: so does the guest's macvtap with what it receives, and the kernel serves it"
+ip link del nic1
+await 20 carrier_of eth0 0 || fail "the guest does not see that its NIC is gone"
+plug 1
+await 20 carrier_of eth0 1 || fail "the guest does not see that its NIC is back" "$LAB_LOGS/guest.log"
+await 20 here 10.1.1.2 || fail "no traffic by the NIC that is back" "$LAB_LOGS/guest.log"
+macvtap=$(macvtap_on nic1)
+shows "$macvtap" 52:54:00:00:77:01 || fail "$macvtap has not the address of eth0"
+joined "$macvtap" eth0 || fail "$macvtap has not all groups of eth0: $groups"
+flows 2
+[ "$(kernel_threads)" -eq 3 ] || fail "vhost threads: $(kernel_threads), not 3"
+result "ok return of nic1"
+
 step "the driver is unloaded and loaded"
 tell 10.1.1.2 'cat >/tmp/reload <<\EOF
 sleep 1
@@ -163,6 +178,25 @@ await_result driver "$pid" 700 "checks passed"
 report driver 12
 wait "$guest" || fail "vmm ended with $?" "$LAB_LOGS/guest.log"
 grep 'stands still\|reconnecting' "$LAB_LOGS/guest.log" | grep -qv /run/netbackend/lan/ && fail "a ring was latched" "$LAB_LOGS/guest.log"
+
+step "so does the macvtap of a guest that vmm serves itself"
+start_guest own "job=agent addr0=10.1.4.2/24" --memory 512M --net macvtap=nic4,mode=bridge,trust=on
+own=$pid
+await_result own "$own" 120 "agent ready"
+await 20 here 10.1.4.2 || fail "the guest does not answer" "$LAB_LOGS/own.log"
+ip link del nic4
+await 10 none_left || fail "left behind: $(left)"
+plug 4
+await 20 here 10.1.4.2 || fail "no traffic by the NIC that is back" "$LAB_LOGS/own.log"
+joined_eth0() {
+    group=$(tell 10.1.4.2 "awk '\$2 == \"eth0\" && /3333ff/ { print \$5 }' /proc/net/dev_mcast" | tr -d '\r')
+    [ -n "$group" ] && awk -v i="$(macvtap_on nic4)" '$2 == i { print $5 }' /proc/net/dev_mcast | grep -q "$group"
+}
+joined_eth0 || fail "the macvtap has not the groups of the guest: $group"
+lacks "$(macvtap_on nic4)" ALLMULTI || fail "the macvtap takes all groups"
+tell 10.1.4.2 'touch /tmp/stop'
+wait "$own" || fail "vmm ended with $?" "$LAB_LOGS/own.log"
+result "ok return of nic4"
 
 step "nothing is left"
 await 10 none_left || fail "left behind: $(left)"

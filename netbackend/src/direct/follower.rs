@@ -1,14 +1,23 @@
 //! Following the NIC below a macvtap, in a thread of its own.
-use crate::uplink::{Monitor, Sight, Uplink};
+use super::macvtap::Macvtap;
+use crate::uplink::{Monitor, Retry, Sight};
 use anyhow::Context;
 use std::{
     sync::Arc,
     thread::{self, JoinHandle},
 };
 use tokio::sync::Notify;
-use tracing::error;
+use tracing::{info, warn};
 
-/// Tells somebody whether the NIC below his macvtap carries frames, until dropped.
+/// What moves frames between a guest and its macvtap.
+pub(super) trait Served: Send + 'static {
+    /// The NIC carries frames, or does not.
+    fn set_carrier(&self, carries: bool);
+    /// The macvtap has been made again, and has other queues.
+    fn renew(&self, macvtap: &Macvtap) -> anyhow::Result<()>;
+}
+
+/// Keeps a macvtap on its NIC, and tells its server whether that carries frames, until dropped.
 #[derive(Debug)]
 pub(super) struct Follower {
     stop: Arc<Notify>,
@@ -16,28 +25,19 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    /// `tell` hears at once what there is, and then each change.
-    pub(super) fn start(
-        macvtap: &Uplink,
-        tell: impl Fn(bool) + Send + 'static,
-    ) -> anyhow::Result<Self> {
-        let (nic, index) = macvtap.needs().context("no NIC is below the macvtap")?;
-        let mut below = Below::new(nic.name.clone(), index);
-        let nic = nic.clone();
+    /// `served` hears at once what there is, and then each change.
+    pub(super) fn start(macvtap: &Arc<Macvtap>, served: impl Served) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .context("start the runtime")?;
         let stop = Arc::new(Notify::new());
         let stopped = Arc::clone(&stop);
+        let mut pair = Pair::new(Arc::clone(macvtap), served);
         let follow = async move {
-            let mut monitor = Monitor::new(nic);
-            loop {
-                let sight = tokio::select! {
-                    sight = monitor.next() => sight,
-                    () = stopped.notified() => return,
-                };
-                tell(below.carries(sight));
+            tokio::select! {
+                () = pair.follow() => {}
+                () = stopped.notified() => {}
             }
         };
         let thread = thread::Builder::new().name("nic".into());
@@ -58,70 +58,98 @@ impl Drop for Follower {
     }
 }
 
-/// The NIC that a macvtap was made on. The macvtap goes with it and does not come back, whoever gets its name.
-#[derive(Debug)]
-struct Below {
-    name: String,
-    index: u32,
-    is_replaced: bool,
+/// A macvtap and who serves it.
+struct Pair<S> {
+    served: S,
+    macvtap: Arc<Macvtap>,
+    mtu: Option<u32>,
+    retry: Retry,
+    /// Why it could not be made again the last time.
+    fault: Option<String>,
 }
 
-impl Below {
-    fn new(name: String, index: u32) -> Self {
+impl<S: Served> Pair<S> {
+    fn new(macvtap: Arc<Macvtap>, served: S) -> Self {
         Self {
-            name,
-            index,
-            is_replaced: false,
+            served,
+            macvtap,
+            mtu: None,
+            retry: Retry::default(),
+            fault: None,
         }
     }
 
-    /// Whether the macvtap carries frames when this is to be seen under the name of its NIC.
-    fn carries(&mut self, sight: Sight) -> bool {
-        match sight {
-            Sight::Present { index, carries, .. } if index == self.index => carries,
-            Sight::Present { index, .. } => {
-                if !self.is_replaced {
-                    self.is_replaced = true;
-                    error!(
-                        nic = self.name,
-                        index,
-                        "the NIC has gone, a guest's macvtap with it, and another one has its name; \
-                         the guest is without a link until its VMM is started again"
+    async fn follow(&mut self) {
+        let mut monitor = Monitor::new(self.macvtap.nic().clone());
+        let mut sight = Sight::Gone;
+        loop {
+            tokio::select! {
+                now = monitor.next() => sight = now,
+                () = self.retry.due() => {}
+            }
+            self.see(sight);
+        }
+    }
+
+    /// There is this under the name of the NIC.
+    fn see(&mut self, sight: Sight) {
+        let Sight::Present {
+            index,
+            is_up,
+            carries,
+            mtu,
+            ..
+        } = sight
+        else {
+            self.served.set_carrier(false);
+            self.mtu = None;
+            return;
+        };
+        let there = self.macvtap.is_on(index) || is_up && self.make_again();
+        if there {
+            self.follow_mtu(mtu);
+        }
+        self.served.set_carrier(there && carries);
+    }
+
+    /// The macvtap has gone with its NIC: makes it on the one that has the name now.
+    fn make_again(&mut self) -> bool {
+        self.served.set_carrier(false);
+        let made = self.macvtap.make_again();
+        let nic = &self.macvtap.nic().name;
+        match made.and_then(|()| self.served.renew(&self.macvtap)) {
+            Ok(()) => {
+                info!(nic, "the NIC is back, and a guest's macvtap with it");
+                self.fault = None;
+                self.retry.reset_pause();
+                true
+            }
+            Err(error) => {
+                let fault = format!("{error:#}");
+                if self.fault.as_ref() != Some(&fault) {
+                    warn!(
+                        nic,
+                        "the NIC is back, but a guest's macvtap is not; its guest is without a link until it is: {fault}"
                     );
+                    self.fault = Some(fault);
                 }
+                self.macvtap.close();
+                self.retry.try_again();
                 false
             }
-            Sight::Gone => false,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn present(index: u32, carries: bool) -> Sight {
-        Sight::Present {
-            index,
-            is_up: carries,
-            carries,
-            mac: None,
-            mtu: 1500,
         }
     }
 
-    #[test]
-    fn another_nic_of_the_same_name_carries_nothing() {
-        let mut below = Below::new("eth1".into(), 7);
-        assert!(below.carries(present(7, true)));
-        assert!(!below.carries(present(7, false)));
-        assert!(!below.carries(Sight::Gone));
-        assert!(!below.is_replaced);
-        for _ in 0..2 {
-            assert!(!below.carries(present(8, true)));
-            assert!(below.is_replaced, "and that was told");
+    fn follow_mtu(&mut self, mtu: u32) {
+        let before = self.mtu.replace(mtu);
+        if before.is_none_or(|before| before >= mtu) {
+            return;
         }
-        // It had another name for a while.
-        assert!(below.carries(present(7, true)));
+        if let Err(error) = self.macvtap.raise_mtu(mtu) {
+            warn!(
+                nic = self.macvtap.nic().name,
+                "follow the MTU of the NIC: {error:#}"
+            );
+        }
     }
 }

@@ -6,25 +6,11 @@ use super::{
     port::Port,
     request::refusal,
 };
-use crate::{
-    config::NetworkConfig,
-    uplink::{Filter, MacvtapSpec, Uplink},
-};
-use anyhow::Context;
+use crate::{config::NetworkConfig, uplink::Wanted};
 use control::{ApiError, PortFilter};
 use std::{collections::BTreeSet, io};
 use switch::{MacAddr, Role};
 use tracing::warn;
-
-/// What a guest wants, whole; by default what comes to every guest.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Wanted {
-    /// None: the port's own.
-    address: Option<MacAddr>,
-    /// None: all.
-    groups: Option<BTreeSet<[u8; 6]>>,
-    promiscuous: bool,
-}
 
 impl Wanted {
     /// Checks what was asked for.
@@ -61,36 +47,6 @@ impl Wanted {
             groups: self.groups.as_ref().map(show),
             promiscuous: self.promiscuous,
         }
-    }
-
-    /// Makes a macvtap. It has the address that its guest wants from the start: its first one may be another's by now.
-    pub(super) fn make_macvtap(
-        &self,
-        spec: &MacvtapSpec,
-    ) -> anyhow::Result<(Uplink, Option<Filter>)> {
-        if *self == Self::default() {
-            return Ok((Uplink::macvtap(spec)?, None));
-        }
-        let open = Uplink::macvtap(&MacvtapSpec {
-            mac: spec.mac.map(|own| self.address.unwrap_or(own)),
-            ..spec.clone()
-        })?;
-        let filter = Filter::new(&open, spec.mac).and_then(|mut filter| {
-            self.apply(&mut filter)?;
-            Ok(filter)
-        });
-        let filter = filter.context("filter what comes to the guest")?;
-        Ok((open, Some(filter)))
-    }
-
-    /// Has a macvtap let that through. First what may be refused while all else works: another has the address.
-    pub(super) fn apply(&self, filter: &mut Filter) -> io::Result<()> {
-        match self.address {
-            Some(address) => filter.set_address(address.0)?,
-            None => filter.set_own_address()?,
-        }
-        filter.set_groups(self.groups.as_ref())?;
-        filter.set_promiscuous(self.promiscuous)
     }
 }
 

@@ -1,6 +1,9 @@
 //! How others talk to a network's task.
-use super::{filter::Wanted, lease::Lessee, port::Port};
-use crate::config::{NetworkConfig, PortConfig};
+use super::{lease::Lessee, port::Port};
+use crate::{
+    config::{NetworkConfig, PortConfig},
+    uplink::Wanted,
+};
 use control::{
     ApiError, FlowStatus, ForwardStatus, LeaseStatus, NetworkState, NetworkStatus, PortDetail,
     PortStatus,

@@ -1,5 +1,6 @@
 //! What processes that have ports on lease keep over a restart of the daemon: their ports, and what their guests have chosen to receive.
-use super::{filter::Wanted, lease::lessee_of, registry::Registry};
+use super::{lease::lessee_of, registry::Registry};
+use crate::uplink::Wanted;
 use control::{ApiError, PortFilter};
 use std::{sync::Arc, time::Duration};
 use tokio::time;

@@ -3,7 +3,6 @@ use super::{
     absence::Absent,
     activation::Inherited,
     backoff::Backoff,
-    filter::Wanted,
     forward::OpenForward,
     handle::{Added, Command, Mailbox, NetworkHandle, unavailable},
     lease::{Lease, Lessee},
@@ -16,6 +15,7 @@ use super::{
 use crate::{
     config::{NetworkConfig, PortConfig},
     protocol::ToWorker,
+    uplink::Wanted,
 };
 use control::{ApiError, Fault, NetworkState, NetworkStatus, PortDetail};
 use std::{

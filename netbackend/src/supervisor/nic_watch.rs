@@ -1,17 +1,8 @@
 //! Following the NICs of a network.
 use super::port::Port;
-use crate::uplink::{Monitor, Nic, Sight};
-use std::{
-    collections::{HashMap, HashSet},
-    future,
-    time::Duration,
-};
-use tokio::{sync::mpsc, task::JoinHandle, time};
-
-/// When an interface that is there and did not fit is tried again: after this at first, and this at most. Not all that may be
-/// changed about it, its MTU or who else is on it, is an event of its own.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+use crate::uplink::{Monitor, Nic, Retry, Sight};
+use std::collections::{HashMap, HashSet};
+use tokio::{sync::mpsc, task::JoinHandle};
 
 /// What there is to do about NICs.
 #[derive(Debug)]
@@ -34,10 +25,8 @@ pub(super) struct NicWatch {
     pub(super) carries: bool,
     /// Of the one seen last, while it is there.
     pub(super) mtu: Option<u32>,
-    /// One did not fit: when to try again.
-    again: Option<time::Instant>,
-    /// How long after the next failure.
-    pause: Duration,
+    /// For those that did not fit.
+    pub(super) retry: Retry,
 }
 
 impl Default for NicWatch {
@@ -50,8 +39,7 @@ impl Default for NicWatch {
             present: HashSet::new(),
             carries: true,
             mtu: None,
-            again: None,
-            pause: FIRST_PAUSE,
+            retry: Retry::default(),
         }
     }
 }
@@ -96,61 +84,12 @@ impl NicWatch {
         }
     }
 
-    /// One that is there did not fit. Several that do not fit are tried again together.
-    pub(super) fn try_again(&mut self) {
-        if self.again.is_none() {
-            self.again = Some(time::Instant::now() + self.pause);
-            self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-        }
-    }
-
-    /// One fits, or none is left that did not: the next that does not need not wait for long.
-    pub(super) fn reset_pause(&mut self) {
-        self.pause = FIRST_PAUSE;
-    }
-
     /// The next news. May be cancelled.
     pub(super) async fn next(&mut self) -> News {
-        let again = self.again;
-        let due = async {
-            match again {
-                Some(again) => time::sleep_until(again).await,
-                None => future::pending().await,
-            }
-        };
         tokio::select! {
             // It holds a sender itself: there is always one.
             Some((nic, sight)) = self.sights.recv() => News::Sight(nic, sight),
-            () = due => {
-                self.again = None;
-                News::TryAgain
-            }
+            () = self.retry.due() => News::TryAgain,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    async fn until_due(nics: &mut NicWatch) {
-        nics.again = nics.again.map(|_| time::Instant::now());
-        assert!(matches!(nics.next().await, News::TryAgain));
-        assert_eq!(nics.again, None);
-    }
-
-    #[tokio::test]
-    async fn pause_grows_once_per_round_until_one_fits() {
-        let mut nics = NicWatch::default();
-        for seconds in [2, 4, 8, 16, 32, 60, 60] {
-            // Two ports.
-            nics.try_again();
-            nics.try_again();
-            assert_eq!(nics.pause, Duration::from_secs(seconds));
-            until_due(&mut nics).await;
-        }
-        nics.reset_pause();
-        nics.try_again();
-        assert_eq!(nics.pause, 2 * FIRST_PAUSE);
     }
 }

@@ -1,14 +1,16 @@
 //! Opening all that a network needs, at the start of the daemon.
 use super::{
     absence::{self, Absent},
-    filter::Wanted,
     forward::OpenForward,
     mtu::awaits_mtu,
     port::Port,
     registry::{OpenNetwork, Registry},
     wire::take_mtu_of_nic,
 };
-use crate::config::{NetworkConfig, PortConfig};
+use crate::{
+    config::{NetworkConfig, PortConfig},
+    uplink::Wanted,
+};
 use anyhow::Context;
 use std::path::PathBuf;
 use tracing::error;

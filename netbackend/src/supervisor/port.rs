@@ -4,7 +4,6 @@ use super::{
     absence::{Absent, awaited},
     activation::Inherited,
     connector::Connector,
-    filter::Wanted,
     lease::Lease,
     listen::BoundSocket,
 };
@@ -13,6 +12,7 @@ use crate::{
     protocol::PortSettings,
     sys,
     tap::{self, TapSpec},
+    uplink::Wanted,
 };
 use control::{PortCounters, PortKind, PortState, PortStatus};
 use std::{

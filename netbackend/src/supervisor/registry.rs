@@ -6,7 +6,6 @@
 use super::{
     absence::Absent,
     activation::Inherited,
-    filter::Wanted,
     forward::OpenForward,
     handle::{NetworkHandle, unavailable},
     lease::Lessee,
@@ -18,7 +17,10 @@ use super::{
     state::{Leased, Settings, State},
     wire::take_mtu_of_nic,
 };
-use crate::config::{Base, NetworkConfig, Overrides, TransportConfig, check_name, parse_port};
+use crate::{
+    config::{Base, NetworkConfig, Overrides, TransportConfig, check_name, parse_port},
+    uplink::Wanted,
+};
 use control::{
     ApiError, ForwardStatus, NetworkRequest, NetworkStatus, PortFilter, PortRequest, PortStatus,
 };

@@ -65,9 +65,9 @@ impl NetworkTask {
             }
         }
         if all_fit {
-            self.nics.reset_pause();
+            self.nics.retry.reset_pause();
         } else {
-            self.nics.try_again();
+            self.nics.retry.try_again();
         }
         self.hand_over_forwards(&mut worker).await;
         Ok(worker)

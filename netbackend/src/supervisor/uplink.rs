@@ -182,12 +182,12 @@ impl NetworkTask {
                 && let Some(entry) = self.ports.get_mut(&name)
             {
                 entry.port.fault = Some(why);
-                self.nics.try_again();
+                self.nics.retry.try_again();
             }
         }
         // One that the worker has not answered for may still be refused.
         if !self.requests.is_rewiring() && !self.ports.values().any(|e| e.port.is_unwired()) {
-            self.nics.reset_pause();
+            self.nics.retry.reset_pause();
         }
         self.publish_ports();
     }
@@ -224,7 +224,7 @@ impl NetworkTask {
     /// The worker has taken it back.
     pub(super) fn fits(&mut self, port: &str) {
         info!(network = self.config.name, port, "its interface is back");
-        self.nics.reset_pause();
+        self.nics.retry.reset_pause();
     }
 
     /// The worker has not taken it back.
@@ -239,7 +239,7 @@ impl NetworkTask {
             entry.is_given = false;
             entry.port.fault = Some(why);
             entry.port.close_wire();
-            self.nics.try_again();
+            self.nics.retry.try_again();
         }
         self.publish_ports();
     }

@@ -1,13 +1,11 @@
 //! The interface of the host that a port is on.
-use super::{
-    absence::{Absent, awaited, is_absence, nic_of},
-    filter::Wanted,
-};
+use super::absence::{Absent, awaited, is_absence, nic_of};
 use crate::{
     config::{NetworkConfig, PortConfig, TransportConfig, UplinkConfig, UplinkDevice},
     tap::TapSpec,
     uplink::{
         self, BridgedTap, Filter, Identity, MacvtapMode, MacvtapSpec, Nic, PacketSpec, Uplink,
+        Wanted,
     },
 };
 use anyhow::Context;
@@ -231,22 +229,7 @@ impl Wire {
         let (Some(open), Spec::Macvtap(spec)) = (&self.open, &self.spec) else {
             return Ok(());
         };
-        let known = self.filter.take();
-        let filter = known.map_or_else(|| Filter::new(open, spec.mac), Ok);
-        let changed = filter.and_then(|mut filter| {
-            let applied = wanted.apply(&mut filter);
-            if applied.is_err() {
-                // What cannot be undone now is with the next change.
-                drop(before.apply(&mut filter));
-            }
-            self.filter = Some(filter);
-            applied
-        });
-        match changed {
-            // It is gone with its NIC, of which we are told next.
-            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(()),
-            changed => changed,
-        }
+        wanted.replace(before, open, spec.mac, &mut self.filter)
     }
 
     /// The host's own address, where it shares its NIC with guests: a fixed one of the uplink, so that they neither get its frames nor

@@ -10,7 +10,7 @@ type Change = LinkMessageBuilder<LinkUnspec>;
 
 /// The receive filter of a macvtap. Afresh it is as the macvtap was made: of one address, and all groups.
 #[derive(Debug)]
-pub struct Filter {
+pub(crate) struct Filter {
     interface: String,
     index: u32,
     /// Named network namespace that it is in; the thread's own without.
@@ -45,7 +45,7 @@ impl Filter {
     }
 
     /// Whether frames come to whatever address they are for.
-    pub fn takes_all_addresses(&self) -> bool {
+    pub(crate) fn takes_all_addresses(&self) -> bool {
         self.own.is_none()
     }
 
@@ -53,7 +53,7 @@ impl Filter {
     ///
     /// # Errors
     /// Another macvtap on the same NIC has it, or the macvtap is gone.
-    pub fn set_address(&mut self, address: [u8; 6]) -> io::Result<()> {
+    pub(crate) fn set_address(&mut self, address: [u8; 6]) -> io::Result<()> {
         let wanted = Some(MacAddr(address));
         // In mode passthru it would become the NIC's own.
         if self.takes_all_addresses() || self.address == wanted {
@@ -68,7 +68,7 @@ impl Filter {
     ///
     /// # Errors
     /// Another macvtap on the same NIC has it by now, or the macvtap is gone.
-    pub fn set_own_address(&mut self) -> io::Result<()> {
+    pub(crate) fn set_own_address(&mut self) -> io::Result<()> {
         self.own.map_or(Ok(()), |own| self.set_address(own.0))
     }
 
@@ -76,7 +76,7 @@ impl Filter {
     ///
     /// # Errors
     /// The macvtap is gone. What was not done is done with the next change.
-    pub fn set_groups(&mut self, wanted: Option<&BTreeSet<[u8; 6]>>) -> io::Result<()> {
+    pub(crate) fn set_groups(&mut self, wanted: Option<&BTreeSet<[u8; 6]>>) -> io::Result<()> {
         // First what lets more through: no frame that both filters want is lost in between.
         if wanted.is_none() {
             self.set_all_multicast(true)?;
@@ -92,7 +92,7 @@ impl Filter {
     ///
     /// # Errors
     /// The macvtap is gone.
-    pub fn set_promiscuous(&mut self, promiscuous: bool) -> io::Result<()> {
+    pub(crate) fn set_promiscuous(&mut self, promiscuous: bool) -> io::Result<()> {
         if self.is_promiscuous != promiscuous {
             self.set(|link| link.promiscuous(promiscuous))?;
             self.is_promiscuous = promiscuous;
@@ -101,7 +101,7 @@ impl Filter {
     }
 
     /// As it was afresh, as far as that can be had.
-    pub fn restore(&mut self) {
+    pub(crate) fn restore(&mut self) {
         let results = [
             self.set_groups(None),
             self.set_promiscuous(false),

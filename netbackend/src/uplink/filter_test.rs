@@ -1,50 +1,42 @@
 //! With macvtaps of the kernel, in a namespace of the test's own; for root only.
 use super::*;
-use crate::{
-    direct::{Bare, DirectSpec},
-    netns,
-};
-use control::Mode;
-use nix::{
-    sched::{CloneFlags, unshare},
-    unistd::geteuid,
+use crate::uplink::{
+    Identity, MacvtapMode, MacvtapSpec, Nic,
+    testing::{ip, plugged_nic},
 };
 use std::{
+    fs::File,
     io::Read,
     net::{Ipv4Addr, SocketAddr, UdpSocket},
-    process::Command,
+    path::Path,
     time::{Duration, Instant},
 };
 
 const OTHER: [u8; 6] = [0x52, 0x54, 0, 1, 2, 4];
 
-fn ip(words: &str) -> String {
-    let output = Command::new("ip").args(words.split_whitespace()).output();
-    let output = output.unwrap();
-    assert!(output.status.success(), "ip {words}: {output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
 /// A macvtap on a NIC in a namespace of this thread's own; `last` is of its address, of which the name of its device node is made, and
 /// /dev is one for all tests.
-fn macvtap(mode: Mode, last: u8) -> Option<(Bare, Filter)> {
-    if !geteuid().is_root() || unshare(CloneFlags::CLONE_NEWNET).is_err() {
-        eprintln!("skipped: not root");
+fn macvtap(mode: MacvtapMode, last: u8) -> Option<(Uplink, Filter)> {
+    if !plugged_nic() {
         return None;
     }
-    netns::mount_sysfs().unwrap();
-    ip("link add near type veth peer name far");
-    ip("link set near up");
-    ip("link set far up");
-    let bare = Bare::open(&DirectSpec {
-        nic: "near".into(),
+    let mac = MacAddr([0x52, 0x54, 0, 1, 2, last]);
+    let own = (mode != MacvtapMode::Passthru).then_some(mac);
+    let open = Uplink::macvtap(&MacvtapSpec {
+        nic: Nic {
+            name: "near".into(),
+            netns: None,
+        },
+        vlan: None,
         mode,
-        mac: [0x52, 0x54, 0, 1, 2, last],
-        queue_pairs: 1,
+        identity: Identity::new(Path::new("filter-test"), "near", &mac.to_string()),
+        mac: own,
+        mtu: 1500,
+        queues: 1,
     });
-    let bare = bare.unwrap();
-    let filter = bare.filter().unwrap();
-    Some((bare, filter))
+    let open = open.unwrap();
+    let filter = Filter::new(&open, own).unwrap();
+    Some((open, filter))
 }
 
 fn link(filter: &Filter) -> String {
@@ -63,7 +55,7 @@ fn groups(last: impl IntoIterator<Item = u8>) -> BTreeSet<[u8; 6]> {
 
 #[test]
 fn the_macvtap_follows_and_is_as_before_in_the_end() {
-    let Some((_bare, mut filter)) = macvtap(Mode::Bridge, 0x11) else {
+    let Some((_open, mut filter)) = macvtap(MacvtapMode::Bridge, 0x11) else {
         return;
     };
     let afresh = link(&filter);
@@ -91,7 +83,7 @@ fn the_macvtap_follows_and_is_as_before_in_the_end() {
 
 #[test]
 fn an_address_of_another_macvtap_is_refused() {
-    let Some((_bare, mut filter)) = macvtap(Mode::Bridge, 0x12) else {
+    let Some((_open, mut filter)) = macvtap(MacvtapMode::Bridge, 0x12) else {
         return;
     };
     ip("link add link near address 52:54:00:01:02:04 name taken type macvtap mode bridge");
@@ -103,7 +95,7 @@ fn an_address_of_another_macvtap_is_refused() {
 
 #[test]
 fn in_mode_passthru_the_nic_keeps_its_address() {
-    let Some((_bare, mut filter)) = macvtap(Mode::Passthrough, 0x13) else {
+    let Some((_open, mut filter)) = macvtap(MacvtapMode::Passthru, 0x13) else {
         return;
     };
     let (nic, afresh) = (ip("link show dev near"), link(&filter));
@@ -114,11 +106,10 @@ fn in_mode_passthru_the_nic_keeps_its_address() {
 
 #[test]
 fn frames_of_other_groups_do_not_come() {
-    let Some((bare, mut filter)) = macvtap(Mode::Bridge, 0x14) else {
+    let Some((open, mut filter)) = macvtap(MacvtapMode::Bridge, 0x14) else {
         return;
     };
-    let queue = &bare.queues()[0];
-    queue.set_attached(true).unwrap();
+    let mut queue = File::from(open.queues()[0].try_clone().unwrap());
     filter.set_groups(Some(&groups([1]))).unwrap();
     ip("address add 10.9.0.1/24 dev far");
     // The kernel's filter has 256 places, and some of the others may share the one's.
@@ -131,7 +122,7 @@ fn frames_of_other_groups_do_not_come() {
     let mut came = BTreeSet::new();
     let mut packet = [0; 2048];
     while !came.contains(&1) && Instant::now() < deadline {
-        let Ok(len) = queue.file().read(&mut packet) else {
+        let Ok(len) = queue.read(&mut packet) else {
             std::thread::yield_now();
             continue;
         };

@@ -13,17 +13,22 @@ mod macvtap;
 mod monitor;
 mod nic;
 mod packet;
-
-pub use filter::Filter;
+mod retry;
+#[cfg(test)]
+pub(crate) mod testing;
+mod wanted;
 
 pub(crate) use claim::claim;
 pub(crate) use error::UplinkError;
+pub(crate) use filter::Filter;
 pub(crate) use identity::Identity;
 pub(crate) use leftovers::{remove as remove_leftovers, remove_by_alias};
 pub(crate) use macvtap::{MacvtapMode, MacvtapSpec};
 pub(crate) use monitor::{Monitor, Sight};
 pub(crate) use nic::Nic;
 pub(crate) use packet::PacketSpec;
+pub(crate) use retry::Retry;
+pub(crate) use wanted::Wanted;
 
 use crate::{
     netlink::{Link, Netlink},

@@ -43,7 +43,7 @@ pub(super) enum Ends {
         stream: Arc<UnixStream>,
         news: Option<Arc<UnixStream>>,
     },
-    /// The macvtap, whose carrier may change, and where the kernel tells that it cannot use a ring.
+    /// The macvtap, of which carrier and queues may change, and where the kernel tells that it cannot use a ring.
     Kernel {
         macvtap: Arc<Bare>,
         errors: Arc<EventFd>,
@@ -97,6 +97,11 @@ impl Backend {
             Self::User(session) => session.carries(),
             Self::Kernel(kernel) => kernel.carries(),
         }
+    }
+
+    /// Whether it moves frames to and from a macvtap that there is no more: another one has taken its place.
+    pub(super) fn is_outdated(&self) -> bool {
+        matches!(self, Self::Kernel(kernel) if kernel.is_outdated())
     }
 
     /// Has the kernel stop if it cannot use a ring of the guest; whether that is so.

@@ -1,10 +1,14 @@
 //! From a [`NetSource`] to what serves it: a port of netbackend is asked for and given back, a macvtap made and removed.
-use super::{backend::Target, filter::SharedFilter, mac::MacAddress, port_filter::RemoteFilter};
+use super::{
+    backend::Target,
+    filter::{ReceiveFilter, SharedFilter},
+    mac::MacAddress,
+    port_filter::RemoteFilter,
+};
 use crate::config::{NetConfig, NetSource};
 use control::{Client, ClientError, Mode, PortKind, PortRequest};
-use netbackend::direct::{Bare, Direct, DirectSpec, Filter};
+use netbackend::direct::{Bare, Direct, DirectSpec};
 use std::{
-    io,
     path::Path,
     sync::{Arc, Mutex},
 };
@@ -127,7 +131,7 @@ fn direct(spec: &DirectSpec, config: &NetConfig, trust: bool) -> anyhow::Result<
         target: Target::Socket(direct.socket()),
         mtu: config.mtu.or(Some(direct.mtu())),
         cable: config.link,
-        filter: shared(trust, || direct.filter())?,
+        filter: trust.then(|| shared(direct.filter())),
         lease: Some(Lease(Held::Macvtap(Box::new(direct)))),
     })
 }
@@ -137,19 +141,15 @@ fn bare(spec: &DirectSpec, config: &NetConfig, trust: bool) -> anyhow::Result<At
     let bare = Bare::open(spec)?;
     Ok(Attachment {
         mtu: config.mtu.or(Some(bare.mtu())),
-        filter: shared(trust, || bare.filter())?,
+        filter: trust.then(|| shared(bare.filter())),
         target: Target::VhostNet(Arc::new(bare)),
         cable: config.link,
         lease: None,
     })
 }
 
-fn shared(
-    trust: bool,
-    filter: impl FnOnce() -> io::Result<Filter>,
-) -> io::Result<Option<SharedFilter>> {
-    let filter = trust.then(filter).transpose()?;
-    Ok(filter.map(|filter| Arc::new(Mutex::new(filter)) as SharedFilter))
+fn shared(filter: impl ReceiveFilter + 'static) -> SharedFilter {
+    Arc::new(Mutex::new(filter))
 }
 
 fn lease(
@@ -192,7 +192,7 @@ fn lease(
         target: Target::Socket(socket),
         mtu: Some(config.mtu.unwrap_or(status.mtu)),
         cable: config.link,
-        filter: filter.map(|filter| Arc::new(Mutex::new(filter)) as SharedFilter),
+        filter: filter.map(shared),
         lease: Some(lease),
     })
 }

@@ -7,7 +7,8 @@
 //! accepts and dies must not count as reached. On success it replays the record, with each ring
 //! resumed at its used index, and signals kicks and calls once, because the dead back-end may have
 //! owed either. Only a back-end that stays away takes the guest's link down, or one that says that there is no network behind it.
-//! The kernel's vhost-net does not go away; it tells of a ring that it cannot use, and its macvtap of the carrier.
+//! The kernel's vhost-net does not go away; it tells of a ring that it cannot use, and its macvtap of the carrier. One that has been made
+//! again is reached by a session of its own.
 mod monitor;
 
 use super::{

@@ -59,7 +59,7 @@ impl Shared {
     }
 
     fn watch_kernel(&self, macvtap: &Bare, errors: &EventFd) -> io::Result<GoesOn> {
-        let changed = macvtap.carrier_changed();
+        let changed = macvtap.changed();
         let ready = wait(&[&self.stop, &self.wake, changed, errors], None)?;
         if ready & 1 != 0 {
             return Ok(false);
@@ -68,12 +68,21 @@ impl Shared {
         if ready & 4 != 0 {
             // Before the look: what changes meanwhile is told again.
             let _ = changed.read();
+            self.drop_outdated();
             self.set(&self.carries, macvtap.carries());
         }
         if ready & 8 != 0 {
             self.latch();
         }
         Ok(true)
+    }
+
+    /// A session with a macvtap that has been made again is of no use.
+    fn drop_outdated(&self) {
+        let mut state = self.lock();
+        if state.session.as_ref().is_some_and(Backend::is_outdated) {
+            state.session = None;
+        }
     }
 
     /// The kernel has told that a ring cannot be used.

@@ -3,7 +3,8 @@
 //! # Theory of operation
 //! Each queue pair is a device of vhost-net, with a queue of the macvtap behind it. A ring runs while a queue is set as its back-end
 //! (VHOST_NET_SET_BACKEND); taking it away returns when the kernel uses the ring no more. Queues of pairs that the guest does not use
-//! are detached from the macvtap, or the kernel would hand frames to them. Descriptors are validated by the kernel. A ring that it
+//! are detached from the macvtap, or the kernel would hand frames to them. A macvtap that goes with its NIC and returns has other queues:
+//! then devices are opened anew, and go on where the guest's rings are. Descriptors are validated by the kernel. A ring that it
 //! cannot make sense of is told over an eventfd; then the whole NIC stands still until the driver resets it.
 mod device;
 
@@ -33,6 +34,8 @@ pub(super) struct VhostNet {
     /// For each queue pair.
     devices: Vec<Device>,
     macvtap: Arc<Bare>,
+    /// The macvtap's, as they were when this was opened.
+    queues: Arc<[Queue]>,
     features: u64,
     errors: Arc<EventFd>,
     /// A ring could not be used: none runs until the driver starts anew.
@@ -56,7 +59,8 @@ impl VhostNet {
         pairs: u16,
         memory: &GuestRam,
     ) -> Result<Self, SessionError> {
-        if macvtap.queues().len() < usize::from(pairs) {
+        let queues = macvtap.queues();
+        if queues.len() < usize::from(pairs) {
             return Err(SessionError::Queues(pairs));
         }
         let memory = Arc::new(memory.mmap.clone());
@@ -73,6 +77,7 @@ impl VhostNet {
         Ok(Self {
             devices,
             macvtap: Arc::clone(macvtap),
+            queues,
             features,
             errors: Arc::new(EventFd::new(EFD_NONBLOCK)?),
             is_latched: false,
@@ -95,6 +100,11 @@ impl VhostNet {
         self.macvtap.carries()
     }
 
+    /// Whether the macvtap has been made again since, and has other queues.
+    pub(super) fn is_outdated(&self) -> bool {
+        !Arc::ptr_eq(&self.queues, &self.macvtap.queues())
+    }
+
     /// Tells everything in `record`, and lets the enabled rings run.
     pub(super) fn start(
         &mut self,
@@ -109,7 +119,7 @@ impl VhostNet {
         self.is_latched = false;
         // What was wrong with the rings of before is none of these.
         let _ = self.errors.read();
-        for (device, queue) in self.devices.iter().zip(self.macvtap.queues()) {
+        for (device, queue) in self.devices.iter().zip(&*self.queues) {
             queue.suit(record.features)?;
             device.prepare(record.features & OF_RINGS, memory)?;
         }
@@ -190,7 +200,7 @@ impl VhostNet {
     /// What a ring belongs to.
     fn pair(&self, index: usize) -> Result<(&Device, &Queue), SessionError> {
         let pair = index / 2;
-        let found = self.devices.get(pair).zip(self.macvtap.queues().get(pair));
+        let found = self.devices.get(pair).zip(self.queues.get(pair));
         found.ok_or_else(|| SessionError::Queues(u16::try_from(pair + 1).unwrap_or(u16::MAX)))
     }
 }
@@ -198,7 +208,7 @@ impl VhostNet {
 impl Drop for VhostNet {
     fn drop(&mut self) {
         // The rings end with their devices; the queues stay for whoever comes next.
-        for queue in self.macvtap.queues() {
+        for queue in &*self.queues {
             // Of a macvtap that has gone with its NIC there is nothing to detach.
             let _ = attach(queue, false);
         }
