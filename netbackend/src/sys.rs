@@ -200,6 +200,19 @@ pub(crate) fn pidfd_open(pid: libc::pid_t) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Makes this thread, and those that it will start, that much nicer to others than it was (setpriority(2): a property of a thread on Linux).
+pub(crate) fn be_nicer(by: libc::c_int) -> Result<(), Errno> {
+    Errno::clear();
+    // SAFETY: the call takes an integer. It may return -1 for the new value, so errno tells.
+    match unsafe { libc::nice(by) } {
+        -1 => match Errno::last() {
+            Errno::UnknownErrno => Ok(()),
+            errno => Err(errno),
+        },
+        _ => Ok(()),
+    }
+}
+
 /// Registers a descriptor with the runtime, to wait until it is readable.
 pub(crate) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     watch_for(fd, Interest::READABLE)

@@ -10,6 +10,7 @@ use crate::{
     protocol::{
         Carrier, Envelope, FromWorker, PORTS_PER_REPORT, PortSettings, QUEUES_PER_REPORT, ToWorker,
     },
+    sys,
 };
 use anyhow::{Context, bail};
 use nix::{
@@ -53,6 +54,10 @@ fn take_stdin() -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
+/// How much less urgent than others the threads of a gateway are (nice(2)). Woken for each few datagrams, they would push who receives
+/// them from its CPU each time, until its socket is full: where CPUs are scarce who relays comes behind both ends.
+const COURTESY: i32 = 1;
+
 /// Starts the network that the first message describes; `None`: there will be none.
 fn configure(socket: &OwnedFd) -> anyhow::Result<Option<Network>> {
     let message = channel::receive(socket);
@@ -71,6 +76,11 @@ fn configure(socket: &OwnedFd) -> anyhow::Result<Option<Network>> {
         lease_file: lease_file.map(File::from),
         raw_echo: fds.collect(),
     });
+    if gateway.is_some()
+        && let Err(error) = sys::be_nicer(COURTESY)
+    {
+        debug!(%error, "lower the priority");
+    }
     let network = Network::start_with(NetworkSpec::from(*settings), gateway);
     let answer = match &network {
         Ok(_) => FromWorker::Done,

@@ -1,4 +1,5 @@
 //! Networks share nothing: no frame crosses, and the death of one is not noticed by the others.
+use control::NetworkState;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fmt::Write as _;
@@ -222,5 +223,46 @@ fn a_killed_worker_costs_the_other_networks_no_packet() {
         "{}: worker {first} killed, {:?} took over",
         victim.name, restarted.worker_pid
     ));
+    assert!(daemon.stop().success());
+}
+
+/// The nice values of a process' threads by name (proc_pid_stat(5), field 19).
+fn nice_of(pid: u32) -> Vec<(String, i32)> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let threads = tasks.map(|task| {
+        let stat = fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
+        let (head, rest) = stat.rsplit_once(") ").unwrap();
+        let (_, name) = head.split_once('(').unwrap();
+        // "rest" begins with field 3.
+        let nice = rest.split(' ').nth(16).unwrap().parse().unwrap();
+        (name.to_owned(), nice)
+    });
+    threads.collect()
+}
+
+#[test]
+fn who_carries_frames_for_a_gateway_comes_behind_its_ends() {
+    let daemon = Daemon::start("[networks.lan]\n[networks.world]\nmode = \"nat\"\n");
+    let worker = |name: &str| {
+        wait_until("a worker", PATIENCE, || {
+            let network = daemon.network(name);
+            network
+                .worker_pid
+                .filter(|_| network.state == NetworkState::Running)
+        })
+    };
+    let (_, own) = nice_of(std::process::id()).remove(0);
+    for (network, nice) in [("lan", own), ("world", (own + 1).min(19))] {
+        let threads = nice_of(worker(network));
+        let serving = threads
+            .iter()
+            .filter(|(name, _)| name.starts_with("dp-") || name.starts_with("gw-"));
+        let serving: Vec<_> = serving.collect();
+        assert!(!serving.is_empty(), "{network}: {threads:?}");
+        assert!(
+            serving.iter().all(|(_, is)| *is == nice),
+            "{network}: {threads:?}, not {nice}"
+        );
+    }
     assert!(daemon.stop().success());
 }
