@@ -157,6 +157,20 @@ impl Bus {
         true
     }
 
+    /// Dispatches a write that its device takes without its lock; false: it takes none such. The device itself is not touched, nor held.
+    pub fn post(&self, addr: u64, data: &[u8]) -> bool {
+        let posted = {
+            let slots = self.read_slots();
+            let slot = slots.range(..=addr).next_back();
+            slot.and_then(|(base, slot)| {
+                let offset = addr - base;
+                let posted = slot.posted.clone().filter(|_| offset < slot.len)?;
+                Some((posted, offset))
+            })
+        };
+        posted.is_some_and(|(posted, offset)| posted.post(offset, data))
+    }
+
     /// As [`read`](Self::read), once for every `size` bytes of `data`; no other access comes between them.
     pub fn read_repeated(&self, addr: u64, size: usize, data: &mut [u8]) -> bool {
         let Some((slot, offset)) = self.find(addr) else {
@@ -251,6 +265,12 @@ mod tests {
             assert_eq!(byte, [value]);
         }
         assert_eq!(even.0.load(Ordering::SeqCst), 8);
+        // Nor is anything else where only what can be posted is wanted.
+        assert!(bus.post(0x11, &[6]));
+        for (addr, value) in [(0x11, 5), (0x12, 4), (0x14, 4), (0xf, 4)] {
+            assert!(!bus.post(addr, &[value]) && bus.read(0x10, &mut byte));
+            assert_eq!((even.0.load(Ordering::SeqCst), byte), (6, [6]));
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! How devices interrupt and how guests kick: the part of KVM that devices see.
-use std::{io, ops::Range, sync::Arc};
+use std::{io, sync::Arc};
 use vmm_sys_util::eventfd::EventFd;
 
 /// Where a notification write lands.
@@ -63,13 +63,16 @@ pub trait InterruptController: Send + Sync {
     ) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
-    /// Writes to these ports may be kept and brought together, in their order, when a vCPU makes an access that is not kept.
-    /// An error: each comes at once.
-    fn keep_writes(&self, _ports: Range<u16>) -> io::Result<()> {
+    /// Writes to the `len` bytes from `at` may be kept and brought together, in the order of all that is kept, when a vCPU makes an
+    /// access that is not. An error: each comes at once.
+    fn keep_writes(&self, _at: DoorbellAddress, _len: u32) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
     /// Undoes [`InterruptController::keep_writes`].
-    fn bring_writes(&self, _ports: Range<u16>) -> io::Result<()> {
+    fn bring_writes(&self, _at: DoorbellAddress, _len: u32) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
+    /// Brings kept writes to memory now that devices take as [posted](crate::bus::PostedWrites) ones, up to the first other one. For a
+    /// device's thread that may wait for one: a guest that polls need make no access that brings them.
+    fn post_writes(&self) {}
 }

@@ -68,6 +68,9 @@ impl Wire for AnyWire {
     fn sent(&mut self) -> Option<u64> {
         self.flying.pop_front()
     }
+    fn has_received(&self) -> bool {
+        !self.incoming.is_empty()
+    }
     fn receive(&mut self, frame: &mut Vec<u8>) -> Option<NetHeader> {
         self.moved += 1;
         let (header, bytes) = self.incoming.pop_front()?;

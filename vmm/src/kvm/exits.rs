@@ -30,7 +30,7 @@ impl Vcpu {
             Ok(VcpuExit::IoIn(port, data)) => {
                 let data = ptr::from_mut(data);
                 let size = port_access_size(self.fd.get_kvm_run());
-                self.bring_kept(pio);
+                self.kept.bring(pio, mmio);
                 // SAFETY: the data is in the vCPU's mapping, behind `struct kvm_run`; nobody else touches it until the next run.
                 pio.read_repeated(port.into(), size, unsafe { &mut *data });
                 Exit::Again
@@ -38,28 +38,28 @@ impl Vcpu {
             Ok(VcpuExit::IoOut(port, data)) => {
                 let data = ptr::from_ref(data);
                 let size = port_access_size(self.fd.get_kvm_run());
-                self.bring_kept(pio);
+                self.kept.bring(pio, mmio);
                 // SAFETY: as above.
                 pio.write_repeated(port.into(), size, unsafe { &*data });
                 Exit::Again
             }
             Ok(VcpuExit::MmioRead(addr, data)) => {
                 let data = ptr::from_mut(data);
-                self.bring_kept(pio);
+                self.kept.bring(pio, mmio);
                 // SAFETY: the data is in `struct kvm_run`; nobody else touches it until the next run.
                 mmio.read(addr, unsafe { &mut *data });
                 Exit::Again
             }
             Ok(VcpuExit::MmioWrite(addr, data)) => {
                 let data = ptr::from_ref(data);
-                self.bring_kept(pio);
+                self.kept.bring(pio, mmio);
                 // SAFETY: as above.
                 mmio.write(addr, unsafe { &*data });
                 Exit::Again
             }
             Ok(VcpuExit::Shutdown) => Exit::Crash("triple fault".to_owned()),
             Ok(VcpuExit::Hlt | VcpuExit::Intr | VcpuExit::IrqWindowOpen) => {
-                self.bring_kept(pio);
+                self.kept.bring(pio, mmio);
                 Exit::Again
             }
             Ok(VcpuExit::InternalError) => Exit::Crash(self.internal_error()),
@@ -68,7 +68,7 @@ impl Vcpu {
             )),
             Ok(other) => Exit::Crash(format!("unexpected exit {other:?}")),
             Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => {
-                self.bring_kept(pio);
+                self.kept.bring(pio, mmio);
                 Exit::Again
             }
             Err(error) => Exit::Crash(format!("KVM_RUN failed: {error}")),

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     io,
-    ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -16,6 +15,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::Kept;
 use crate::{
+    bus::Bus,
     interrupt::{DoorbellAddress, InterruptController, IntxLine, MsiMessage, MsiVector},
     layout::{IOAPIC_PINS, intx_gsi},
 };
@@ -35,6 +35,8 @@ pub struct KvmInterrupts {
 struct Shared {
     vm: Arc<VmFd>,
     kept: Arc<Kept>,
+    /// Where kept writes to memory go.
+    mmio: Bus,
     state: Mutex<State>,
 }
 
@@ -73,8 +75,8 @@ impl Shared {
 }
 
 impl KvmInterrupts {
-    /// Sets up the legacy routes of `vm`.
-    pub fn new(vm: Arc<VmFd>, kept: Arc<Kept>) -> io::Result<Self> {
+    /// Sets up the legacy routes of `vm`, whose devices are on `mmio`.
+    pub fn new(vm: Arc<VmFd>, kept: Arc<Kept>, mmio: Bus) -> io::Result<Self> {
         let state = State {
             next_gsi: IOAPIC_PINS,
             ..State::default()
@@ -82,6 +84,7 @@ impl KvmInterrupts {
         let shared = Arc::new(Shared {
             vm,
             kept,
+            mmio,
             state: Mutex::new(state),
         });
         shared.apply(&shared.lock())?;
@@ -164,26 +167,22 @@ impl InterruptController for KvmInterrupts {
         Ok(vm.unregister_ioevent(event, &io_address(address), byte)?)
     }
 
-    fn keep_writes(&self, ports: Range<u16>) -> io::Result<()> {
+    fn keep_writes(&self, at: DoorbellAddress, len: u32) -> io::Result<()> {
         if !self.shared.kept.is_supported() {
             return Err(io::ErrorKind::Unsupported.into());
         }
         self.shared.kept.begin();
-        let address = IoEventAddress::Pio(ports.start.into());
-        let size = ports.end.saturating_sub(ports.start).into();
-        self.shared
-            .vm
-            .register_coalesced_mmio(address, size)
-            .inspect_err(|_| self.shared.kept.end())?;
-        Ok(())
+        let vm = &self.shared.vm;
+        Ok(vm.register_coalesced_mmio(io_address(at), len)?)
     }
 
-    fn bring_writes(&self, ports: Range<u16>) -> io::Result<()> {
-        let address = IoEventAddress::Pio(ports.start.into());
-        let size = ports.end.saturating_sub(ports.start).into();
-        self.shared.vm.unregister_coalesced_mmio(address, size)?;
-        self.shared.kept.end();
-        Ok(())
+    fn bring_writes(&self, at: DoorbellAddress, len: u32) -> io::Result<()> {
+        let vm = &self.shared.vm;
+        Ok(vm.unregister_coalesced_mmio(io_address(at), len)?)
+    }
+
+    fn post_writes(&self) {
+        self.shared.kept.post(&self.shared.mmio);
     }
 }
 

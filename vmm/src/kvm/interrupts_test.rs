@@ -42,7 +42,7 @@ fn machine() -> Option<Machine> {
     let mut lapic = vcpu.get_lapic().unwrap();
     lapic.regs[0xF1] |= 1;
     vcpu.set_lapic(&lapic).unwrap();
-    let interrupts = KvmInterrupts::new(vm.fd(), vm.kept()).unwrap();
+    let interrupts = KvmInterrupts::new(vm.fd(), vm.kept(), Bus::default()).unwrap();
     Some(Machine {
         ram,
         vm,

@@ -10,7 +10,7 @@ use vm_memory::{Bytes, GuestAddress};
 
 use crate::{
     bus::{Bus, BusDevice},
-    interrupt::InterruptController,
+    interrupt::{DoorbellAddress, InterruptController},
     kvm::{Exit, KvmInterrupts, Vm},
     memory::GuestRam,
 };
@@ -93,7 +93,7 @@ fn run(keep: bool) -> Option<Log> {
     let out: Vec<u8> = (0..u32::from(COUNT)).flat_map(u32::to_le_bytes).collect();
     memory.write_slice(&out, GuestAddress(OUT)).unwrap();
     let vm = Vm::new(ram.clone()).unwrap();
-    let interrupts = KvmInterrupts::new(vm.fd(), vm.kept()).unwrap();
+    let interrupts = KvmInterrupts::new(vm.fd(), vm.kept(), Bus::default()).unwrap();
     let log = Arc::new(Mutex::new(Log::default()));
     let pio = Bus::default();
     let port = Arc::new(Mutex::new(Port(Arc::clone(&log))));
@@ -106,7 +106,7 @@ fn run(keep: bool) -> Option<Log> {
     let mut regs = vcpu.fd.get_regs().unwrap();
     (regs.rip, regs.rflags) = (CODE, 2);
     vcpu.fd.set_regs(&regs).unwrap();
-    if keep && let Err(error) = interrupts.keep_writes(DATA..DATA + 4) {
+    if keep && let Err(error) = interrupts.keep_writes(DoorbellAddress::Pio(DATA), 4) {
         assert_eq!(error.kind(), io::ErrorKind::Unsupported);
         let _ = writeln!(
             io::stderr(),
@@ -121,7 +121,9 @@ fn run(keep: bool) -> Option<Log> {
         assert!(exits < 2000, "it does not end");
     }
     if keep {
-        interrupts.bring_writes(DATA..DATA + 4).unwrap();
+        interrupts
+            .bring_writes(DoorbellAddress::Pio(DATA), 4)
+            .unwrap();
     }
     let mut read = vec![0; out.len()];
     memory.read_slice(&mut read, GuestAddress(IN)).unwrap();

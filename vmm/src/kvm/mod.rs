@@ -5,6 +5,7 @@ mod entry;
 mod exits;
 mod interrupts;
 mod kept;
+mod ring;
 mod vcpu;
 mod vm;
 

@@ -87,7 +87,7 @@ impl Vm {
         Arc::clone(&self.fd)
     }
 
-    /// Port writes that KVM keeps.
+    /// Writes that KVM keeps.
     pub fn kept(&self) -> Arc<Kept> {
         Arc::clone(&self.kept)
     }
@@ -99,14 +99,11 @@ impl Vm {
 
     /// vCPU `index` of `count`.
     pub fn vcpu(&self, index: u8, count: u8) -> Result<Vcpu, KvmError> {
-        let mut fd = self
+        let fd = self
             .fd
             .create_vcpu(u64::from(index))
             .map_err(ioctl("creating a vCPU"))?;
-        if self.kept.is_supported() {
-            fd.map_coalesced_mmio_ring()
-                .map_err(ioctl("mapping the ring of kept writes"))?;
-        }
+        self.kept.open(&self.fd, &fd)?;
         let cpuid = self
             .kvm
             .get_supported_cpuid(kvm_bindings::KVM_MAX_CPUID_ENTRIES)

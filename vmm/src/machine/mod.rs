@@ -100,12 +100,12 @@ impl Machine {
         let ram = GuestRam::new(config.memory.0, config.hugepages)?;
         let boot_state = boot::load(&ram, &config.boot, config.cpus)?;
         let vm = Vm::new(ram.clone())?;
+        let (pio, mmio) = (Bus::default(), Bus::default());
         let interrupts = Arc::new(
-            KvmInterrupts::new(vm.fd(), vm.kept())
+            KvmInterrupts::new(vm.fd(), vm.kept(), mmio.clone())
                 .map_err(io_error("setting up interrupt routes"))?,
         );
         let (events, receiver) = events();
-        let (pio, mmio) = (Bus::default(), Bus::default());
         let stop = Arc::new(AtomicBool::new(false));
         let output = host.serial().writer(Arc::clone(&stop));
         let console = board(output, &pio, &interrupts, &events)?;

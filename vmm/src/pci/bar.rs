@@ -1,6 +1,7 @@
 //! Base address registers: what a function decodes, and where.
 use super::config::ConfigSpace;
 use super::spec;
+use crate::interrupt::DoorbellAddress;
 
 /// Base address registers of a type-0 header.
 pub const BAR_COUNT: u8 = 6;
@@ -34,6 +35,18 @@ pub enum BarAddress {
     Io(u64),
     /// First guest physical address.
     Memory(u64),
+}
+
+impl BarAddress {
+    /// `offset` bytes from there, unless the address space ends before.
+    pub fn at(self, offset: u32) -> Option<DoorbellAddress> {
+        let (Self::Io(base) | Self::Memory(base)) = self;
+        let address = base.checked_add(offset.into())?;
+        match self {
+            Self::Io(_) => u16::try_from(address).ok().map(DoorbellAddress::Pio),
+            Self::Memory(_) => Some(DoorbellAddress::Mmio(address)),
+        }
+    }
 }
 
 impl Bar {

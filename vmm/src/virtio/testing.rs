@@ -14,11 +14,10 @@ use crate::{
 use std::{
     collections::HashMap,
     io,
-    ops::Range,
     os::fd::AsRawFd,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -72,8 +71,14 @@ pub(crate) struct FakeController {
     pub(crate) doorbells: Mutex<HashMap<u64, i32>>,
     /// Bytes that signal an event, and where.
     pub(crate) knocks: Mutex<Vec<(DoorbellAddress, u8, EventFd)>>,
-    /// Ports whose writes may be kept.
-    pub(crate) kept: Mutex<Vec<Range<u16>>>,
+    /// Where writes may be kept, and of how many bytes.
+    pub(crate) kept: Mutex<Vec<(DoorbellAddress, u32)>>,
+    /// Writes to memory that are kept: brought only when a thread asks for them.
+    pub(crate) writes: Mutex<Vec<(u64, Vec<u8>)>>,
+    /// Where they are brought.
+    pub(crate) mmio: Bus,
+    /// How often a thread has asked for them.
+    pub(crate) asked: AtomicUsize,
 }
 
 impl InterruptController for FakeController {
@@ -132,15 +137,22 @@ impl InterruptController for FakeController {
         knocks.remove(index.unwrap());
         Ok(())
     }
-    fn keep_writes(&self, ports: Range<u16>) -> io::Result<()> {
-        self.kept.lock().unwrap().push(ports);
+    fn keep_writes(&self, at: DoorbellAddress, len: u32) -> io::Result<()> {
+        self.kept.lock().unwrap().push((at, len));
         Ok(())
     }
-    fn bring_writes(&self, ports: Range<u16>) -> io::Result<()> {
+    fn bring_writes(&self, at: DoorbellAddress, len: u32) -> io::Result<()> {
         let mut kept = self.kept.lock().unwrap();
-        let index = kept.iter().position(|other| *other == ports).unwrap();
+        let index = kept.iter().position(|other| *other == (at, len)).unwrap();
         kept.remove(index);
         Ok(())
+    }
+    fn post_writes(&self) {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let mut writes = self.writes.lock().unwrap();
+        for (addr, data) in writes.drain(..) {
+            assert!(self.mmio.post(addr, &data), "{addr:#x}");
+        }
     }
 }
 
@@ -171,11 +183,14 @@ impl TestMachine {
         let ecam = Arc::new(Mutex::new(Ecam::new(pci.clone())));
         mmio.insert(ECAM, ECAM_LEN, ecam).unwrap();
         Self {
+            controller: Arc::new(FakeController {
+                mmio: mmio.clone(),
+                ..FakeController::default()
+            }),
             pio,
             mmio,
             pci,
             ram,
-            controller: Arc::default(),
         }
     }
 

@@ -30,7 +30,10 @@ impl Device {
         Burst {
             busy,
             restart: self.stale,
-            deadline: self.interrupts.deadline(),
+            deadline: [self.interrupts.deadline(), self.retry.due()]
+                .into_iter()
+                .flatten()
+                .min(),
         }
     }
 
@@ -148,6 +151,7 @@ impl Device {
     fn receive(&mut self, wire: &mut dyn Wire, now: Instant) -> bool {
         let mut frame = std::mem::take(&mut self.frame);
         let mut busy = false;
+        self.doorbells.starving.store(false, Ordering::SeqCst);
         for _ in 0..RECEIVE_BUDGET {
             let held = self.held.take();
             let checked = if let Some(checked) = held {
@@ -157,7 +161,12 @@ impl Device {
                 }
                 checked
             } else {
-                if self.receiving() && self.receive_position().free() == 0 {
+                let position = self.receive_position();
+                if self.receiving() && position.free() == 0 {
+                    if wire.has_received() && self.finds_buffers(position) {
+                        busy = true;
+                        continue;
+                    }
                     break;
                 }
                 let Some(header) = wire.receive(&mut frame) else {
@@ -176,16 +185,39 @@ impl Device {
                 }
                 checked
             };
+            let position = self.receive_position();
             if self.store(&mut frame, checked, now) == Outcome::NoRoom {
                 self.held = Some(checked);
                 // Counted once, however often it is tried.
                 self.state.count(spec::RNBC, u32::from(held.is_none()));
+                if self.finds_buffers(position) {
+                    busy = true;
+                    continue;
+                }
                 break;
             }
             busy = true;
         }
         self.frame = frame;
+        self.look_again(busy, now);
         busy
+    }
+
+    /// What waits had no room at `position`. True: RDT has been written meanwhile. False: whoever writes it wakes the thread.
+    fn finds_buffers(&self, position: ReceiveRing) -> bool {
+        self.doorbells.starving.store(true, Ordering::SeqCst);
+        self.receive_position().tail != position.tail
+    }
+
+    /// While frames wait for buffers the thread looks for RDT by itself, as KVM may keep it for as long as no vCPU makes another access.
+    fn look_again(&mut self, received: bool, now: Instant) {
+        let starving = self.doorbells.starving.load(Ordering::SeqCst);
+        if received || !starving {
+            self.retry.succeeded();
+        }
+        if starving {
+            self.retry.failed(now);
+        }
     }
 
     /// Filters and stores a frame that came back.

@@ -6,17 +6,20 @@ use super::{
     transmit::{Ring, Transmitter},
 };
 use crate::{
-    net::nic::{self, Access, Parts, Width, eeprom::Pins},
+    net::nic::{self, Access, Parts, Retry, Width, eeprom::Pins},
     pci::Intx,
 };
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 use virtqueue::MemoryMap;
+
+/// How long frames wait for another look at RDT, at first.
+const FIRST_RETRY: Duration = Duration::from_micros(50);
 
 /// TDT and RDT: written without the device's lock, so that a doorbell never waits for a burst.
 #[derive(Debug, Default)]
@@ -25,6 +28,8 @@ pub struct Doorbells {
     pub transmit: AtomicU32,
     /// RDT.
     pub receive: AtomicU32,
+    /// Frames wait for RDT. Set before RDT is looked at for the last time, and read after it was written: one of the two sees the other.
+    pub starving: AtomicBool,
 }
 
 impl Doorbells {
@@ -43,7 +48,8 @@ impl nic::Doorbells for Doorbells {
         let whole = at.bar == spec::MEMORY_BAR && at.width == Width::Dword;
         let doorbell = self.at(at.offset).filter(|_| whole)?;
         doorbell.store(value & 0xffff, Ordering::SeqCst);
-        Some(true)
+        // Buffers that nobody waits for are found when a frame comes.
+        Some(at.offset != spec::RDT || self.starving.load(Ordering::SeqCst))
     }
 }
 
@@ -63,6 +69,8 @@ pub struct Device {
     /// A frame from the wire that has no room in the ring, and whether its checksum is right.
     pub(super) held: Option<bool>,
     pub(super) frame: Vec<u8>,
+    /// When to look for buffers again, while frames wait for some: RDT may be among the writes that KVM keeps.
+    pub(super) retry: Retry,
     /// The driver lets the device access memory.
     pub(super) bus_master: bool,
     /// Packets of a past life are on the wire: it must be restarted before anything else.
@@ -83,6 +91,7 @@ impl Device {
             transmitter: Transmitter::default(),
             held: None,
             frame: Vec::new(),
+            retry: Retry::new(FIRST_RETRY),
             bus_master: false,
             stale: false,
             link: parts.link,

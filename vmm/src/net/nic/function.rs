@@ -1,17 +1,17 @@
 //! An emulated NIC as a PCI function.
 use super::{
     Access, Doorbells, Model, NicError, Parts, Plug, Width,
+    keeper::Keeper,
     thread::{Datapath, Shared},
 };
 use crate::{
     bus::{Posted, PostedWrites},
     interrupt::{DoorbellAddress, InterruptController},
     net::wire::RingWire,
-    pci::{BarAddress, BarKind, Function, Intx, PciDevice},
+    pci::{BarAddress, Function, Intx, PciDevice},
 };
 use std::{
     fmt::{self, Debug},
-    ops::Range,
     sync::Arc,
     time::Instant,
 };
@@ -21,12 +21,8 @@ pub struct Nic<M: Model> {
     function: Function,
     shared: Arc<Shared<M>>,
     controller: Arc<dyn InterruptController>,
-    /// The model was quiet at last.
-    quiet: bool,
-    /// Where its I/O BAR is.
-    base: Option<u16>,
-    /// Ports whose writes are kept.
-    kept: Vec<Range<u16>>,
+    /// Whose writes KVM keeps.
+    keeper: Keeper,
     /// What KVM wakes the thread for: BAR, where, and which byte.
     knocks: Vec<(u8, DoorbellAddress, u8)>,
     _datapath: Datapath<M>,
@@ -69,30 +65,11 @@ impl<M: Model> Nic<M> {
         Ok(Self {
             function,
             controller: Arc::clone(plug.controller),
-            quiet: true,
-            base: None,
-            kept: Vec::new(),
+            keeper: Keeper::new(Arc::clone(plug.controller)),
             knocks: Vec::new(),
-            _datapath: Datapath::start(Arc::clone(&shared), wire, plug.poll_idle)?,
+            _datapath: Datapath::start(Arc::clone(&shared), wire, plug)?,
             shared,
         })
-    }
-
-    /// Has KVM keep writes to quiet ports, or no longer.
-    fn keep(&mut self) {
-        for ports in self.kept.drain(..) {
-            let _ = self.controller.bring_writes(ports);
-        }
-        let Some(base) = self.base.filter(|_| self.quiet) else {
-            return;
-        };
-        for ports in M::QUIET_PORTS {
-            let ports = base.saturating_add(ports.start)..base.saturating_add(ports.end);
-            // A KVM that cannot brings each at once.
-            if self.controller.keep_writes(ports.clone()).is_ok() {
-                self.kept.push(ports);
-            }
-        }
     }
 }
 
@@ -107,14 +84,8 @@ impl<M: Model> Nic<M> {
             *of != bar
         });
         for (offset, byte) in M::KNOCKS {
-            let offset = u64::from(*offset);
-            let address = match at {
-                None => return,
-                Some(BarAddress::Memory(base)) => DoorbellAddress::Mmio(base + offset),
-                Some(BarAddress::Io(base)) => match u16::try_from(base + offset) {
-                    Ok(port) => DoorbellAddress::Pio(port),
-                    Err(_) => return,
-                },
+            let Some(address) = at.and_then(|at| at.at(*offset)) else {
+                return;
             };
             // A KVM that cannot has the vCPU bring it.
             let added = controller.add_byte_doorbell(address, *byte, event);
@@ -130,8 +101,6 @@ impl<M: Model> Drop for Nic<M> {
         while let Some((bar, ..)) = self.knocks.first() {
             self.listen(*bar, None);
         }
-        self.base = None;
-        self.keep();
     }
 }
 
@@ -204,17 +173,7 @@ impl<M: Model> PciDevice for Nic<M> {
 
     fn bar_moved(&mut self, bar: u8, at: Option<BarAddress>) {
         self.listen(bar, at);
-        let mut bars = self.function.bars().iter();
-        if M::QUIET_PORTS.is_empty()
-            || !bars.any(|other| other.index == bar && other.kind == BarKind::Io)
-        {
-            return;
-        }
-        self.base = match at {
-            Some(BarAddress::Io(base)) => u16::try_from(base).ok(),
-            _ => None,
-        };
-        self.keep();
+        self.keeper.move_bar::<M>(bar, at);
     }
 }
 
@@ -225,10 +184,7 @@ impl<M: Model> Nic<M> {
         let needs_thread = model.write(access, value, Instant::now());
         let quiet = model.quiet();
         drop(model);
-        if quiet != self.quiet {
-            self.quiet = quiet;
-            self.keep();
-        }
+        self.keeper.set_quiet::<M>(quiet);
         needs_thread
     }
 }

@@ -9,13 +9,16 @@
 //!
 //! A register that a driver writes once per packet should be one of the model's [`Doorbells`]: it is stored without a lock, so that a
 //! vCPU never waits for a burst, nor for another vCPU that does. It cannot be an ioeventfd where its value matters, as KVM throws
-//! that away; where there is but one value that drivers write it is one ([`KNOCKS`](Model::KNOCKS)).
+//! that away; where there is but one value that drivers write it is one ([`KNOCKS`](Model::KNOCKS)). Where nobody waits for the NIC to
+//! see a value, KVM may keep it until some vCPU makes another access; the thread takes it from there when it has use for it
+//! ([`KEPT`](Model::KEPT)).
 //!
 //! Every loop over a guest's rings has a budget; what is left is the next burst's.
 pub mod eeprom;
 pub mod fcs;
 mod flights;
 mod function;
+mod keeper;
 pub mod mii;
 mod offload;
 mod packet;
@@ -161,6 +164,11 @@ pub trait Model: Debug + Send + Sized + 'static {
     /// are writes as ever.
     const KNOCKS: &'static [(u32, u8)] = &[];
 
+    /// Registers in memory BARs that say what is there for the NIC and ask for nothing: BAR and offsets. KVM may keep writes to them, and
+    /// the thread takes those before each burst. All of them are [`Doorbells`]. A model that waits for one has a
+    /// [`deadline`](Burst::deadline), as no write wakes the thread.
+    const KEPT: &'static [(u8, ops::Range<u32>)] = &[];
+
     /// Identity and BARs; the interrupt pin is added by [`Nic`].
     fn function(&self) -> Function;
     /// The doorbells.
@@ -191,7 +199,7 @@ pub trait Model: Debug + Send + Sized + 'static {
     /// The wire was restarted.
     fn restarted(&mut self);
 
-    /// Its state. The wire is stopped before: what it has not reported as sent is sent again by who restores this.
+    /// Its state. vCPUs have brought what KVM kept, and the wire is stopped before: what it has not reported as sent is sent again by who restores this.
     fn save(&self, now: Instant) -> Self::Saved;
     /// Goes on from there.
     fn restore(&mut self, saved: Self::Saved, now: Instant);

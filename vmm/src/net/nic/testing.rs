@@ -122,6 +122,9 @@ impl Wire for FakeWire {
     fn sent(&mut self) -> Option<u64> {
         self.flying.pop_front_if(|_| self.done)
     }
+    fn has_received(&self) -> bool {
+        !self.incoming.is_empty()
+    }
     fn receive(&mut self, frame: &mut Vec<u8>) -> Option<NetHeader> {
         let (header, bytes) = self.incoming.pop_front()?;
         frame.clone_from(&bytes);

@@ -1,6 +1,7 @@
 //! The thread that moves frames, and how vCPUs wake it.
-use super::{Burst, Doorbells, Model, patience::Patience};
+use super::{Burst, Doorbells, Model, Plug, patience::Patience};
 use crate::{
+    interrupt::InterruptController,
     net::wire::{RingWire, Wire},
     wait::wait,
 };
@@ -117,14 +118,15 @@ impl<M: Model> Datapath<M> {
     pub(super) fn start(
         shared: Arc<Shared<M>>,
         wire: RingWire,
-        poll_idle: Duration,
+        plug: &Plug<'_>,
     ) -> io::Result<Self> {
         let mut worker = Worker {
             shared: Arc::clone(&shared),
             wire,
             timer: TimerFd::new()?,
             repair: Repair::new(),
-            patience: Patience::new(poll_idle),
+            patience: Patience::new(plug.poll_idle),
+            controller: Arc::clone(plug.controller),
         };
         let thread = std::thread::Builder::new()
             .name(M::NAME.into())
@@ -156,6 +158,7 @@ struct Worker<M: Model> {
     timer: TimerFd,
     repair: Repair,
     patience: Patience,
+    controller: Arc<dyn InterruptController>,
 }
 
 /// When broken rings are started anew: each time later, unless they have held meanwhile.
@@ -225,6 +228,10 @@ impl<M: Model> Worker<M> {
     fn run(&mut self) -> io::Result<()> {
         let mut armed = false;
         while !self.shared.stop.load(Ordering::SeqCst) {
+            if !M::KEPT.is_empty() {
+                // Without the device's lock: they are posted to the device itself.
+                self.controller.post_writes();
+            }
             // Before the burst looks at what they are about.
             self.shared.news.store(false, Ordering::SeqCst);
             let before = Waiting::on(&self.wire);

@@ -51,6 +51,8 @@ pub trait Wire: Send {
     fn flush(&mut self);
     /// The token of a frame whose memory is no longer read.
     fn sent(&mut self) -> Option<u64>;
+    /// Whether something came in that was not moved yet.
+    fn has_received(&self) -> bool;
     /// Moves the next frame that came in to `frame`.
     fn receive(&mut self, frame: &mut Vec<u8>) -> Option<NetHeader>;
     /// Forgets the frames on their way out; after it their memory is read no more.
