@@ -11,9 +11,13 @@ use vm_memory::{Bytes, GuestAddress};
 use crate::{
     bus::{Bus, BusDevice},
     interrupt::{DoorbellAddress, InterruptController},
-    kvm::{Exit, KvmInterrupts, Vm},
+    kvm::{Exit, KvmInterrupts, Vcpu, Vm},
     memory::GuestRam,
+    virtio::testing::eventually,
 };
+
+#[path = "kept_memory_test.rs"]
+mod memory;
 
 const CODE: u64 = 0x1000;
 const OUT: u64 = 0x2000;
@@ -81,49 +85,76 @@ fn code() -> Vec<u8> {
     code
 }
 
+/// A vCPU in real mode, with devices.
+struct Guest {
+    ram: GuestRam,
+    pio: Bus,
+    mmio: Bus,
+    interrupts: KvmInterrupts,
+    vcpu: Vcpu,
+}
+
+impl Guest {
+    /// One that is about to run `code`. `None` where there is no KVM, which is said past the capture of test output.
+    fn new(code: &[u8]) -> Option<Self> {
+        if !Path::new("/dev/kvm").exists() {
+            let _ = writeln!(io::stderr(), "NOT RUN: this machine has no /dev/kvm");
+            return None;
+        }
+        let ram = GuestRam::new(32 << 20, false).unwrap();
+        ram.mmap.write_slice(code, GuestAddress(CODE)).unwrap();
+        let vm = Vm::new(ram.clone()).unwrap();
+        let (pio, mmio) = (Bus::default(), Bus::default());
+        let interrupts = KvmInterrupts::new(vm.fd(), vm.kept(), mmio.clone()).unwrap();
+        let vcpu = vm.vcpu(0, 1).unwrap();
+        let mut sregs = vcpu.fd.get_sregs().unwrap();
+        sregs.cs.base = 0;
+        sregs.cs.selector = 0;
+        vcpu.fd.set_sregs(&sregs).unwrap();
+        let mut regs = vcpu.fd.get_regs().unwrap();
+        (regs.rip, regs.rflags) = (CODE, 2);
+        vcpu.fd.set_regs(&regs).unwrap();
+        Some(Self {
+            ram,
+            pio,
+            mmio,
+            interrupts,
+            vcpu,
+        })
+    }
+
+    /// Has writes of four bytes kept; false: this KVM cannot.
+    fn keep(&self, at: DoorbellAddress) -> bool {
+        let kept = self.interrupts.keep_writes(at, 4);
+        if let Err(error) = &kept {
+            assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+            let _ = writeln!(io::stderr(), "NOT RUN: this KVM cannot keep writes");
+        }
+        kept.is_ok()
+    }
+}
+
 /// Runs the guest; what its port saw.
 fn run(keep: bool) -> Option<Log> {
-    if !Path::new("/dev/kvm").exists() {
-        let _ = writeln!(io::stderr(), "NOT RUN: this machine has no /dev/kvm");
-        return None;
-    }
-    let ram = GuestRam::new(32 << 20, false).unwrap();
-    let memory = &ram.mmap;
-    memory.write_slice(&code(), GuestAddress(CODE)).unwrap();
+    let mut guest = Guest::new(&code())?;
+    let memory = &guest.ram.mmap;
     let out: Vec<u8> = (0..u32::from(COUNT)).flat_map(u32::to_le_bytes).collect();
     memory.write_slice(&out, GuestAddress(OUT)).unwrap();
-    let vm = Vm::new(ram.clone()).unwrap();
-    let interrupts = KvmInterrupts::new(vm.fd(), vm.kept(), Bus::default()).unwrap();
     let log = Arc::new(Mutex::new(Log::default()));
-    let pio = Bus::default();
     let port = Arc::new(Mutex::new(Port(Arc::clone(&log))));
-    pio.insert(DATA.into(), 0x20, port).unwrap();
-    let mut vcpu = vm.vcpu(0, 1).unwrap();
-    let mut sregs = vcpu.fd.get_sregs().unwrap();
-    sregs.cs.base = 0;
-    sregs.cs.selector = 0;
-    vcpu.fd.set_sregs(&sregs).unwrap();
-    let mut regs = vcpu.fd.get_regs().unwrap();
-    (regs.rip, regs.rflags) = (CODE, 2);
-    vcpu.fd.set_regs(&regs).unwrap();
-    if keep && let Err(error) = interrupts.keep_writes(DoorbellAddress::Pio(DATA), 4) {
-        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
-        let _ = writeln!(
-            io::stderr(),
-            "NOT RUN: this KVM cannot keep writes to ports"
-        );
+    guest.pio.insert(DATA.into(), 0x20, port).unwrap();
+    let at = DoorbellAddress::Pio(DATA);
+    if keep && !guest.keep(at) {
         return None;
     }
     let mut exits = 0;
     while log.lock().unwrap().ended.is_none() {
-        assert_eq!(vcpu.run(&pio, &Bus::default()), Exit::Again);
+        assert_eq!(guest.vcpu.run(&guest.pio, &guest.mmio), Exit::Again);
         exits += 1;
         assert!(exits < 2000, "it does not end");
     }
     if keep {
-        interrupts
-            .bring_writes(DoorbellAddress::Pio(DATA), 4)
-            .unwrap();
+        guest.interrupts.bring_writes(at, 4).unwrap();
     }
     let mut read = vec![0; out.len()];
     memory.read_slice(&mut read, GuestAddress(IN)).unwrap();

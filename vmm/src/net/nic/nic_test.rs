@@ -17,6 +17,8 @@ use crate::{
 mod doorbell;
 #[path = "idle_test.rs"]
 mod idle;
+#[path = "kept_test.rs"]
+mod kept;
 #[path = "knock_test.rs"]
 mod knock;
 

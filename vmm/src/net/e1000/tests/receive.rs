@@ -1,5 +1,7 @@
 //! Packets for the guest.
 use super::*;
+use crate::net::nic;
+use std::time::Duration;
 
 #[test]
 fn frames_arrive_whole_in_as_many_buffers_as_they_need() {
@@ -132,6 +134,64 @@ fn a_frame_waits_for_buffers() {
     bench.write(spec::RDT, 8);
     bench.settle();
     assert_eq!(bench.read(spec::RDH), 5);
+}
+
+/// RDT by its doorbell; whether that wakes the thread.
+fn give(bench: &Bench, tail: u32) -> bool {
+    let at = nic::Access {
+        bar: spec::MEMORY_BAR,
+        offset: spec::RDT,
+        width: nic::Width::Dword,
+    };
+    nic::Doorbells::ring(&*bench.device.doorbells, at, tail).unwrap()
+}
+
+#[test]
+fn buffers_wake_the_thread_only_while_frames_wait_for_them() {
+    let mut bench = Bench::running();
+    assert!(!give(&bench, 0));
+    bench.settle();
+    assert_eq!(bench.burst().deadline, None, "nothing waits");
+    for _ in 0..3 {
+        bench.wire.bring(frame(60));
+    }
+    bench.settle();
+    assert!(give(&bench, 2));
+    bench.settle();
+    assert!(give(&bench, 3), "one still waits");
+    bench.settle();
+    assert_eq!(bench.read(spec::RDH), 3);
+    assert!(!give(&bench, 4));
+    // One that needs more than there is.
+    bench.write(spec::RCTL, spec::RCTL_EN | 3 << 16);
+    bench.wire.bring(frame(600));
+    bench.settle();
+    assert!(bench.burst().deadline.is_some());
+    assert!(give(&bench, 8));
+    bench.settle();
+    assert!(!give(&bench, 9));
+    assert_eq!(bench.burst().deadline, None);
+}
+
+#[test]
+fn buffers_that_nobody_told_of_are_looked_for_ever_later() {
+    let mut bench = Bench::running();
+    // No cause that is due at some time.
+    bench.write(spec::IMC, u32::MAX);
+    give(&bench, 0);
+    bench.wire.bring(frame(60));
+    let mut pauses = Vec::new();
+    for _ in 0..12 {
+        let due = bench.burst().deadline.unwrap();
+        pauses.push(due - bench.now);
+        bench.now = due;
+    }
+    assert!(pauses.is_sorted() && pauses[1] == 2 * pauses[0]);
+    assert_eq!(pauses.last(), Some(&Duration::from_millis(50)));
+    // A receiver that is off drops them.
+    bench.write(spec::RCTL, 0);
+    bench.settle();
+    assert_eq!(bench.burst().deadline, None);
 }
 
 #[test]
