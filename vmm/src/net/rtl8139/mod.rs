@@ -32,7 +32,7 @@ use super::{
     wire::Wire,
 };
 use crate::pci::{BarKind, Function, Identity};
-use std::{sync::Arc, time::Instant};
+use std::{ops::Range, sync::Arc, time::Instant};
 
 impl Model for Device {
     type Doorbells = Doorbells;
@@ -42,6 +42,9 @@ impl Model for Device {
 
     // All that Linux' 8139cp writes to send.
     const KNOCKS: &'static [(u32, u8)] = &[(spec::TPPOLL, spec::TPPOLL_NPQ)];
+
+    // Read frames of C mode, each of them told of. A driver's next look at CR or the ISR brings what was kept.
+    const KEPT: &'static [(u8, Range<u32>)] = &[(spec::MEMORY_BAR, spec::CAPR..spec::CAPR + 2)];
 
     fn function(&self) -> Function {
         let mut function = Function::new(&Identity {
