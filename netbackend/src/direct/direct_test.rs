@@ -79,6 +79,30 @@ fn a_nic_that_returns_has_its_macvtap_with_the_guests_filter() {
     filter.set_address(OTHER).unwrap();
 }
 
+#[test]
+fn an_address_that_is_lost_is_not_in_the_way_of_other_wishes() {
+    if !plugged_nic() {
+        return;
+    }
+    let bare = Bare::open(&spec(0x24)).unwrap();
+    let mut filter = bare.filter();
+    filter.set_address(OTHER).unwrap();
+    ip("link add link near address 52:54:00:01:03:24 name taker type macvtap mode bridge");
+    ip("link set taker up");
+    filter.restore();
+    filter.set_groups(Some(&BTreeSet::from([GROUP]))).unwrap();
+    filter.set_promiscuous(true).unwrap();
+    assert!(ip("maddress").contains("01:00:5e:09:09:01"));
+    let refused = filter.set_address([0x52, 0x54, 0, 1, 3, 0x24]).unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(libc::EADDRINUSE));
+    ip("link del taker");
+    filter.set_groups(None).unwrap();
+    assert!(
+        macvtaps().contains("52:54:00:01:03:24"),
+        "it is had with the next wish"
+    );
+}
+
 /// A frame for the guest comes by its first queue.
 fn receives_by(bare: &Bare) {
     let queue = &bare.queues()[0];

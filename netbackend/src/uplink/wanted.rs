@@ -36,11 +36,28 @@ impl Wanted {
     }
 
     /// Has a macvtap let that through. First what may be refused while all else works: another has the address.
-    pub(crate) fn apply(&self, filter: &mut Filter) -> io::Result<()> {
-        match self.address {
-            Some(address) => filter.set_address(address.0)?,
-            None => filter.set_own_address()?,
+    fn apply(&self, filter: &mut Filter) -> io::Result<()> {
+        self.apply_address(filter)?;
+        self.apply_rest(filter)
+    }
+
+    fn change(&self, before: &Self, filter: &mut Filter) -> io::Result<()> {
+        let address = self.apply_address(filter);
+        // One that could not be had before, either, is not in the way of the rest.
+        if self.address != before.address {
+            address?;
         }
+        self.apply_rest(filter)
+    }
+
+    fn apply_address(&self, filter: &mut Filter) -> io::Result<()> {
+        match self.address {
+            Some(address) => filter.set_address(address.0),
+            None => filter.set_own_address(),
+        }
+    }
+
+    fn apply_rest(&self, filter: &mut Filter) -> io::Result<()> {
         filter.set_groups(self.groups.as_ref())?;
         filter.set_promiscuous(self.promiscuous)
     }
@@ -56,7 +73,7 @@ impl Wanted {
     ) -> io::Result<()> {
         let known = filter.take().map_or_else(|| Filter::new(open, own), Ok);
         let changed = known.and_then(|mut known| {
-            let applied = self.apply(&mut known);
+            let applied = self.change(before, &mut known);
             if applied.is_err() {
                 // What cannot be undone now is with the next change.
                 drop(before.apply(&mut known));

@@ -229,8 +229,9 @@ fn a_killed_worker_costs_the_other_networks_no_packet() {
 /// The nice values of a process' threads by name (proc_pid_stat(5), field 19).
 fn nice_of(pid: u32) -> Vec<(String, i32)> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let threads = tasks.map(|task| {
-        let stat = fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
+    // Threads may end meanwhile.
+    let stats = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("stat")).ok());
+    let threads = stats.map(|stat| {
         let (head, rest) = stat.rsplit_once(") ").unwrap();
         let (_, name) = head.split_once('(').unwrap();
         // "rest" begins with field 3.

@@ -20,6 +20,8 @@ use virtqueue::MemoryMap;
 
 /// How long frames wait for another look at RDT, at first.
 const FIRST_RETRY: Duration = Duration::from_micros(50);
+/// And at last: who has given none for so long may have gone.
+const LAST_RETRY: Duration = Duration::from_secs(1);
 
 /// TDT and RDT: written without the device's lock, so that a doorbell never waits for a burst.
 #[derive(Debug, Default)]
@@ -45,8 +47,15 @@ impl Doorbells {
 
 impl nic::Doorbells for Doorbells {
     fn ring(&self, at: Access, value: u32) -> Option<bool> {
-        let whole = at.bar == spec::MEMORY_BAR && at.width == Width::Dword;
-        let doorbell = self.at(at.offset).filter(|_| whole)?;
+        if at.bar != spec::MEMORY_BAR {
+            return None;
+        }
+        if at.width != Width::Dword {
+            // Only whole registers can be written (13.2.1), and what KVM keeps must be a doorbell: all that follows it waits for it.
+            let is_kept = (spec::RDT..spec::RDT + 4).contains(&at.offset);
+            return is_kept.then_some(false);
+        }
+        let doorbell = self.at(at.offset)?;
         doorbell.store(value & 0xffff, Ordering::SeqCst);
         // Buffers that nobody waits for are found when a frame comes.
         Some(at.offset != spec::RDT || self.starving.load(Ordering::SeqCst))
@@ -91,7 +100,7 @@ impl Device {
             transmitter: Transmitter::default(),
             held: None,
             frame: Vec::new(),
-            retry: Retry::new(FIRST_RETRY),
+            retry: Retry::new(FIRST_RETRY).up_to(LAST_RETRY),
             bus_master: false,
             stale: false,
             link: parts.link,

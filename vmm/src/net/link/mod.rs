@@ -87,6 +87,8 @@ struct Shared {
 struct State {
     session: Option<Backend>,
     record: Option<LinkRecord>,
+    /// A ring of the record cannot be used: none runs, whoever serves them, until the driver starts anew.
+    is_latched: bool,
     grace: Duration,
 }
 
@@ -108,6 +110,7 @@ impl Link {
             state: Mutex::new(State {
                 session: Some(session),
                 record: None,
+                is_latched: false,
                 grace: GRACE,
             }),
             wake: EventFd::new(EFD_NONBLOCK).map_err(resources)?,
@@ -155,6 +158,7 @@ impl Link {
     /// The driver runs. If the back-end fails or is not there, the link starts when it comes back.
     pub fn start(&self, record: LinkRecord) {
         let mut state = self.shared.lock();
+        state.is_latched = false;
         let mut result = Ok(());
         if let Some(session) = &mut state.session {
             result = session.start(&record, &self.shared.memory, Start::Fresh);
@@ -169,9 +173,11 @@ impl Link {
         let Some(record) = state.record.take() else {
             return;
         };
+        // Rings that were latched do not run.
+        let runs = !std::mem::take(&mut state.is_latched);
         let result = match &mut state.session {
-            Some(session) => session.stop(&record),
-            None => Ok(()),
+            Some(session) if runs => session.stop(&record),
+            _ => Ok(()),
         };
         self.shared.check(&mut state, result);
     }
@@ -179,19 +185,14 @@ impl Link {
     /// A ring signals elsewhere from now on.
     pub fn set_call(&self, index: usize, call: Call) {
         let mut state = self.shared.lock();
-        let State {
-            session,
-            record: Some(record),
-            ..
-        } = &mut *state
-        else {
+        let Some((record, session)) = state.running() else {
             return;
         };
         let Some(ring) = record.rings.iter_mut().find(|ring| ring.index == index) else {
             return;
         };
         ring.call = call;
-        let result = session.as_mut().map_or(Ok(()), |session| {
+        let result = session.map_or(Ok(()), |session| {
             session.set_call(index, ring.call.eventfd())
         });
         // The old interrupt may have been signalled and lost.
@@ -219,21 +220,24 @@ impl LinkHandle {
     /// The driver uses this many queue pairs from now on.
     pub fn set_pairs(&self, pairs: u16) {
         let mut state = self.0.lock();
-        let State {
-            session,
-            record: Some(record),
-            ..
-        } = &mut *state
-        else {
+        let Some((record, session)) = state.running() else {
             return;
         };
         let changed = record.set_pairs(pairs);
-        let result = session.as_mut().map_or(Ok(()), |session| {
+        let result = session.map_or(Ok(()), |session| {
             changed
                 .into_iter()
                 .try_for_each(|(index, enabled)| session.enable(index, enabled))
         });
         self.0.check(&mut state, result);
+    }
+}
+
+impl State {
+    /// What the driver has, while it runs, and who serves its rings.
+    fn running(&mut self) -> Option<(&mut LinkRecord, Option<&mut Backend>)> {
+        let session = self.session.as_mut().filter(|_| !self.is_latched);
+        Some((self.record.as_mut()?, session))
     }
 }
 

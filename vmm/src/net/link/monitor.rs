@@ -92,6 +92,7 @@ impl Shared {
             return;
         };
         if session.take_fault() && state.record.is_some() {
+            state.is_latched = true;
             if self.warnings.allow() {
                 tracing::warn!(backend = %self.target, "a ring of the guest cannot be used; its NIC stands still until it is reset");
             }
@@ -162,7 +163,7 @@ impl Shared {
     fn resume(&self) -> Result<(), SessionError> {
         let mut session = Backend::connect(&self.target, self.pairs, &self.memory)?;
         let mut state = self.lock();
-        if let Some(record) = &state.record {
+        if let Some(record) = state.record.as_ref().filter(|_| !state.is_latched) {
             session.start(record, &self.memory, Start::Resume)?;
             for ring in record.rings.iter().filter(|ring| ring.enabled) {
                 eventfd::signal(&ring.kick);

@@ -165,7 +165,8 @@ pub trait Model: Debug + Send + Sized + 'static {
     const KNOCKS: &'static [(u32, u8)] = &[];
 
     /// Registers in memory BARs that say what is there for the NIC and ask for nothing: BAR and offsets. KVM may keep writes to them, and
-    /// the thread takes those before each burst. All of them are [`Doorbells`]. A model that waits for one has a
+    /// the thread takes those before each burst. All of them are [`Doorbells`], at each width
+    /// that fits: what follows one that is not waits for a vCPU. A model that waits for one has a
     /// [`deadline`](Burst::deadline), as no write wakes the thread.
     const KEPT: &'static [(u8, ops::Range<u32>)] = &[];
 

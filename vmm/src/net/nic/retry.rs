@@ -1,7 +1,7 @@
 //! When a frame that found no room is tried again. Drivers give descriptors back without telling, so time has to.
 use std::time::{Duration, Instant};
 
-/// The longest pause between two tries.
+/// The longest pause between two tries, as a rule.
 const LAST: Duration = Duration::from_millis(50);
 
 /// Pauses that double with each try in vain.
@@ -9,6 +9,7 @@ const LAST: Duration = Duration::from_millis(50);
 pub struct Retry {
     /// The first of them: about as long as a driver takes for half of its ring.
     first: Duration,
+    last: Duration,
     pause: Duration,
     due: Option<Instant>,
 }
@@ -18,23 +19,30 @@ impl Retry {
     pub const fn new(first: Duration) -> Self {
         Self {
             first,
+            last: LAST,
             pause: Duration::ZERO,
             due: None,
         }
+    }
+
+    /// With another longest pause.
+    #[must_use]
+    pub const fn up_to(self, last: Duration) -> Self {
+        Self { last, ..self }
     }
 
     /// It was tried in vain. A try before it was due, for a register that was written, makes the driver no slower, so it puts the next
     /// one off no further.
     pub fn failed(&mut self, now: Instant) {
         if self.due.is_none_or(|due| due <= now) {
-            self.pause = (self.pause * 2).clamp(self.first, LAST);
+            self.pause = (self.pause * 2).clamp(self.first, self.last);
             self.due = Some(now + self.pause);
         }
     }
 
     /// It was not in vain.
     pub fn succeeded(&mut self) {
-        *self = Self::new(self.first);
+        *self = Self::new(self.first).up_to(self.last);
     }
 
     /// When to try again.

@@ -66,6 +66,16 @@ impl Trait for Doorbells {
                 self.capr.store(capr, Ordering::SeqCst);
                 Some(self.waiting.load(Ordering::SeqCst))
             }
+            (spec::CAPR | spec::CAPR_HIGH, Width::Byte) => {
+                let merge = |capr: u16| {
+                    let mut bytes = capr.to_le_bytes();
+                    bytes[usize::from(at.offset != spec::CAPR)] = low;
+                    Some(u16::from_le_bytes(bytes))
+                };
+                let (set, fetch) = (Ordering::SeqCst, Ordering::SeqCst);
+                let _ = self.capr.fetch_update(set, fetch, merge);
+                Some(self.waiting.load(Ordering::SeqCst))
+            }
             (spec::TPPOLL, Width::Byte) if plus && low & spec::TPPOLL_FSWINT == 0 => {
                 let polled = low & spec::TPPOLL_NPQ != 0;
                 self.poll.fetch_or(polled, Ordering::SeqCst);

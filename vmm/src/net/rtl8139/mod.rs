@@ -44,7 +44,8 @@ impl Model for Device {
     const KNOCKS: &'static [(u32, u8)] = &[(spec::TPPOLL, spec::TPPOLL_NPQ)];
 
     // Read frames of C mode, each of them told of. A driver's next look at CR or the ISR brings what was kept.
-    const KEPT: &'static [(u8, Range<u32>)] = &[(spec::MEMORY_BAR, spec::CAPR..spec::CAPR + 2)];
+    const KEPT: &'static [(u8, Range<u32>)] =
+        &[(spec::MEMORY_BAR, spec::CAPR..spec::CAPR_HIGH + 1)];
 
     fn function(&self) -> Function {
         let mut function = Function::new(&Identity {

@@ -60,6 +60,8 @@ pub const ERBCR: u32 = 0x34;
 pub const ERSR: u32 = 0x36;
 pub const CR: u32 = 0x37;
 pub const CAPR: u32 = 0x38;
+/// Its second byte.
+pub const CAPR_HIGH: u32 = CAPR + 1;
 pub const CBR: u32 = 0x3a;
 pub const IMR: u32 = 0x3c;
 pub const ISR: u32 = 0x3e;

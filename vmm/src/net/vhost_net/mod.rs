@@ -38,8 +38,6 @@ pub(super) struct VhostNet {
     queues: Arc<[Queue]>,
     features: u64,
     errors: Arc<EventFd>,
-    /// A ring could not be used: none runs until the driver starts anew.
-    is_latched: bool,
 }
 
 impl std::fmt::Debug for VhostNet {
@@ -47,7 +45,6 @@ impl std::fmt::Debug for VhostNet {
         f.debug_struct("VhostNet")
             .field("pairs", &self.devices.len())
             .field("features", &format_args!("{:#x}", self.features))
-            .field("is_latched", &self.is_latched)
             .finish_non_exhaustive()
     }
 }
@@ -80,7 +77,6 @@ impl VhostNet {
             queues,
             features,
             errors: Arc::new(EventFd::new(EFD_NONBLOCK)?),
-            is_latched: false,
         })
     }
 
@@ -116,7 +112,6 @@ impl VhostNet {
         if missing != 0 {
             return Err(SessionError::Features(missing));
         }
-        self.is_latched = false;
         // What was wrong with the rings of before is none of these.
         let _ = self.errors.read();
         for (device, queue) in self.devices.iter().zip(&*self.queues) {
@@ -150,14 +145,7 @@ impl VhostNet {
     }
 
     /// Lets the kernel use a ring that was set up, or not. It goes on where it was.
-    pub(super) fn enable(&mut self, index: usize, enabled: bool) -> Result<(), SessionError> {
-        if self.is_latched {
-            return Ok(());
-        }
-        self.run(index, enabled)
-    }
-
-    fn run(&self, index: usize, enabled: bool) -> Result<(), SessionError> {
+    pub(super) fn enable(&self, index: usize, enabled: bool) -> Result<(), SessionError> {
         let (device, queue) = self.pair(index)?;
         device.run(index % 2, enabled.then(|| queue.file()))?;
         // The receive ring is the one that frames come to.
@@ -175,7 +163,7 @@ impl VhostNet {
     /// Afterwards the kernel touches guest memory no more.
     pub(super) fn stop(&mut self, record: &LinkRecord) -> Result<(), SessionError> {
         for ring in &record.rings {
-            self.run(ring.index, false)?;
+            self.enable(ring.index, false)?;
             let (device, _) = self.pair(ring.index)?;
             let position = device.position(ring.index % 2)?;
             tracing::trace!(ring = ring.index, position, "vhost-net has stopped a ring");
@@ -188,9 +176,8 @@ impl VhostNet {
         if self.errors.read().is_err() {
             return false;
         }
-        self.is_latched = true;
         for index in 0..2 * self.devices.len() {
-            if let Err(error) = self.run(index, false) {
+            if let Err(error) = self.enable(index, false) {
                 tracing::debug!(%error, index, "stop a ring");
             }
         }

@@ -88,7 +88,10 @@ fn doorbells_are_whole_registers_of_the_memory_bar() {
             (spec::MEMORY_BAR, Width::Word),
             (spec::IO_BAR, Width::Dword),
         ] {
-            assert_eq!(ring(&bench, bar, register, width), None);
+            // What KVM keeps must be a doorbell at each width: all that follows it waits for it.
+            let is_kept = register == spec::RDT && bar == spec::MEMORY_BAR;
+            let rung = ring(&bench, bar, register, width);
+            assert_eq!(rung, is_kept.then_some(false));
         }
         assert_eq!(bench.read(register), before);
         let rung = ring(&bench, spec::MEMORY_BAR, register, Width::Dword);

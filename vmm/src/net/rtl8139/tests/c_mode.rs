@@ -172,6 +172,16 @@ fn a_frame_without_room_waits_until_the_driver_has_read() {
     bench.settle();
     assert_eq!(bench.read16(spec::CBR), 6 * 1508 % 0x2000);
     assert_eq!(doorbells.ring(capr, 2 * 1508 - 16), Some(false));
+    // What KVM keeps must be a doorbell at any width: all that follows it waits for it.
+    for (offset, byte) in [(spec::CAPR, 0x34), (spec::CAPR_HIGH, 0x12)] {
+        let half = Access {
+            offset,
+            width: Width::Byte,
+            ..capr
+        };
+        assert_eq!(doorbells.ring(half, byte), Some(false));
+    }
+    assert_eq!(bench.read16(spec::CAPR), 0x1234);
 }
 
 /// Linux' 8139too, at the end of its budget of 64 frames: all acknowledged, some left, interrupts wanted.
