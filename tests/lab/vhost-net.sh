@@ -179,7 +179,7 @@ report driver 12
 wait "$guest" || fail "vmm ended with $?" "$LAB_LOGS/guest.log"
 grep 'stands still\|reconnecting' "$LAB_LOGS/guest.log" | grep -qv /run/netbackend/lan/ && fail "a ring was latched" "$LAB_LOGS/guest.log"
 
-step "so does the macvtap of a guest that vmm serves itself"
+step "the macvtap of a guest that vmm serves itself returns with its NIC, too"
 start_guest own "job=agent addr0=10.1.4.2/24" --memory 512M --net macvtap=nic4,mode=bridge,trust=on
 own=$pid
 await_result own "$own" 120 "agent ready"
