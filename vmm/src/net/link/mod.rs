@@ -173,11 +173,10 @@ impl Link {
         let Some(record) = state.record.take() else {
             return;
         };
-        // Rings that were latched do not run.
-        let runs = !std::mem::take(&mut state.is_latched);
+        state.is_latched = false;
         let result = match &mut state.session {
-            Some(session) if runs => session.stop(&record),
-            _ => Ok(()),
+            Some(session) => session.stop(&record),
+            None => Ok(()),
         };
         self.shared.check(&mut state, result);
     }

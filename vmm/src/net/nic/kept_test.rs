@@ -150,7 +150,7 @@ fn buffers_that_never_come_are_looked_for_in_long_pauses() {
     // No frame waits, though there is no buffer either.
     assert_eq!(idle(&guest), 0);
     guest.send();
-    // Ten pauses that double take 50 ms, each further one as much; a few bursts each, until the thread has found that it may sleep.
+    // Thirteen pauses, from 50 µs on, each twice the one before; a few bursts each, until the thread has found that it may sleep.
     let looks = guest.looks(time);
     assert!((1..100).contains(&looks), "{looks} looks");
     guest.give();
