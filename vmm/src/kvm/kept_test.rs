@@ -18,6 +18,8 @@ use crate::{
 
 #[path = "kept_memory_test.rs"]
 mod memory;
+#[path = "kept_vcpus_test.rs"]
+mod vcpus;
 
 const CODE: u64 = 0x1000;
 const OUT: u64 = 0x2000;
@@ -92,6 +94,20 @@ struct Guest {
     mmio: Bus,
     interrupts: KvmInterrupts,
     vcpu: Vcpu,
+    vm: Vm,
+}
+
+/// A vCPU that is about to run what is at `entry`.
+fn vcpu(vm: &Vm, id: u8, entry: u64) -> Vcpu {
+    let vcpu = vm.vcpu(id, 2).unwrap();
+    let mut sregs = vcpu.fd.get_sregs().unwrap();
+    sregs.cs.base = 0;
+    sregs.cs.selector = 0;
+    vcpu.fd.set_sregs(&sregs).unwrap();
+    let mut regs = vcpu.fd.get_regs().unwrap();
+    (regs.rip, regs.rflags) = (entry, 2);
+    vcpu.fd.set_regs(&regs).unwrap();
+    vcpu
 }
 
 impl Guest {
@@ -106,20 +122,13 @@ impl Guest {
         let vm = Vm::new(ram.clone()).unwrap();
         let (pio, mmio) = (Bus::default(), Bus::default());
         let interrupts = KvmInterrupts::new(vm.fd(), vm.kept(), mmio.clone()).unwrap();
-        let vcpu = vm.vcpu(0, 1).unwrap();
-        let mut sregs = vcpu.fd.get_sregs().unwrap();
-        sregs.cs.base = 0;
-        sregs.cs.selector = 0;
-        vcpu.fd.set_sregs(&sregs).unwrap();
-        let mut regs = vcpu.fd.get_regs().unwrap();
-        (regs.rip, regs.rflags) = (CODE, 2);
-        vcpu.fd.set_regs(&regs).unwrap();
         Some(Self {
             ram,
             pio,
             mmio,
             interrupts,
-            vcpu,
+            vcpu: vcpu(&vm, 0, CODE),
+            vm,
         })
     }
 
