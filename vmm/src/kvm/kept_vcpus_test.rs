@@ -12,7 +12,7 @@ use crate::bus::PostedWrites;
 const REGISTERS: u64 = 0xD000_0000;
 /// What a vCPU writes between two other accesses: KVM's ring holds that of both, so that nothing brings it but those and the thread.
 const WRITES: u16 = 80;
-const ROUNDS: u16 = 20;
+const ROUNDS: u16 = 500;
 /// Of the second vCPU's code from that of the first.
 const APART: u64 = 0x200;
 
