@@ -7,7 +7,12 @@
     reason = "host pointers into mappings that the map keeps alive"
 )]
 
-use std::{fs::File, os::fd::AsRawFd, ptr::NonNull, sync::Arc};
+use std::{
+    fs::File,
+    os::{fd::AsRawFd, unix::fs::MetadataExt},
+    ptr::NonNull,
+    sync::Arc,
+};
 
 use thiserror::Error;
 use vm_memory::{
@@ -123,7 +128,7 @@ struct Region {
 struct Backing {
     /// Absent for a VMM's own memory, which nobody else truncates.
     watch: Option<Watch>,
-    _mapping: GuestRegionMmap,
+    mapping: GuestRegionMmap,
 }
 
 // SAFETY: `host` points into a shared mapping that `backing` keeps alive; it is only dereferenced through raw copies and
@@ -206,6 +211,30 @@ impl MemoryMap {
             .ok_or(MapError::NoSuchRegion(guest_addr))?;
         regions.remove(index);
         Self::assemble(self.generation.wrapping_add(1), regions, self.log.clone())
+    }
+
+    /// Whether exactly this region is mapped already, from this place of the same file.
+    pub fn has(&self, region: &RegionSpec) -> bool {
+        let there = self
+            .regions
+            .iter()
+            .find(|r| r.same_place(region.guest_addr, region.user_addr, region.size));
+        let file = there.and_then(|r| r.backing.mapping.file_offset());
+        file.is_some_and(|mapped| {
+            mapped.start() == region.mmap_offset && is_same_file(mapped.file(), &region.file)
+        })
+    }
+
+    /// Whether no byte of such a region is mapped, neither for the guest nor for the front-end.
+    pub fn is_clear(&self, guest_addr: u64, user_addr: u64, size: u64) -> bool {
+        let disjoint = |start: u64, other: u64, other_size: u64| {
+            start.checked_add(size).is_some_and(|end| {
+                end <= other || other.checked_add(other_size).is_some_and(|e| e <= start)
+            })
+        };
+        self.regions.iter().all(|r| {
+            disjoint(guest_addr, r.guest_addr, r.size) && disjoint(user_addr, r.user_addr, r.size)
+        })
     }
 
     fn assemble(
@@ -456,7 +485,7 @@ impl Region {
             host,
             backing: Arc::new(Backing {
                 watch,
-                _mapping: backing,
+                mapping: backing,
             }),
         })
     }
@@ -530,6 +559,12 @@ fn check_file(spec: &RegionSpec, seal: SealPolicy) -> Result<(), MapError> {
         return Err(MapError::NotSealed(addr));
     }
     Ok(())
+}
+
+fn is_same_file(a: &File, b: &File) -> bool {
+    let identity = |file: &File| file.metadata().ok().map(|m| (m.dev(), m.ino()));
+    let a = identity(a);
+    a.is_some() && a == identity(b)
 }
 
 fn is_sealed_against_shrinking(file: &File) -> bool {

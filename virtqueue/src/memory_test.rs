@@ -181,6 +181,50 @@ fn regions_come_and_go_and_the_others_stay_mapped() {
     assert_eq!(&bytes, b"kept");
 }
 
+#[test]
+fn the_same_region_is_known_by_its_place_and_its_file() {
+    let file = memfd(4 * PAGE);
+    let spec = |guest_addr, user_addr, size, mmap_offset, file: &File| RegionSpec {
+        guest_addr,
+        user_addr,
+        size,
+        mmap_offset,
+        file: file.try_clone().unwrap(),
+    };
+    let map = map(vec![spec(PAGE, 8 * PAGE, 2 * PAGE, PAGE, &file)]).unwrap();
+    assert!(map.has(&spec(PAGE, 8 * PAGE, 2 * PAGE, PAGE, &file)));
+    for other in [
+        spec(0, 8 * PAGE, 2 * PAGE, PAGE, &file),
+        spec(PAGE, 9 * PAGE, 2 * PAGE, PAGE, &file),
+        spec(PAGE, 8 * PAGE, PAGE, PAGE, &file),
+        spec(PAGE, 8 * PAGE, 2 * PAGE, 0, &file),
+        spec(PAGE, 8 * PAGE, 2 * PAGE, PAGE, &memfd(4 * PAGE)),
+    ] {
+        assert!(!map.has(&other), "{other:?}");
+    }
+}
+
+#[test]
+fn what_touches_no_region_is_clear() {
+    let map = map(vec![RegionSpec {
+        guest_addr: 4 * PAGE,
+        user_addr: 8 * PAGE,
+        size: 2 * PAGE,
+        mmap_offset: 0,
+        file: memfd(2 * PAGE),
+    }])
+    .unwrap();
+    for (guest, user, size) in [(0, 0, 4), (6, 10, 2), (0, 10, 4), (6, 0, 8)] {
+        assert!(map.is_clear(guest * PAGE, user * PAGE, size * PAGE));
+    }
+    for (guest, user, size) in [(4, 8, 2), (0, 0, 5), (5, 10, 1), (6, 9, 1), (0, 0, 100)] {
+        assert!(!map.is_clear(guest * PAGE, user * PAGE, size * PAGE));
+    }
+    for (guest, user) in [(u64::MAX, 0), (0, u64::MAX)] {
+        assert!(!map.is_clear(guest, user, PAGE), "wraps");
+    }
+}
+
 /// Many regions take the search, few the scan: both must agree with the list.
 #[test]
 fn translation_is_the_same_for_few_and_many_regions() {

@@ -399,6 +399,8 @@ impl Handler {
         self.replace_memory(memory)
     }
 
+    /// QEMU has a device of its own for each queue pair, and some versions (7.2.22) announce each region once for each of them: what is
+    /// there already changes nothing.
     pub(super) fn add_region(
         &mut self,
         region: &VhostUserMemoryRegion,
@@ -406,6 +408,7 @@ impl Handler {
     ) -> Result<(), RequestError> {
         let spec = region_spec(region, file);
         let memory = match &self.memory {
+            Some(map) if map.has(&spec) => return Ok(()),
             Some(map) if map.region_count() as u64 >= MAX_MEM_SLOTS => {
                 return Err(RequestError::TooManyRegions);
             }
@@ -415,15 +418,17 @@ impl Handler {
         self.replace_memory(memory)
     }
 
+    /// For the same reason a region may be removed again that went, and with it the last one.
     pub(super) fn remove_region(
         &mut self,
         region: &VhostUserMemoryRegion,
     ) -> Result<(), RequestError> {
-        let memory = self
-            .memory
-            .as_ref()
-            .ok_or(RequestError::NoMemory)?
-            .without_region(region.guest_phys_addr, region.user_addr, region.memory_size)?;
+        let (guest, user, size) = (region.guest_phys_addr, region.user_addr, region.memory_size);
+        let map = self.memory.as_ref().ok_or(RequestError::NoMemory)?;
+        if map.is_clear(guest, user, size) {
+            return Ok(());
+        }
+        let memory = map.without_region(guest, user, size)?;
         self.stop_rings_outside(&memory)?;
         self.replace_memory(memory)
     }

@@ -141,26 +141,52 @@ fn removal_of_what_is_not_there() {
     let file = memory();
     let fds = [file.as_raw_fd()];
     let there = [0, 0, PAGE, 0, 0];
-    for gone in [
-        [0, PAGE, PAGE, PAGE, 0],
+    let mut raw = Raw::negotiate(&path);
+    assert_ne!(
+        raw.tell(REM_MEM_REG, &words(&there), &[]),
+        Some(0),
+        "no memory at all"
+    );
+    for part in [
         [0, 0, 2 * PAGE, 0, 0],
         [0, 0, PAGE, PAGE, 0],
+        [0, PAGE, PAGE, 0, 0],
         [0, u64::MAX, u64::MAX, 0, 0],
     ] {
         let mut raw = Raw::negotiate(&path);
-        assert_ne!(
-            raw.tell(REM_MEM_REG, &words(&gone), &[]),
-            Some(0),
-            "no memory at all"
-        );
-        let mut raw = Raw::negotiate(&path);
         assert_eq!(raw.tell(ADD_MEM_REG, &words(&there), &fds), Some(0));
         assert_ne!(
-            raw.tell(REM_MEM_REG, &words(&gone), &[]),
+            raw.tell(REM_MEM_REG, &words(&part), &[]),
             Some(0),
-            "{gone:?}"
+            "{part:?}"
         );
     }
+    witnesses.go_on();
+}
+
+/// As QEMU 7.2.22 does for each queue pair.
+#[test]
+fn regions_announced_and_removed_again() {
+    let mut witnesses = Witnesses::new();
+    let path = witnesses.net.port("twice", 2);
+    let (file, other) = (memory(), memory());
+    let fds = [file.as_raw_fd()];
+    let mut raw = Raw::negotiate(&path);
+    let [low, high] = [0, 4 * PAGE].map(|at| words(&[0, at, PAGE, at, 0]));
+    // Each that comes changes nothing the second time, nor does each that goes, if it was the last one, too.
+    for (message, region, fds) in [
+        (ADD_MEM_REG, &low, &fds[..]),
+        (ADD_MEM_REG, &high, &fds),
+        (REM_MEM_REG, &low, &[]),
+        (REM_MEM_REG, &high, &[]),
+        (ADD_MEM_REG, &low, &fds),
+    ] {
+        for time in 0..2 {
+            assert_eq!(raw.tell(message, region, fds), Some(0), "{message}, {time}");
+        }
+    }
+    // The same place in another file is another region, and one may not lie upon the other.
+    assert_ne!(raw.tell(ADD_MEM_REG, &low, &[other.as_raw_fd()]), Some(0));
     witnesses.go_on();
 }
 

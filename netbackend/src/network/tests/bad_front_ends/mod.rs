@@ -9,6 +9,7 @@
 //! | a dirty log that wraps, or is too small | `memory::dirty_log_that_cannot_be`, `super::migration::a_log_that_is_too_small_ends_that_connection_only`, `virtqueue::dirty_log` |
 //! | memory that overlaps, is empty, wraps, is unaligned, is shorter than it says, cannot be mapped | `memory::table_that_cannot_be` |
 //! | more regions than a table has, more than 509 | `memory::regions_up_to_the_limit` |
+//! | regions announced or removed once more, parts of them removed | `memory::regions_announced_and_removed_again`, `memory::removal_of_what_is_not_there` |
 //! | memory removed or truncated while in use | `super::lifecycle::rings_stop_when_their_memory_is_removed`, `super::lifecycle::memory_truncated_while_in_use_costs_its_own_port_only` |
 //! | ring addresses outside of memory, over a hole, misaligned, changed while running | `rings::addresses_that_cannot_be`, `rings::addresses_changed_while_running` |
 //! | messages in any order, unknown ones, of the wrong size | `order::any_message_first`, `order::any_message_of_any_size`, `super::handshake` |
