@@ -2,6 +2,7 @@
 # title: two vmm guests over a back-end of stock crates (vhost-user-backend, virtio-queue)
 # timeout: 600
 . "$LAB/lib.sh"
+file_mib=${file_mib:-20}
 
 step "start the back-end"
 start stock-backend stock-backend /run/one.sock /run/two.sock
@@ -9,9 +10,9 @@ backend=$pid
 await 30 test -S /run/one.sock -a -S /run/two.sock || fail "no sockets" "$LAB_LOGS/stock-backend.log"
 
 step "boot two guests"
-start_guest agent "job=agent addr0=10.1.0.1/24 file_mib=20" --memory 384M --net socket=/run/one.sock
+start_guest agent "job=agent addr0=10.1.0.1/24 file_mib=$file_mib" --memory 384M --net socket=/run/one.sock
 agent=$pid
-start_guest driver "job=checks addr0=10.1.0.2/24 peers=10.1.0.1/1500 self=10.1.0.2 file_mib=20" \
+start_guest driver "job=checks addr0=10.1.0.2/24 peers=10.1.0.1/1500 self=10.1.0.2 file_mib=$file_mib" \
     --memory 384M --net socket=/run/two.sock
 driver=$pid
 await_result agent "$agent" 200 "agent ready"

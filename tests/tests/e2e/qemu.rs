@@ -8,6 +8,8 @@ use xtask::{exec, repo};
 
 /// Size of the file that travels: 96 MiB are 100.7 MB.
 const FILE_MIB: u32 = 96;
+/// Of the file in variants of what travels there.
+const SMALL_FILE_MIB: u32 = 24;
 const BOOT: Duration = Duration::from_mins(2);
 const CHECKS: Duration = Duration::from_mins(6);
 /// ping, iperf3 and the file, each in two variants, on two networks.
@@ -39,13 +41,13 @@ fn is_packed(network: &str, port: &str, queue_pairs: u32) -> bool {
     }
 }
 
-fn two_guests(queue_pairs: u32) {
+fn two_guests(queue_pairs: u32, file_mib: u32) {
     let _turn = heavy();
     let daemon = Daemon::start(
         "[networks.lan.ports.a]\n[networks.lan.ports.b]\n\
          [networks.jumbo]\nmtu = 9000\n[networks.jumbo.ports.a]\n[networks.jumbo.ports.b]\n",
     );
-    let common = format!("mtu1=9000 file_mib={FILE_MIB} pairs0={queue_pairs} pairs1={queue_pairs}");
+    let common = format!("mtu1=9000 file_mib={file_mib} pairs0={queue_pairs} pairs1={queue_pairs}");
     let boot = |name, number, job: &str| {
         let nics = nics(&daemon, name, number, queue_pairs);
         let job = format!("{job} {common}");
@@ -103,12 +105,12 @@ fn say_counters(daemon: &Daemon, network: &str) {
 
 #[test]
 fn qemu_guests() {
-    two_guests(1);
+    two_guests(1, FILE_MIB);
 }
 
 #[test]
 fn qemu_guests_with_two_cpus_and_queue_pairs() {
-    two_guests(2);
+    two_guests(2, SMALL_FILE_MIB);
 }
 
 #[test]
@@ -126,8 +128,9 @@ fn qemu_guest_and_namespace() {
     ));
     namespace.configure("lan0", "10.1.0.2/24");
     namespace.configure("jumbo0", "10.2.0.2/24");
-    let job =
-        format!("job=agent addr0=10.1.0.1/24 addr1=10.2.0.1/24 mtu1=9000 file_mib={FILE_MIB}");
+    let job = format!(
+        "job=agent addr0=10.1.0.1/24 addr1=10.2.0.1/24 mtu1=9000 file_mib={SMALL_FILE_MIB}"
+    );
     let nics = nics(&daemon, "a", 1, 1);
     let mut agent = QemuGuest::boot("a", daemon.directory(), 1, &nics, &job);
     agent.process.wait_for("RESULT agent ready", BOOT);
@@ -159,6 +162,6 @@ fn checks_in(namespace: &Namespace, daemon: &Daemon) -> Process {
         .env("PATH", path)
         .env("peers", "10.1.0.1/1500,10.2.0.1/9000")
         .env("self", "10.1.0.2,10.2.0.2")
-        .env("file_mib", FILE_MIB.to_string());
+        .env("file_mib", SMALL_FILE_MIB.to_string());
     Process::start("checks", daemon.directory(), &mut command)
 }

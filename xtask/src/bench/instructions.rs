@@ -113,7 +113,8 @@ fn count(ui: Ui, profile: Profile) -> Result<Vec<Count>> {
 
 fn build(ui: Ui, profile: Profile) -> Result<PathBuf> {
     let mut command = cargo();
-    command.args(["build", "--package", "benches", "--example", "count"]);
+    // Of the whole workspace, as the tests are built: of one package alone, dependencies would have other features.
+    command.args(["build", "--workspace", "--example", "count"]);
     let directory = match profile {
         Profile::Dev => "debug",
         Profile::Release => {
