@@ -225,7 +225,7 @@ impl MemoryMap {
         })
     }
 
-    /// Whether no byte of such a region is mapped, neither for the guest nor for the front-end.
+    /// Whether no byte of such a region is mapped, neither for the guest nor for the front-end; one that wraps is never clear.
     pub fn is_clear(&self, guest_addr: u64, user_addr: u64, size: u64) -> bool {
         let disjoint = |start: u64, other: u64, other_size: u64| {
             start.checked_add(size).is_some_and(|end| {

@@ -45,7 +45,7 @@ fn lab_two_vmm_guests_with_two_cpus_and_queue_pairs() {
 
 #[test]
 fn lab_two_vmm_guests_over_a_backend_of_stock_crates() {
-    // A fifth of its 20 MiB, which take this back-end a minute.
+    // A fifth of its 20 MiB.
     run_with("two-guests-stock-backend", &[("file_mib", "4")]);
 }
 

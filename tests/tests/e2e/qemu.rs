@@ -8,7 +8,7 @@ use xtask::{exec, repo};
 
 /// Size of the file that travels: 96 MiB are 100.7 MB.
 const FILE_MIB: u32 = 96;
-/// Of the file in variants of what travels there.
+/// The same in the variants of `qemu_guests`.
 const SMALL_FILE_MIB: u32 = 24;
 const BOOT: Duration = Duration::from_mins(2);
 const CHECKS: Duration = Duration::from_mins(6);

@@ -399,8 +399,8 @@ impl Handler {
         self.replace_memory(memory)
     }
 
-    /// QEMU has a device of its own for each queue pair, and some versions (7.2.22) announce each region once for each of them: what is
-    /// there already changes nothing.
+    /// A region that is there already changes nothing: QEMU has a device of its own for each queue pair, and some versions (7.2.22)
+    /// announce each region for each of them.
     pub(super) fn add_region(
         &mut self,
         region: &VhostUserMemoryRegion,
@@ -418,7 +418,7 @@ impl Handler {
         self.replace_memory(memory)
     }
 
-    /// For the same reason a region may be removed again that went, and with it the last one.
+    /// A region of which nothing is mapped has gone already: who announces it for each queue pair may be expected to remove it so, too.
     pub(super) fn remove_region(
         &mut self,
         region: &VhostUserMemoryRegion,

@@ -164,7 +164,7 @@ fn removal_of_what_is_not_there() {
     witnesses.go_on();
 }
 
-/// As QEMU 7.2.22 does for each queue pair.
+/// As QEMU 7.2.22 announces them for each queue pair.
 #[test]
 fn regions_announced_and_removed_again() {
     let mut witnesses = Witnesses::new();
