@@ -1,5 +1,6 @@
 //! What a port of the network has of what there is, whatever addresses its frames come from.
 use crate::config::Quotas;
+use crate::host::Incoming;
 use crate::limit::Limit;
 use std::time::Duration;
 use switch::{PortId, Rate, TokenBucket};
@@ -80,10 +81,16 @@ impl Account {
         limit.is_none_or(|limit| limit.admit(now, bytes))
     }
 
-    /// Whether a datagram may go to the guest now.
-    pub(crate) fn may_download(&mut self, now: Duration, bytes: usize) -> bool {
-        let limit = self.download.as_mut();
-        limit.is_none_or(|limit| limit.admit(now, bytes))
+    /// What of datagrams may go to the guest now, from the first on.
+    pub(crate) fn admit<'a>(
+        &mut self,
+        now: Duration,
+        datagrams: Incoming<'a>,
+    ) -> Option<Incoming<'a>> {
+        match self.download.as_mut() {
+            None => Some(datagrams),
+            Some(limit) => datagrams.leading(|bytes| limit.admit(now, bytes)),
+        }
     }
 
     /// Whether anything limits its upload.

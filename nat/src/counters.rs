@@ -120,8 +120,12 @@ impl Counters {
     }
 
     pub(crate) fn drop(&mut self, reason: DropReason) {
+        self.drop_many(reason, 1);
+    }
+
+    pub(crate) fn drop_many(&mut self, reason: DropReason, lost: usize) {
         if let Some(count) = self.drops.get_mut(reason as usize) {
-            *count += 1;
+            *count += lost as u64;
         }
     }
 }

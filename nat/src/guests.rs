@@ -2,7 +2,8 @@
 use crate::MacAddr;
 use crate::account::{Account, Held};
 use crate::config::Quotas;
-use crate::counters::DropReason;
+use crate::counters::{Counters, DropReason};
+use crate::host::Incoming;
 use crate::slab::Slab;
 use hashbrown::HashMap;
 use std::net::IpAddr;
@@ -76,6 +77,26 @@ impl Guests {
     /// What the port of a guest has.
     pub(crate) fn get_mut(&mut self, id: u32) -> Option<&mut Account> {
         self.accounts.at_mut(self.slab.at(id)?.account)
+    }
+
+    /// What of datagrams the guest's limit lets through now, from the first on. The others are counted.
+    pub(crate) fn admit<'a>(
+        &mut self,
+        id: u32,
+        now: Duration,
+        datagrams: Incoming<'a>,
+        counters: &mut Counters,
+    ) -> Option<Incoming<'a>> {
+        let Some(account) = self.get_mut(id) else {
+            return Some(datagrams);
+        };
+        let admitted = account.admit(now, datagrams);
+        let passing = admitted.map_or(0, |datagrams| datagrams.datagrams().count());
+        counters.drop_many(
+            DropReason::RateLimit,
+            datagrams.datagrams().count() - passing,
+        );
+        admitted
     }
 
     /// The port that a guest is behind.

@@ -198,6 +198,26 @@ pub struct Incoming<'a> {
     pub traffic_class: u8,
 }
 
+impl<'a> Incoming<'a> {
+    /// The datagrams, one by one; one of no bytes is one, too.
+    pub fn datagrams(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let size = self.segment.map_or(self.payload.len(), usize::from).max(1);
+        let empty = self.payload.is_empty().then_some(self.payload);
+        self.payload.chunks(size).chain(empty)
+    }
+
+    /// As many of its datagrams, from the first on, as pass; `None`: none does.
+    pub(crate) fn leading(self, mut passes: impl FnMut(usize) -> bool) -> Option<Self> {
+        let passing = self
+            .datagrams()
+            .take_while(|datagram| passes(datagram.len()));
+        let lengths = passing.map(<[u8]>::len);
+        let (count, bytes) = lengths.fold((0, 0), |(count, bytes), len| (count + 1, bytes + len));
+        let payload = self.payload.get(..bytes)?;
+        (count > 0).then_some(Self { payload, ..self })
+    }
+}
+
 /// What the network said about a datagram that was sent (an entry of the error queue, `IP_RECVERR`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IncomingError {

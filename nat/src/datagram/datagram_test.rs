@@ -1,6 +1,6 @@
 //! UDP and echo, both ways.
 use crate::testkit::*;
-use crate::{DropReason, Filtering, HostError, Protocol};
+use crate::{DropReason, Filtering, GsoKind, HostError, Protocol};
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{Icmpv4Packet, Icmpv4Repr, IpProtocol, Ipv4Packet, UdpPacket};
 use std::net::{IpAddr, SocketAddr};
@@ -54,6 +54,26 @@ fn what_finds_no_room_in_the_network_waits_in_the_socket() {
     assert_eq!(taken, [0, 1, 2, 3, 4, 5, 6, 7]);
     assert_eq!(next_udp(&mut lab), None);
     assert_eq!(dropped(&lab, DropReason::NoRoom), 0);
+}
+
+#[test]
+fn datagrams_that_came_as_one_go_on_as_one_as_far_as_the_limit_allows() {
+    // An idle limit has 64 KiB, and the last datagram may take more than is left.
+    for (limit, second) in [(None, 40), (Some(1), 26)] {
+        let mut lab = Lab::with(|config| config.quotas.download_rate = limit);
+        udp(&mut lab, REMOTE, b"to the world");
+        lab.socket(0).segment = Some(1000);
+        for passing in [40, second] {
+            arrive(&mut lab, 0, REMOTE, &[7; 40_000]);
+            let (frame, meta) = lab.next_frame().expect("a frame");
+            assert_eq!(frame.len(), 14 + 20 + 8 + passing * 1000);
+            let gso = meta.gso.expect("several");
+            assert_eq!((gso.kind, gso.size), (GsoKind::Udp, 1000));
+            assert_eq!(next_udp(&mut lab), None);
+        }
+        let lost = 40 - u64::try_from(second).unwrap();
+        assert_eq!(dropped(&lab, DropReason::RateLimit), lost);
+    }
 }
 
 #[test]

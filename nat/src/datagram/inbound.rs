@@ -64,17 +64,14 @@ impl DatagramTable {
             self.insert(mapping)
         };
         let (now, link) = (env.now, env.link_to(way.mac));
-        let allowed = env
-            .guests
-            .get_mut(way.guest)
-            .is_none_or(|guest| guest.may_download(now, incoming.payload.len()));
-        if !allowed {
-            return Err(DropReason::RateLimit);
-        }
+        let admitted = env.guests.admit(way.guest, now, *incoming, env.counters);
+        let Some(incoming) = admitted else {
+            return Ok(());
+        };
         let Some(mapping) = self.mappings.at_mut(index) else {
             return Err(DropReason::FlowQuota);
         };
-        if !deliver(mapping, env.out, env.fragmenter, link, way.seen, incoming) {
+        if !deliver(mapping, env.out, env.fragmenter, link, way.seen, &incoming) {
             return Err(DropReason::NoRoom);
         }
         mapping.note_received(incoming.payload.len(), now);

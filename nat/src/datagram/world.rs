@@ -87,12 +87,10 @@ impl DatagramTable {
             if !mapping.lets_in(from, config.policy.filtering) {
                 return counters.drop(DropReason::Filtered);
             }
-            let allowed = guests
-                .get_mut(mapping.endpoint.guest)
-                .is_none_or(|guest| guest.may_download(*now, incoming.payload.len()));
-            if !allowed {
-                return counters.drop(DropReason::RateLimit);
-            }
+            let guest = mapping.endpoint.guest;
+            let Some(incoming) = guests.admit(guest, *now, incoming, counters) else {
+                return;
+            };
             let source = mapping.seen_from(from, config.addressing.gateway(from.ip()));
             let link = Link {
                 source: config.mac,
@@ -280,7 +278,7 @@ fn deliver_udp(
         });
         return emit_datagram(out, link, header, ports, payload, gso);
     }
-    payload.chunks(each.max(1)).all(|payload| {
+    incoming.datagrams().all(|payload| {
         let len = UDP_LEN + payload.len();
         let mut head = [0; UDP_LEN];
         set(&mut head, 0, &ports.0.to_be_bytes());

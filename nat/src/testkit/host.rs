@@ -40,6 +40,8 @@ pub(crate) struct Socket {
     pub(crate) arrived: VecDeque<(SocketAddr, Vec<u8>)>,
     /// the address that these were sent to
     pub(crate) asked: Option<IpAddr>,
+    /// each of these is several of this size
+    pub(crate) segment: Option<u16>,
     pub(crate) errors: VecDeque<IncomingError>,
     pub(crate) sent: Vec<Sent>,
     pub(crate) writes: usize,
@@ -85,6 +87,7 @@ impl FakeHost {
             backlog: VecDeque::new(),
             arrived: VecDeque::new(),
             asked: None,
+            segment: None,
             errors: VecDeque::new(),
             sent: Vec::new(),
             writes: 0,
@@ -257,13 +260,13 @@ impl Host for FakeHost {
     ) -> Result<usize, HostError> {
         let socket = self.live(socket);
         let count = limit.min(socket.arrived.len());
-        let to = socket.asked;
+        let (to, segment) = (socket.asked, socket.segment);
         for (from, payload) in socket.arrived.drain(..count) {
             sink(Incoming {
                 from,
                 to,
                 payload: &payload,
-                segment: None,
+                segment,
                 hop_limit: Some(57),
                 traffic_class: 0,
             });

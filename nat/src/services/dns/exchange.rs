@@ -143,7 +143,8 @@ fn receive(
     let mut look = |datagram: crate::Incoming<'_>| {
         // Who else sends here, or guesses, is passed over: the true answer may still come.
         if datagram.from == server && answer.is_none() {
-            answer = Answer::parse(datagram.payload, id, query);
+            let mut messages = datagram.datagrams();
+            answer = messages.find_map(|message| Answer::parse(message, id, query));
         }
     };
     loop {

@@ -231,6 +231,19 @@ fn a_server_that_refuses_or_cannot_be_reached_costs_no_time() {
 }
 
 #[test]
+fn an_answer_is_found_among_datagrams_that_the_kernel_put_together() {
+    let mut world = World::new();
+    world.ask(&query(7, "example.com"));
+    let (question, to) = world.asked(0);
+    let right = answer(&question, 0, &[RECORD]);
+    let mut wrong = right.clone();
+    wrong[0] ^= 1;
+    world.host.sockets[0].segment = Some(u16::try_from(right.len()).unwrap());
+    world.arrive(0, &to.to_string(), [wrong, right].concat());
+    assert_eq!(world.reply(), (0, 1));
+}
+
+#[test]
 fn a_question_that_could_not_be_sent_goes_to_the_next_server_at_once() {
     let mut world = World::new();
     world.host.lose = Some(HostError::NetworkUnreachable);
