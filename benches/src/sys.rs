@@ -1,5 +1,8 @@
-//! Thin wrapper of what has no safe form elsewhere.
-#![expect(unsafe_code, reason = "the tap ioctl has no safe form")]
+//! Thin wrappers of what has no safe form elsewhere.
+#![expect(
+    unsafe_code,
+    reason = "the tap ioctl and an option of packet sockets have no safe form"
+)]
 
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -22,4 +25,21 @@ pub(crate) fn attach_tap(file: impl AsFd, name: &str) -> Result<(), Errno> {
     request.ifr_ifru.ifru_flags = flags.try_into().map_err(|_| Errno::EINVAL)?;
     // SAFETY: the kernel reads and writes the whole, living `ifreq` during the call.
     unsafe { tun_set_iff(file.as_fd().as_raw_fd(), &raw const request) }.map(drop)
+}
+
+/// PACKET_VNET_HDR of packet(7): a `struct virtio_net_hdr` comes before each frame.
+pub(crate) fn expect_headers(socket: impl AsFd) -> Result<(), Errno> {
+    let on: libc::c_int = 1;
+    let len = libc::socklen_t::try_from(size_of_val(&on)).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: the kernel reads the int, whose size it is told, during the call.
+    let done = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_VNET_HDR,
+            (&raw const on).cast(),
+            len,
+        )
+    };
+    Errno::result(done).map(drop)
 }

@@ -64,7 +64,7 @@ fn datagrams_that_came_as_one_go_on_as_one_as_far_as_the_limit_allows() {
         udp(&mut lab, REMOTE, b"to the world");
         lab.socket(0).segment = Some(1000);
         for passing in [40, second] {
-            arrive(&mut lab, 0, REMOTE, &[7; 40_000]);
+            arrive(&mut lab, 0, REMOTE, &vec![7; 40_000]);
             let (frame, meta) = lab.next_frame().expect("a frame");
             assert_eq!(frame.len(), 14 + 20 + 8 + passing * 1000);
             let gso = meta.gso.expect("several");

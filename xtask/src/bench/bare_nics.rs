@@ -1,11 +1,11 @@
 //! Our emulated NICs beside QEMU's without Linux in the way: a guest that does nothing but drive the NIC, on this machine's KVM,
 //! turn by turn. The same image and the same peer, a tap in a namespace that counts.
-mod datagrams;
 mod exits;
 mod guest;
 mod workload;
 
 use super::machine_report as report;
+use super::process::Process;
 use super::results;
 use super::statistics::{show, summarize};
 use super::table::markdown;
@@ -14,8 +14,7 @@ use crate::exec;
 use crate::repo;
 use crate::ui::Ui;
 use anyhow::{Context, Result, bail};
-pub use datagrams::{DatagramOptions, datagrams};
-use guest::{FULL, Guest, Programs, System};
+use guest::{Guest, Programs, System};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,8 +31,8 @@ pub struct BareNicOptions {
     #[arg(long, default_value_t = 1)]
     seconds: u32,
     /// Only these, and nothing written. The NIC: e1000, rtl8139, pcnet, ne2k_pci; what it does: large frames, small ones, many of them,
-    /// transmit, receive
-    #[arg(long, value_delimiter = ',', value_parser = WORKLOADS.map(|it| it.command), default_values_t = WORKLOADS.map(|it| it.command.to_owned()))]
+    /// transmit, receive; -tcp: receive what TCP sends
+    #[arg(long, value_delimiter = ',', value_parser = WORKLOADS.map(|it| it.name), default_values_t = WORKLOADS.map(|it| it.name.to_owned()))]
     workloads: Vec<String>,
     /// Do not write benches/RESULTS.md
     #[arg(long)]
@@ -42,7 +41,7 @@ pub struct BareNicOptions {
 
 impl BareNicOptions {
     fn chosen(&self) -> impl Iterator<Item = (usize, &'static Workload)> {
-        let wanted = |workload: &Workload| self.workloads.iter().any(|it| it == workload.command);
+        let wanted = |workload: &Workload| self.workloads.iter().any(|it| it == workload.name);
         WORKLOADS
             .iter()
             .enumerate()
@@ -79,6 +78,7 @@ fn build(ui: Ui) -> Result<Programs> {
     Ok(Programs {
         netbackend: named("netbackend")?,
         vmm: named("vmm")?,
+        sockets: super::build(ui)?.sockets,
         guest: build_guest(ui)?,
     })
 }
@@ -142,10 +142,11 @@ fn run(
         directory,
     )?;
     let time = Duration::from_secs(seconds.into());
-    let sample = if let Unit::Taken(rates) = workload.unit {
-        best(&mut guest, workload.unit, rates, time / STEPS, directory)?
+    let sample = if let Unit::Taken(load) = workload.unit {
+        let sender = guest.sender(&programs.sockets, load.what, &directory.join("sender"))?;
+        best(&mut guest, sender, workload.unit, load.rates, time / STEPS)?
     } else {
-        workload.unit.sample(guest.count_for(time)?, FULL)
+        workload.unit.sample(guest.count_for(time)?)
     };
     if sample.rate <= 0.0 {
         bail!("nothing moved; the monitor said:\n{}", guest.log());
@@ -156,16 +157,15 @@ fn run(
 /// What the guest takes at the best of `rates`, each for `time`. Beyond that a model may do nothing but drop, even for good.
 fn best(
     guest: &mut Guest,
+    mut sender: Process,
     unit: Unit,
     rates: &[u32],
     time: Duration,
-    directory: &Path,
 ) -> Result<Sample> {
-    let mut sender = guest.sender(&directory.join("sender"))?;
     let mut best: Option<Sample> = None;
     for rate in rates {
         sender.tell(&rate.to_string())?;
-        let sample = unit.sample(guest.count_for(time)?, FULL);
+        let sample = unit.sample(guest.count_for(time)?);
         if best.is_none_or(|best| best.rate < sample.rate) {
             best = Some(sample);
         }

@@ -59,13 +59,19 @@ fn a_figure_counts_what_its_workload_is_about() {
         taken: 4000,
         exits: Some(757.0),
     };
-    let sample = |unit: Unit| unit.sample(moved, FULL);
+    let sample = |unit: Unit| unit.sample(moved);
+    let unit_of = |name| {
+        let mut workloads = WORKLOADS.iter();
+        workloads.find(|it| it.name == name).unwrap().unit
+    };
     let figures = |rate, exits| Sample {
         rate,
         exits: Some(exits),
     };
     assert_eq!(sample(Unit::Frames), figures(1.0, 500.0));
-    assert_eq!(sample(Unit::Taken(&[])), figures(2.0, 250.0));
+    assert_eq!(sample(unit_of("er")), figures(2.0, 250.0));
+    let of_tcp = sample(unit_of("e-tcp"));
+    assert!((of_tcp.exits.unwrap() - 757.0 / 3.004).abs() < 1e-9);
     // 1460 bytes of each.
     assert_eq!(sample(Unit::Payload), figures(11.68, 500.0));
 }

@@ -36,7 +36,7 @@ mod workers;
 mod workload;
 mod xdp;
 
-pub use bare_nics::{BareNicOptions, DatagramOptions, bare_nics, datagrams};
+pub use bare_nics::{BareNicOptions, bare_nics};
 pub use fairness::{FairnessOptions, fairness};
 pub use generators::{GeneratorOptions, generators};
 pub use idle::{IdleOptions, idle};

@@ -1,10 +1,10 @@
 //! `cargo xtask bench`: our daemon beside its peers, its cost when idle, ring operations alone.
 use super::build::cargo;
 use crate::bench::{
-    BareNicOptions, DatagramOptions, FairnessOptions, GeneratorOptions, IdleOptions,
-    InstructionOptions, LatencyOptions, NatOptions, NicOptions, PeerOptions, ScaleOptions,
-    UplinkOptions, VerifyOptions, WorkersOptions, XdpOptions, bare_nics, datagrams, fairness,
-    generators, idle, instructions, latency, nat, nics, peers, scale, uplink, verify, workers, xdp,
+    BareNicOptions, FairnessOptions, GeneratorOptions, IdleOptions, InstructionOptions,
+    LatencyOptions, NatOptions, NicOptions, PeerOptions, ScaleOptions, UplinkOptions,
+    VerifyOptions, WorkersOptions, XdpOptions, bare_nics, fairness, generators, idle, instructions,
+    latency, nat, nics, peers, scale, uplink, verify, workers, xdp,
 };
 use crate::exec;
 use crate::setup;
@@ -50,9 +50,6 @@ enum What {
     Nics(NicOptions),
     /// Emulated NICs under a guest without an operating system, beside QEMU's; needs root and two CPUs
     BareNics(BareNicOptions),
-    /// Datagrams at a rate that the standard input says: what `bare-nics` starts in a namespace
-    #[command(hide = true)]
-    Datagrams(DatagramOptions),
     /// Ring operations alone (criterion)
     Rings {
         /// Passed on to criterion (a filter, `--save-baseline NAME`, …)
@@ -135,7 +132,6 @@ fn measure(ui: Ui, what: &What) -> Result<()> {
             setup::install_tools(ui)?;
             bare_nics(ui, options)?;
         }
-        What::Datagrams(options) => datagrams(options)?,
         What::Rings { criterion } => rings(ui, criterion)?,
         What::All => {
             for group in ALL {

@@ -1,6 +1,7 @@
 //! `sock-load`: many connections over sockets, and what they cost, through whatever lies between two hosts.
 
 mod client;
+mod paced;
 mod relay;
 mod server;
 
@@ -51,6 +52,18 @@ enum Command {
     /// Keeps one question under way on each of many connections. Says so when all are open, and begins when a line comes
     /// on standard input. Prints how many were answered, and in how many seconds.
     Talk(Talk),
+    /// Sends datagrams without being answered, as often per second as the last line of standard input says, until that ends.
+    PacedDatagrams {
+        /// Where they go.
+        to: SocketAddr,
+        /// Bytes of each.
+        bytes: usize,
+    },
+    /// The same with TCP frames of nearly 64 KiB that somebody on their way cuts. No connection is behind them.
+    PacedSegments {
+        /// The interface that they leave by.
+        interface: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -123,5 +136,7 @@ fn main() -> anyhow::Result<()> {
         Command::Talk(args) => {
             client::talk(lasting(args.server), args.flows, args.size, args.seconds)
         }
+        Command::PacedDatagrams { to, bytes } => paced::datagrams(to, bytes),
+        Command::PacedSegments { interface } => paced::segments(&interface),
     }
 }

@@ -5,6 +5,7 @@ use super::super::{
     process::Process,
 };
 use super::exits;
+use super::workload::Sent;
 use crate::exec;
 use anyhow::{Context, Result, bail};
 use std::fmt;
@@ -40,6 +41,8 @@ pub(super) struct Programs {
     pub(super) netbackend: PathBuf,
     pub(super) vmm: PathBuf,
     pub(super) guest: PathBuf,
+    /// `sock-load`
+    pub(super) sockets: PathBuf,
 }
 
 /// Whose NIC it is.
@@ -152,8 +155,13 @@ impl Guest {
         Ok(guest)
     }
 
-    /// Lets a peer send frames of full size; returns who does, once the first have arrived.
-    pub(super) fn sender(&mut self, directory: &Path) -> Result<Process> {
+    /// Lets a peer send; returns who does, once the first have arrived.
+    pub(super) fn sender(
+        &mut self,
+        program: &Path,
+        what: Sent,
+        directory: &Path,
+    ) -> Result<Process> {
         fs::create_dir_all(directory)?;
         for line in [
             format!("ip addr add {PEER}/24 dev {TAP}"),
@@ -161,12 +169,19 @@ impl Guest {
         ] {
             self.namespace.run(&line)?;
         }
-        let program = std::env::current_exe().context("this program's path")?;
         let mut command = self.namespace.command("");
-        command.arg(program).args(["bench", "datagrams"]);
-        command.arg(format!("{ADDRESS}:{DISCARD}"));
-        command.arg((FULL - HEADERS).to_string());
-        let mut sender = Process::start("datagrams", directory, &mut command)?;
+        command.arg(program);
+        match what {
+            Sent::Datagrams => {
+                command.arg("paced-datagrams");
+                command.arg(format!("{ADDRESS}:{DISCARD}"));
+                command.arg((FULL - HEADERS).to_string());
+            }
+            Sent::Segments => {
+                command.args(["paced-segments", TAP]);
+            }
+        }
+        let mut sender = Process::start("sock-load", directory, &mut command)?;
         sender.tell(FIRST_RATE)?;
         // QEMU's e1000 takes nothing for a second after it is switched on.
         let console = self.console.clone();

@@ -1,11 +1,14 @@
-//! Datagrams at a rate that can be changed while they flow: what a peer sends that does not send faster than a NIC takes. The bench
-//! starts it in the peer's namespace.
+//! What a peer sends at a rate that can be changed while it flows, so that it is not more than a NIC takes.
+use std::{
+    io::stdin,
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
+    sync::mpsc::{RecvTimeoutError, Sender, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
 use anyhow::{Context, Result};
-use std::io::stdin;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::thread;
-use std::time::{Duration, Instant};
+use benches::{FrameKind, PacketSocket};
 
 /// How often some are sent: seldom enough to cost little, often enough for rings of a few dozen.
 const TICK: Duration = Duration::from_micros(200);
@@ -13,22 +16,29 @@ const TICK: Duration = Duration::from_micros(200);
 const LONGEST: Duration = Duration::from_millis(2);
 const NANOSECONDS: u128 = 1_000_000_000;
 
-/// Arguments of `bench datagrams`.
-#[derive(Debug, clap::Args)]
-pub struct DatagramOptions {
-    /// Where they go
-    to: SocketAddr,
-    /// Bytes of payload
-    bytes: usize,
-}
-
-/// Sends as many per second as the last line of the standard input says, until that ends.
-pub fn datagrams(options: &DatagramOptions) -> Result<()> {
+/// Datagrams of so many bytes.
+pub(crate) fn datagrams(to: SocketAddr, bytes: usize) -> Result<()> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).context("no socket")?;
     socket
-        .connect(options.to)
-        .with_context(|| format!("no way to {}", options.to))?;
-    let payload = vec![0; options.bytes];
+        .connect(to)
+        .with_context(|| format!("no way to {to}"))?;
+    let payload = vec![0; bytes];
+    at_rates(|| {
+        // A full queue loses it, as a wire would.
+        let _ = socket.send(&payload);
+    })
+}
+
+/// TCP frames of nearly 64 KiB, to be cut on their way.
+pub(crate) fn segments(interface: &str) -> Result<()> {
+    let socket = PacketSocket::open(interface, FrameKind::Gso)?;
+    at_rates(|| {
+        let _ = socket.send();
+    })
+}
+
+/// Sends as often per second as the last line of the standard input says, until that ends.
+fn at_rates(mut send: impl FnMut()) -> Result<()> {
     let (sender, rates) = channel();
     thread::spawn(move || read_rates(&sender));
     let mut pace = Pace::new(Instant::now());
@@ -39,8 +49,7 @@ pub fn datagrams(options: &DatagramOptions) -> Result<()> {
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
         }
         for _ in 0..pace.due(Instant::now()) {
-            // A full queue loses it, as a wire would.
-            let _ = socket.send(&payload);
+            send();
         }
     }
 }
