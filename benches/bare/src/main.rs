@@ -34,8 +34,8 @@ extern "C" fn main(command: u64) -> ! {
     let Some(nic) = Nic::find() else { lost() };
     match (io::load8(command), io::load8(command + 1)) {
         (b'e', b'l') => E1000::new(&nic).send_large(),
-        (b'e', b's') => E1000::new(&nic).send_small(1),
-        (b'e', b'm') => E1000::new(&nic).send_small(MANY),
+        (b'e', b's') => E1000::new(&nic).send_small::<2>(),
+        (b'e', b'm') => E1000::new(&nic).send_small::<{ 2 * MANY }>(),
         (b'e', b'r') => E1000::new(&nic).receive(),
         (b'p', b't') => Pcnet::new(&nic).send(),
         (b'p', b'r') => Pcnet::new(&nic).receive(),
