@@ -219,7 +219,7 @@ fn write_up(options: &BareNicOptions, rows: &[Vec<String>]) -> String {
          * What: the models alone, not Linux' TCP. The guest (`benches/bare`) has no operating system: it keeps the NIC's rings full as Linux' driver \
          does, polls descriptors instead of taking interrupts, and rings as often as it. The same image runs in vmm and in QEMU (`-machine pc,accel=kvm`), on \
          this machine's KVM; where that emulates the guest's instructions, each costs most of a microsecond. The peer is a tap in a namespace that counts, \
-         behind netbackend or QEMU itself; frames to the guest are datagrams of its kernel's at six rates, each a factor of about 1.5 above the one before, of which the best counts: more than a NIC can take would measure how it drops. Not polling: \
+         behind netbackend or QEMU itself; frames to the guest are datagrams of its kernel's, or TCP frames of 64 KiB from a packet socket there, at six or seven rates, each a factor of about 1.5 above the one before, of which the best counts: more than a NIC can take would measure how it drops. Not polling: \
          `poll_idle_us` 0 for netbackend's worker and the NIC's thread. Each register is accessed as by the driver's functions that the guest's source names; \
          exits are returns of `KVM_RUN` to the program, counted by `perf stat`, per 10⁶ bytes of frames. Versions: netbackend {}, \
          QEMU {qemu}.\n\n{}",
