@@ -26,7 +26,7 @@ mod tshark;
 mod wait;
 
 pub use daemon::Daemon;
-pub use heavy::{Heavy, heavy, needs_root};
+pub use heavy::{Heavy, heavy, needs_root, scenario};
 pub use hugepages::Hugepages;
 pub use lossy_wire::{Impairment, LossyWire};
 pub use namespace::Namespace;

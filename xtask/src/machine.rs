@@ -24,18 +24,6 @@ pub fn is_root() -> bool {
     crate::exec::stdout(Command::new("id").arg("-u")).is_ok_and(|uid| uid.trim() == "0")
 }
 
-/// The first CPU that we may run on, as `taskset` names it.
-pub fn first_cpu() -> String {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let allowed = status
-        .lines()
-        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
-        .unwrap_or("0");
-    let digits = |c: char| !c.is_ascii_digit();
-    let first = allowed.trim().split(digits).next().unwrap_or("0");
-    first.to_owned()
-}
-
 /// A value of `/etc/os-release`, without quotes.
 pub fn os_release(key: &str) -> Option<String> {
     let text = fs::read_to_string("/etc/os-release").ok()?;

@@ -1,4 +1,6 @@
 //! Where things are in this repository.
+use anyhow::{Context, Result};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 /// The repository's root directory.
@@ -20,6 +22,17 @@ pub fn target_dir() -> PathBuf {
 /// What the lab downloads and builds; kept between runs, safe to delete.
 pub fn lab_cache() -> PathBuf {
     target_dir().join("lab-cache")
+}
+
+/// The file of a lock that all who use this target directory share ([`File::lock`]).
+///
+/// # Errors
+/// The file cannot be made.
+pub fn lock_file(name: &str) -> Result<File> {
+    let cache = lab_cache();
+    fs::create_dir_all(&cache)?;
+    let path = cache.join(format!("{name}.lock"));
+    File::create(&path).with_context(|| format!("cannot create {}", display(&path)))
 }
 
 /// Sources of the lab: scenarios, guest jobs, init scripts.

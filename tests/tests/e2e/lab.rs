@@ -1,5 +1,5 @@
 //! Scenarios in the lab: our VMM's guests on real KVM.
-use tests::{heavy, programs, say};
+use tests::{programs, say, scenario};
 use xtask::lab::{self, Options, Scenario};
 use xtask::ui::Ui;
 
@@ -8,9 +8,11 @@ fn run(name: &str) {
 }
 
 fn run_with(name: &str, settings: &[(&str, &str)]) {
-    let _turn = heavy();
+    let _turn = scenario();
     let scenario = Scenario::load(name).unwrap();
     let mut options = Options::new(programs::all().to_vec());
+    // Two scenarios run at once; and with one CPU no fault of the emulator was seen so far.
+    options.cpus = 1;
     let settings = settings.iter();
     options.settings = settings
         .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))

@@ -50,9 +50,6 @@ struct Host {
     /// CPU model that QEMU emulates for the nested host
     #[arg(long, default_value = "max,la57=off")]
     cpu_model: String,
-    /// Run the emulator on one CPU of this machine: slower, and its faults are rarer
-    #[arg(long)]
-    one_cpu: bool,
     /// Use the nested host although this machine could run guests itself
     #[arg(long)]
     nested: bool,
@@ -110,7 +107,6 @@ fn prepare(ui: Ui, host: &Host) -> Result<Options> {
     options.memory_mib = host.memory;
     options.cpu_model.clone_from(&host.cpu_model);
     options.force_nested = host.nested;
-    options.one_cpu = host.one_cpu;
     Ok(options)
 }
 

@@ -43,8 +43,6 @@ pub struct Options {
     pub cpu_model: String,
     /// Use the nested host even where this machine could run guests itself.
     pub force_nested: bool,
-    /// Run the emulator on one CPU of this machine: slower, and its faults are rarer.
-    pub one_cpu: bool,
     /// Show everything the host prints, not only steps and results.
     pub verbose: bool,
 }
@@ -60,7 +58,6 @@ impl Options {
             patience: 1,
             cpu_model: nested::CPU_MODEL.to_owned(),
             force_nested: false,
-            one_cpu: false,
             verbose: false,
         }
     }
@@ -145,8 +142,8 @@ pub fn run(ui: Ui, scenario: &Scenario, options: &Options) -> Result<Verdict> {
                 ui.note(&format!(
                     "QEMU's emulation of SVM fails now and then (attempt {attempt} of {ATTEMPTS}). Once more, on one CPU."
                 ));
-                // Its threads then take turns, which the faults seen so far do not like.
-                options.one_cpu = true;
+                // No fault was seen so far while no two CPUs were emulated at once.
+                options.cpus = 1;
                 attempt += 1;
             }
             _ => return verdict,
@@ -214,6 +211,9 @@ fn prepare(
     guests: Flavour,
     tools: &[String],
 ) -> Result<Files> {
+    // Whoever else runs a scenario may want the same files.
+    let turn = repo::lock_file("prepare")?;
+    turn.lock().context("no file lock")?;
     let kernel = kernels::kernel(ui, Flavour::Cloud)?;
     let guest_kernel = match guests {
         Flavour::Cloud => kernel.clone(),

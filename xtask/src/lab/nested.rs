@@ -1,7 +1,6 @@
 //! The nested host: QEMU emulating a CPU with SVM, our initramfs as its system.
 use super::{Files, Options, RunDirectory, Scenario};
 use crate::exec;
-use crate::machine;
 use anyhow::{Context, Result, bail};
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -155,9 +154,6 @@ fn qemu(options: &Options, files: &Files, parameters: &str) -> Result<Command> {
         .as_ref()
         .context("there is no emulator for the lab host")?;
     let mut command = emulator.command();
-    if options.one_cpu {
-        command = on_one_cpu(&command);
-    }
     command
         .args(["-nodefaults", "-no-reboot", "-cpu", &options.cpu_model])
         .args(["-machine", "q35,accel=tcg"])
@@ -173,14 +169,6 @@ fn qemu(options: &Options, files: &Files, parameters: &str) -> Result<Command> {
             "console=ttyS0 panic=-1 mitigations=off {parameters}"
         ));
     Ok(command)
-}
-
-/// The same command, but all its threads share one CPU of this machine.
-fn on_one_cpu(command: &Command) -> Command {
-    let mut pinned = Command::new("taskset");
-    pinned.args(["--cpu-list", &machine::first_cpu()]);
-    pinned.arg(command.get_program()).args(command.get_args());
-    pinned
 }
 
 fn read_lines(stdout: impl std::io::Read + Send + 'static) -> mpsc::Receiver<String> {
