@@ -55,8 +55,9 @@ measure() {
     # Between two tests iperf3's server may not be done with the last.
     until ip netns exec peer timeout $((seconds * 3 + 60)) iperf3 -c "$address" -t "$seconds" -f k "$@" >"$LAB_LOGS/iperf3.log" 2>&1; do
         left=$((left - 1))
-        netbackend port show lan p0 >"$LAB_LOGS/port.log" 2>&1
-        [ $left -gt 0 ] || fail "$system $workload: iperf3 fails" "$LAB_LOGS/iperf3.log" "$LAB_LOGS/port.log" "$LAB_LOGS/ours.log"
+        alive "$vm" || fail "the guest of $system has ended" "$LAB_LOGS/ours.log" "$LAB_LOGS/qemu.log"
+        netbackend status >"$LAB_LOGS/status.log" 2>&1
+        [ $left -gt 0 ] || fail "$system $workload: iperf3 fails" "$LAB_LOGS/iperf3.log" "$LAB_LOGS/status.log" "$LAB_LOGS/ours.log"
         step "$system $workload: once more, as iperf3 fails: $(tail -n 1 "$LAB_LOGS/iperf3.log")"
         sleep 1
         e=$(exits "$vm") b=$(bytes "$interface")
