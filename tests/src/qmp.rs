@@ -50,6 +50,17 @@ impl Qmp {
         }
     }
 
+    /// The next event of this name that nothing was executed after; its data.
+    #[track_caller]
+    pub fn event(&mut self, name: &str) -> Value {
+        loop {
+            let mut said = self.read();
+            if said.get("event").is_some_and(|event| event == name) {
+                return said.get_mut("data").map_or(Value::Null, Value::take);
+            }
+        }
+    }
+
     fn read(&mut self) -> Value {
         let mut line = String::new();
         self.stream.read_line(&mut line).expect("QEMU answers");

@@ -1,9 +1,12 @@
 //! QEMU's guests: our back-end under a front-end that is not ours.
 use control::PortStatus;
+use serde_json::json;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::time::Duration;
-use tests::{Daemon, Namespace, Nic, Process, QemuGuest, assert_checks, heavy, needs_root, say};
+use tests::{
+    Daemon, Machine, Namespace, Nic, Process, QemuGuest, Qmp, assert_checks, heavy, needs_root, say,
+};
 use xtask::{exec, repo};
 
 /// Size of the file that travels: 96 MiB are 100.7 MB.
@@ -47,11 +50,17 @@ fn two_guests(queue_pairs: u32, file_mib: u32) {
         "[networks.lan.ports.a]\n[networks.lan.ports.b]\n\
          [networks.jumbo]\nmtu = 9000\n[networks.jumbo.ports.a]\n[networks.jumbo.ports.b]\n",
     );
+    let control = daemon.directory().join("a.qmp");
     let common = format!("mtu1=9000 file_mib={file_mib} pairs0={queue_pairs} pairs1={queue_pairs}");
     let boot = |name, number, job: &str| {
         let nics = nics(&daemon, name, number, queue_pairs);
-        let job = format!("{job} {common}");
-        QemuGuest::boot(name, daemon.directory(), queue_pairs, &nics, &job)
+        let mut machine = Machine::new(queue_pairs, &nics, &format!("{job} {common}"));
+        if name == "a" {
+            let qmp = format!("unix:{},server=on,wait=off", control.display());
+            let more = ["-qmp", &qmp, "-m", "slots=1,maxmem=1G"];
+            machine.more.extend(more.map(str::to_owned));
+        }
+        QemuGuest::start(name, daemon.directory(), &machine)
     };
     let mut agent = boot("a", 1, "job=agent addr0=10.1.0.1/24 addr1=10.2.0.1/24");
     let mut driver = boot(
@@ -72,13 +81,32 @@ fn two_guests(queue_pairs: u32, file_mib: u32) {
         let packed = is_packed(network, "a", queue_pairs);
         assert_eq!(has("ring_packed"), packed, "{:?}", port.features);
     }
+    plug_and_unplug_memory(&mut Qmp::connect(&control));
     driver.process.wait_for("RESULT checks passed", CHECKS);
     let name = format!("QEMU guest to QEMU guest, {queue_pairs} queue pairs");
     assert_checks(&name, &driver.process.log(), CHECKS_OF_TWO_NETWORKS + 1);
     assert!(driver.process.wait(BOOT).success());
     assert!(agent.process.wait(BOOT).success());
     say_counters(&daemon, "lan");
+    let log = daemon.log();
+    let connections = log.matches("front-end connected").count();
+    assert_eq!(connections, 4, "nobody had to come back: {log}");
     assert!(daemon.stop().success());
+}
+
+/// Has memory come and go while the guest's rings are in use. QEMU 7.2 tells the back-end of each once for each queue pair.
+fn plug_and_unplug_memory(qmp: &mut Qmp) {
+    for _ in 0..3 {
+        let memory = json!({ "qom-type": "memory-backend-memfd", "id": "more", "size": 128 << 20, "share": true });
+        qmp.execute("object-add", &memory);
+        let dimm = json!({ "driver": "pc-dimm", "id": "dimm", "memdev": "more" });
+        qmp.execute("device_add", &dimm);
+        // The guest says that it has it: of a device check, where an ejection is 3 (ACPI 6.5, 6.3.5).
+        while qmp.event("ACPI_DEVICE_OST")["info"]["source"] != 1 {}
+        qmp.execute("device_del", &json!({ "id": "dimm" }));
+        qmp.event("DEVICE_DELETED");
+        qmp.execute("object-del", &json!({ "id": "more" }));
+    }
 }
 
 fn port(daemon: &Daemon, network: &str, name: &str) -> PortStatus {
