@@ -76,6 +76,12 @@ fn lab_a_guest_with_ne2k_pci_and_one_with_virtio() {
 }
 
 #[test]
+fn lab_a_guest_with_all_five_models_busy_at_once() {
+    // Of 4 MiB by each, and 5 s.
+    run_with("five", &[("file_mib", "1"), ("seconds", "2")]);
+}
+
+#[test]
 fn lab_a_guest_on_nics_of_the_host() {
     // Eight networks: what travels by each is small.
     run_with("uplink", &[("file_mib", "2")]);
