@@ -91,11 +91,11 @@ impl Guests {
             return Some(datagrams);
         };
         let admitted = account.admit(now, datagrams);
-        let passing = admitted.map_or(0, |datagrams| datagrams.datagrams().count());
-        counters.drop_many(
-            DropReason::RateLimit,
-            datagrams.datagrams().count() - passing,
-        );
+        if admitted.is_none_or(|it| it.payload.len() < datagrams.payload.len()) {
+            let passing = admitted.map_or(0, |it| it.datagrams().count());
+            let lost = datagrams.datagrams().count() - passing;
+            counters.drop_many(DropReason::RateLimit, lost);
+        }
         admitted
     }
 

@@ -60,7 +60,8 @@ impl Sent {
     fn size(self) -> u64 {
         match self {
             Self::Datagrams => FULL,
-            Self::Segments => 54 + 1448,
+            // `FrameKind::Gso` of the generator.
+            Self::Segments => TCP_HEADERS + 1448,
         }
     }
 }
