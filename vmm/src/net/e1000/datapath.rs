@@ -27,13 +27,11 @@ impl Device {
             wire.flush();
         }
         self.update_pin(now);
+        self.told = self.interrupts.deadline();
         Burst {
             busy,
             restart: self.stale,
-            deadline: [self.interrupts.deadline(), self.retry.due()]
-                .into_iter()
-                .flatten()
-                .min(),
+            deadline: [self.told, self.retry.due()].into_iter().flatten().min(),
         }
     }
 
@@ -47,9 +45,15 @@ impl Device {
         if reported.now {
             self.interrupts.raise(spec::ICR_TXDW);
         }
+        let (tidv, tadv) = (self.state.get(spec::TIDV), self.state.get(spec::TADV));
         if reported.delayed {
-            let (tidv, tadv) = (self.state.get(spec::TIDV), self.state.get(spec::TADV));
             self.interrupts.transmitted(now, tidv, tadv);
+        }
+        if reported.small > 0 {
+            // The driver must not run out of descriptors meanwhile.
+            let most = ring.len / 4;
+            self.interrupts
+                .transmitted_small(now, [tidv, tadv], reported.small, most);
         }
         if head == self.doorbells.transmit.load(Ordering::SeqCst) {
             self.interrupts.raise(spec::ICR_TXQE);

@@ -74,6 +74,8 @@ pub struct Device {
     /// IOADDR.
     pub(super) io_address: u32,
     pub(super) interrupts: Interrupts,
+    /// When the thread looks at them next.
+    pub(super) told: Option<Instant>,
     pub(super) transmitter: Transmitter,
     /// A frame from the wire that has no room in the ring, and whether its checksum is right.
     pub(super) held: Option<bool>,
@@ -97,6 +99,7 @@ impl Device {
             state: State::new(chip, parts.mac, parts.link),
             io_address: 0,
             interrupts: Interrupts::default(),
+            told: None,
             transmitter: Transmitter::default(),
             held: None,
             frame: Vec::new(),
@@ -226,7 +229,7 @@ impl Device {
             spec::CTRL_DUP => self.state.get(spec::CTRL),
             spec::EECD => self.read_eecd(),
             spec::ICR => {
-                let cause = self.interrupts.take();
+                let cause = self.interrupts.take(now);
                 self.update_pin(now);
                 cause
             }
@@ -257,7 +260,7 @@ impl Device {
             spec::MDIC => self.write_mdic(value),
             spec::ICR => self.interrupts.clear(value),
             spec::ICS => self.interrupts.raise(value),
-            spec::IMS => self.interrupts.enable(value),
+            spec::IMS => self.interrupts.enable(value, now),
             spec::IMC => self.interrupts.disable(value),
             spec::TDBAL | spec::TDBAH | spec::TDLEN | spec::TDH => self.move_ring(offset, value),
             _ => self.write_plain(offset, value),
@@ -273,7 +276,10 @@ impl Device {
     /// Whether the thread has to act on a write to `offset`. Every interrupt of the driver masks and unmasks: that must not
     /// cost a wake-up each time.
     pub(super) fn needs_thread(&self, offset: u32) -> bool {
-        !matches!(offset, spec::ICR | spec::IMS | spec::IMC) || self.interrupts.deadline().is_some()
+        let interrupts = matches!(offset, spec::ICR | spec::IMS | spec::IMC);
+        let due = self.interrupts.deadline();
+        let earlier = due.is_some_and(|due| self.told.is_none_or(|told| due < told));
+        !interrupts || earlier
     }
 
     fn write_plain(&mut self, offset: u32, value: u32) {

@@ -1,5 +1,5 @@
 //! Interrupt causes, their mask, and the timers that hold interrupts back (SDM 13.4.17 to 13.4.21).
-use super::spec;
+use super::{pace::Pace, spec};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
@@ -69,6 +69,9 @@ pub(super) struct Interrupts {
     earliest: Option<Instant>,
     receive: Delay,
     transmit: Delay,
+    /// Only small packets are reported by `transmit`: descriptors of them.
+    small: Option<u32>,
+    pace: Pace,
 }
 
 impl Interrupts {
@@ -100,6 +103,8 @@ impl Interrupts {
             earliest: saved.earliest.map(at),
             receive: delay(saved.receive),
             transmit: delay(saved.transmit),
+            small: None,
+            pace: Pace::default(),
         };
     }
 
@@ -109,7 +114,8 @@ impl Interrupts {
     }
 
     /// Reads ICR, which clears it.
-    pub(super) fn take(&mut self) -> u32 {
+    pub(super) fn take(&mut self, now: Instant) -> u32 {
+        self.pace.acknowledge(now);
         std::mem::take(&mut self.cause)
     }
 
@@ -124,7 +130,10 @@ impl Interrupts {
     }
 
     /// Writes IMS.
-    pub(super) fn enable(&mut self, causes: u32) {
+    pub(super) fn enable(&mut self, causes: u32, now: Instant) {
+        if self.mask == 0 {
+            self.pace.unmask(now);
+        }
         self.mask |= causes & spec::ICR_MASK;
     }
 
@@ -142,9 +151,37 @@ impl Interrupts {
 
     /// A descriptor was written back that asked for a delayed interrupt.
     pub(super) fn transmitted(&mut self, now: Instant, tidv: u32, tadv: u32) {
+        self.small = None;
         if self.transmit.restart(now, tidv, tadv) {
             self.raise(spec::ICR_TXDW);
         }
+    }
+
+    /// The same of small packets only, in so many descriptors. They wait longer, but for no more than `most` of them.
+    pub(super) fn transmitted_small(
+        &mut self,
+        now: Instant,
+        delays: [u32; 2],
+        count: u32,
+        most: u32,
+    ) {
+        let before = match self.transmit.deadline() {
+            None => Some(0),
+            Some(_) => self.small,
+        };
+        let [tidv, tadv] = delays;
+        self.transmitted(now, tidv, tadv);
+        self.small = before.map(|before| before.saturating_add(count));
+        if self.small.is_some_and(|small| small >= most) {
+            self.flush_transmit();
+        }
+    }
+
+    /// When the transmit timers' interrupt is due.
+    fn transmit_deadline(&self) -> Option<Instant> {
+        let deadline = self.transmit.deadline()?;
+        let patience = self.small.and_then(|_| self.pace.patience(self.mask == 0));
+        Some(patience.map_or(deadline, |patience| deadline.max(patience)))
     }
 
     /// RDTR.FPD.
@@ -168,13 +205,14 @@ impl Interrupts {
         if self.receive.expire(now) {
             self.raise(spec::ICR_RXT0);
         }
-        if self.transmit.expire(now) {
-            self.raise(spec::ICR_TXDW);
+        if self.transmit_deadline().is_some_and(|due| due <= now) {
+            self.flush_transmit();
         }
         if self.cause & self.mask == 0 {
             self.asserted = false;
         } else if !self.asserted && self.earliest.is_none_or(|earliest| earliest <= now) {
             self.asserted = true;
+            self.pace.assert(now);
             self.earliest = (itr & 0xffff != 0).then(|| now + ITR_UNIT * (itr & 0xffff));
         }
         self.asserted
@@ -184,7 +222,7 @@ impl Interrupts {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let throttled = self.cause & self.mask != 0 && !self.asserted;
         let earliest = self.earliest.filter(|_| throttled);
-        [self.receive.deadline(), self.transmit.deadline(), earliest]
+        [self.receive.deadline(), self.transmit_deadline(), earliest]
             .into_iter()
             .flatten()
             .min()
@@ -201,25 +239,25 @@ mod tests {
         let mut block = Interrupts::default();
         block.raise(spec::ICR_LSC);
         assert!(!block.level(now, 0));
-        block.enable(spec::ICR_LSC | spec::ICR_RXT0);
+        block.enable(spec::ICR_LSC | spec::ICR_RXT0, now);
         assert!(block.level(now, 0));
         block.disable(spec::ICR_LSC);
         assert!(!block.level(now, 0));
-        block.enable(spec::ICR_LSC);
+        block.enable(spec::ICR_LSC, now);
         assert!(block.level(now, 0));
-        assert_eq!(block.take(), spec::ICR_LSC);
+        assert_eq!(block.take(now), spec::ICR_LSC);
         assert!(!block.level(now, 0));
-        assert_eq!(block.take(), 0, "reading clears");
+        assert_eq!(block.take(now), 0, "reading clears");
     }
 
     #[test]
     fn itr_spaces_assertions() {
         let now = Instant::now();
         let mut block = Interrupts::default();
-        block.enable(u32::MAX);
+        block.enable(u32::MAX, now);
         block.raise(spec::ICR_RXT0);
         assert!(block.level(now, 1000));
-        block.take();
+        block.take(now);
         assert!(!block.level(now, 1000));
         block.raise(spec::ICR_RXT0);
         assert!(!block.level(now, 1000));
@@ -230,19 +268,65 @@ mod tests {
     }
 
     #[test]
+    fn reports_of_small_packets_wait_for_the_driver() {
+        let now = Instant::now();
+        let mut block = Interrupts::default();
+        let delays = [8, 32];
+        let (us, ms) = (Duration::from_micros(1), Duration::from_millis(1));
+        block.enable(u32::MAX, now);
+        // Before it is known how long it takes.
+        block.transmitted_small(now, delays, 1, 64);
+        assert!(!block.level(now, 0));
+        assert!(block.level(now + 9 * us, 0));
+        // Its answer: one millisecond, masked meanwhile.
+        let now = now + 9 * us;
+        assert_eq!(block.take(now), spec::ICR_TXDW);
+        block.disable(u32::MAX);
+        block.transmitted_small(now + 100 * us, delays, 1, 64);
+        assert!(!block.level(now + 900 * us, 0));
+        block.enable(u32::MAX, now + ms);
+        assert_eq!(block.deadline(), Some(now + 5 * ms));
+        assert!(!block.level(now + ms, 0));
+        for _ in 0..10 {
+            block.transmitted_small(now + 2 * ms, delays, 1, 64);
+        }
+        assert_eq!(block.deadline(), Some(now + 5 * ms));
+        assert!(block.level(now + 5 * ms, 0));
+        // Received frames do not wait, nor large packets among small ones, nor too many small ones.
+        let now = now + 5 * ms;
+        block.take(now + ms);
+        block.received(now + ms, 0, 0);
+        assert!(block.level(now + ms, 0));
+        block.take(now + 2 * ms);
+        block.transmitted_small(now + 2 * ms, delays, 1, 64);
+        block.transmitted(now + 2 * ms, 8, 32);
+        block.transmitted_small(now + 2 * ms, delays, 1, 64);
+        assert!(block.level(now + 2 * ms + 9 * us, 0));
+        block.take(now + 3 * ms);
+        block.transmitted_small(now + 3 * ms, delays, 63, 64);
+        assert!(!block.level(now + 3 * ms + 9 * us, 0));
+        block.transmitted_small(now + 3 * ms + 9 * us, delays, 1, 64);
+        assert!(block.level(now + 3 * ms + 9 * us, 0));
+        // Who wants no delay gets none.
+        block.take(now + 4 * ms);
+        block.transmitted_small(now + 4 * ms, [0, 0], 1, 64);
+        assert!(block.level(now + 4 * ms, 0));
+    }
+
+    #[test]
     fn packets_restart_one_timer_and_not_the_other() {
         let now = Instant::now();
         let mut block = Interrupts::default();
-        block.enable(u32::MAX);
+        block.enable(u32::MAX, now);
         let step = Duration::from_nanos(1024);
         block.received(now, 10, 15);
         block.received(now + 8 * step, 10, 15);
         assert_eq!(block.deadline(), Some(now + 15 * step));
         assert!(!block.level(now + 14 * step, 0));
         assert!(block.level(now + 15 * step, 0));
-        assert_eq!(block.take(), spec::ICR_RXT0);
+        assert_eq!(block.take(now), spec::ICR_RXT0);
         block.received(now, 10, 15);
         block.flush_receive();
-        assert_eq!(block.take(), spec::ICR_RXT0);
+        assert_eq!(block.take(now), spec::ICR_RXT0);
     }
 }

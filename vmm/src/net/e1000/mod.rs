@@ -12,6 +12,7 @@ mod datapath;
 pub mod descriptor;
 mod device;
 mod interrupts;
+mod pace;
 pub mod phy;
 mod receive;
 #[expect(missing_docs, reason = "the names are the data sheet's")]

@@ -14,6 +14,8 @@ use virtqueue::MemoryMap;
 const DESCRIPTOR_BUDGET: u32 = 512;
 /// Descriptors of one packet at most: what goes on and on is cut off and dropped.
 const MAX_DESCRIPTORS: u32 = 256;
+/// Bytes of a small packet: acknowledgements, and datagrams of a question or a voice.
+const SMALL: u64 = 256;
 /// Packets on their way at most.
 const MAX_FLIGHTS: usize = 512;
 
@@ -49,6 +51,8 @@ struct Flight {
     last_reports: bool,
     /// Their interrupt may be delayed.
     delayed: bool,
+    /// Bytes of the packet.
+    len: u64,
     /// The contexts before them: from there they can be read again.
     contexts: [Context; 2],
 }
@@ -69,6 +73,8 @@ pub(super) struct Reported {
     pub(super) now: bool,
     /// Some that wants it delayed.
     pub(super) delayed: bool,
+    /// How many of small packets do.
+    pub(super) small: u32,
     /// The new head.
     pub(super) head: Option<u32>,
 }
@@ -198,7 +204,13 @@ impl Transmitter {
                 self.head = ring.next(self.head);
             }
             reported.now |= flight.reports > 0 && !flight.delayed;
-            reported.delayed |= flight.reports > 0 && flight.delayed;
+            if flight.reports > 0 && flight.delayed {
+                if flight.len <= SMALL {
+                    reported.small = reported.small.saturating_add(flight.count);
+                } else {
+                    reported.delayed = true;
+                }
+            }
             reported.head = Some(self.head);
         }
         reported
@@ -315,6 +327,7 @@ impl Transmitter {
             reports: 0,
             last_reports: false,
             delayed: false,
+            len: 0,
             contexts: self.contexts,
         });
         flight.count += 1;
@@ -332,6 +345,7 @@ impl Transmitter {
                 let options = self.options.get_or_insert(*data);
                 options.vlan = data.vlan.or(options.vlan);
                 options.legacy = data.legacy.or(options.legacy);
+                flight.len = flight.len.saturating_add(u64::from(data.len));
                 self.packet.push(data.addr, data.len, memory);
                 if endless && !data.eop {
                     self.packet.spoil();

@@ -142,6 +142,20 @@ impl Device {
         self.state.started() && self.state.link && !self.state.loopback()
     }
 
+    /// After a register was written: whether the thread is to try a frame that waits. If not, the driver is told of it once more: it has
+    /// arrived, and the driver may have acknowledged those before it. Linux' reads nine for an interrupt, and would not look at a ring
+    /// that was filled again meanwhile.
+    pub(super) fn remind(&mut self) -> bool {
+        if self.held.is_none() {
+            return false;
+        }
+        let waits = self.listening() && self.state.is_full_for(self.frame.len());
+        if waits {
+            self.state.isr |= spec::ISR_PRX;
+        }
+        !waits
+    }
+
     fn receive(&mut self, wire: &mut dyn Wire, now: Instant) -> bool {
         let mut frame = std::mem::take(&mut self.frame);
         let mut busy = false;
@@ -166,8 +180,6 @@ impl Device {
                 let until = waited.unwrap_or(now + PATIENCE);
                 if !self.state.overflowed && now < until {
                     self.held = Some(until);
-                    // It has arrived, and the driver may have acknowledged those before it: Linux' reads nine for an interrupt, and
-                    // would not look at a ring that was filled again meanwhile.
                     self.state.isr |= spec::ISR_PRX;
                     break;
                 }

@@ -34,8 +34,8 @@ impl Model for Device {
     type Saved = Saved;
 
     const NAME: &'static str = "ne2k_pci";
-    // Lengths and addresses of transfers on page 0; addresses on page 1.
-    const QUIET_PORTS: &'static [Range<u16>] = &[0x04..0x07, 0x08..0x0c, 0x10..0x18];
+    // BNRY, lengths and addresses of transfers on page 0; addresses on page 1. Drivers go on to another register behind a frame's BNRY.
+    const QUIET_PORTS: &'static [Range<u16>] = &[0x03..0x07, 0x08..0x0c, 0x10..0x18];
 
     fn function(&self) -> Function {
         let mut function = Function::new(&Identity {
@@ -98,10 +98,11 @@ impl Model for Device {
             }
             _ => {}
         }
-        self.update_pin();
-        // Every frame costs a dozen writes, of which one concerns the thread.
+        // Every frame costs a dozen writes, of which one at most concerns the thread.
         let transmits = at.offset == spec::CR && self.state.cr & spec::CR_TXP != 0;
-        transmits || self.held.is_some() && at.offset <= spec::LAST_REGISTER
+        let unblocked = self.remind();
+        self.update_pin();
+        transmits || unblocked
     }
 
     fn read_string(&mut self, at: Access, data: &mut [u8]) -> bool {

@@ -96,20 +96,16 @@ impl State {
 
     /// Puts a frame into the ring: a header, the frame, its FCS.
     fn enter(&mut self, arrival: &Arrival<'_>, group: u8) -> Outcome {
-        let pages = (spec::HEADER_LEN + arrival.len()).div_ceil(spec::PAGE_LEN);
-        let Ok(pages) = u8::try_from(pages) else {
+        let Ok(pages) = u8::try_from(pages(arrival.frame.len())) else {
             return Outcome::Refused;
         };
-        // A driver that leaves its ring so cannot have frames.
-        let ring = self.pstart..self.pstop;
-        let total = self.pstop.saturating_sub(self.pstart);
-        if !ring.contains(&self.curr) || pages >= total {
-            self.miss(group);
-            return Outcome::Refused;
-        }
-        // A full ring would look empty.
-        if pages >= self.free_pages(total) {
-            return Outcome::NoRoom;
+        match self.has_room(pages) {
+            None => {
+                self.miss(group);
+                return Outcome::Refused;
+            }
+            Some(false) => return Outcome::NoRoom,
+            Some(true) => {}
         }
         let left = self.pstop - self.curr;
         let next = if pages < left {
@@ -131,6 +127,23 @@ impl State {
         self.rsr = status;
         self.curr = next;
         Outcome::Stored
+    }
+
+    /// Whether the ring has room for so many pages; `None`: it never will.
+    fn has_room(&self, pages: u8) -> Option<bool> {
+        // A driver that leaves its ring so cannot have frames.
+        let ring = self.pstart..self.pstop;
+        let total = self.pstop.saturating_sub(self.pstart);
+        // A full ring would look empty.
+        (ring.contains(&self.curr) && pages < total).then(|| pages < self.free_pages(total))
+    }
+
+    /// The ring is right, but a frame of `len` bytes is to wait: for room, and until half of the ring is free, so that not every frame
+    /// that is read costs a wake-up of the thread.
+    pub(super) fn is_full_for(&self, len: usize) -> bool {
+        let half = self.pstop.saturating_sub(self.pstart) / 2;
+        let pages = u8::try_from(pages(len)).map(|pages| pages.max(half));
+        pages.is_ok_and(|pages| self.has_room(pages) == Some(false))
     }
 
     /// Pages from CURR to the boundary. Drivers also keep the boundary one page before the ring's start.
@@ -181,4 +194,9 @@ impl State {
             }
         }
     }
+}
+
+/// Pages of a frame of `len` bytes, its header and its FCS.
+fn pages(len: usize) -> usize {
+    (spec::HEADER_LEN + len + spec::FCS_LEN).div_ceil(spec::PAGE_LEN)
 }

@@ -313,7 +313,7 @@ fn writes_to_quiet_ports_are_kept_while_nobody_could_notice() {
     let kept = || bench.machine.controller.kept.lock().unwrap().clone();
     let ranges = |base: u64| {
         let base = u16::try_from(base).unwrap();
-        [0x04..0x07, 0x08..0x0c, 0x10..0x18u16]
+        [0x03..0x07, 0x08..0x0c, 0x10..0x18u16]
             .map(|ports| (Pio(base + ports.start), u32::from(ports.end - ports.start)))
     };
     assert_eq!(kept(), ranges(bench.ports));

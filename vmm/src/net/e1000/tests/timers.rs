@@ -17,7 +17,11 @@ impl Bench {
     }
 
     fn send_delayed(&mut self) {
-        self.push_legacy(0x8000, 60, spec::TXD_EOP | spec::TXD_IDE);
+        self.send_delayed_of(300);
+    }
+
+    fn send_delayed_of(&mut self, len: u64) {
+        self.push_legacy(0x8000, len, spec::TXD_EOP | spec::TXD_IDE);
         self.ring_doorbell();
         self.settle();
     }
@@ -52,6 +56,57 @@ fn a_transmit_interrupt_waits_for_silence_but_not_for_ever() {
     assert!(!bench.has(spec::ICR_TXDW));
     bench.write(spec::TIDV, 100 | spec::FPD);
     assert!(bench.has(spec::ICR_TXDW));
+}
+
+#[test]
+fn reports_of_small_packets_wait_longer_the_longer_the_driver_takes() {
+    let mut bench = Bench::running();
+    bench.write(spec::IMC, u32::MAX);
+    bench.read(spec::ICR);
+    bench.write(spec::IMS, spec::ICR_TXDW | spec::ICR_RXT0);
+    bench.write(spec::TIDV, 8);
+    bench.write(spec::TADV, 32);
+    bench.send_delayed_of(60);
+    bench.pass(8);
+    assert!(bench.line.is_high(), "nothing is known of the driver yet");
+    // It takes 100 units, in which it masks.
+    assert!(bench.has(spec::ICR_TXDW));
+    bench.write(spec::IMC, u32::MAX);
+    bench.send_delayed_of(60);
+    bench.pass(100);
+    assert_eq!(bench.tx_status(1), spec::TXD_DD, "only the interrupt waits");
+    bench.write(spec::IMS, spec::ICR_TXDW | spec::ICR_RXT0);
+    assert!(!bench.line.is_high());
+    assert!(
+        bench.device.needs_thread(spec::IMS),
+        "it waits for less now"
+    );
+    assert_eq!(bench.burst().deadline, Some(bench.now + UNIT * 400));
+    assert!(!bench.device.needs_thread(spec::IMS));
+    bench.pass(399);
+    assert!(!bench.line.is_high());
+    bench.pass(1);
+    assert!(bench.line.is_high());
+    // Again; a large one among them does not wait, nor do four of sixteen descriptors.
+    assert!(bench.has(spec::ICR_TXDW));
+    bench.pass(100);
+    bench.write(spec::IMC, u32::MAX);
+    bench.write(spec::IMS, spec::ICR_TXDW);
+    bench.send_delayed_of(60);
+    bench.send_delayed_of(300);
+    bench.send_delayed_of(60);
+    bench.pass(8);
+    assert!(bench.line.is_high());
+    bench.write(spec::IMC, u32::MAX);
+    bench.pass(100);
+    bench.read(spec::ICR);
+    bench.write(spec::IMS, spec::ICR_TXDW);
+    for sent in 1..=4 {
+        assert!(!bench.line.is_high());
+        bench.send_delayed_of(60);
+        bench.pass(9);
+        assert_eq!(bench.line.is_high(), sent == 4, "{sent}");
+    }
 }
 
 #[test]

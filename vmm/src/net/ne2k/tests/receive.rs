@@ -149,7 +149,7 @@ fn a_frame_without_room_waits_until_the_driver_has_read() {
     assert_eq!(burst.deadline, Some(bench.now + PATIENCE));
     bench.now += PATIENCE / 2;
     assert!(bench.next_frame().is_some());
-    assert!(bench.write8(spec::BNRY, bench.read - 1), "awaited");
+    assert!(!bench.write8(spec::BNRY, bench.read - 1), "not for one");
     assert_eq!(bench.receive([]).len(), 8);
     assert!(!bench.write8(spec::BNRY, bench.read - 1));
     assert_eq!(bench.read8(spec::ISR), spec::ISR_PRX);
@@ -157,13 +157,45 @@ fn a_frame_without_room_waits_until_the_driver_has_read() {
 }
 
 #[test]
+fn the_thread_is_woken_for_a_frame_that_waits_when_half_of_the_ring_is_free() {
+    let mut bench = Bench::running();
+    fill(&mut bench);
+    // What a driver writes to read a frame frees nothing yet.
+    for register in [spec::ISR, spec::RBCR0, spec::RBCR1, spec::RSAR0] {
+        assert!(!bench.write8(register, 0), "{register:#x}");
+    }
+    assert!(!bench.write8(spec::CR, spec::CR_STA | spec::CR_RD_ABORT));
+    let room = |bench: &mut Bench, pages| {
+        let first = bench.read;
+        bench.write8(spec::BNRY, first - 1 + pages)
+    };
+    assert!(!room(&mut bench, 6), "room for the frame alone");
+    assert!(room(&mut bench, (STOP - START) / 2));
+    bench.settle();
+    assert!(
+        !room(&mut bench, (STOP - START) / 2),
+        "it is in the ring by now"
+    );
+}
+
+#[test]
+fn a_frame_that_waits_tries_again_by_itself() {
+    let mut bench = Bench::running();
+    fill(&mut bench);
+    assert!(bench.next_frame().is_some());
+    let before = bench.get(1, spec::CURR);
+    bench.now += PATIENCE;
+    bench.settle();
+    assert_ne!(bench.get(1, spec::CURR), before);
+    assert_eq!(bench.read8(spec::CNTR2), 0);
+}
+
+#[test]
 fn a_driver_that_looks_away_from_a_full_ring_is_interrupted_again() {
     let mut bench = Bench::running();
     fill(&mut bench);
-    assert!(bench.write8(spec::ISR, spec::ISR_PRX), "a frame waits");
-    assert_eq!(bench.read8(spec::ISR), 0);
-    bench.settle();
-    assert_eq!(bench.read8(spec::ISR), spec::ISR_PRX);
+    assert!(!bench.write8(spec::ISR, spec::ISR_PRX));
+    assert_eq!(bench.read8(spec::ISR), spec::ISR_PRX, "a frame waits");
     assert!(bench.line.is_high());
     // Until all are read.
     assert_eq!(bench.receive([]).len(), 9);
