@@ -9,6 +9,8 @@
 #   RESULT figure WORKLOAD SYSTEM RATE EXITS MB     kbit/s (of `udp`: datagrams/s), exits of the vCPU, and MB that travelled
 . "$LAB/lib.sh"
 model=${model:-e1000} rounds=${rounds:-2} seconds=${seconds:-2}
+# Seconds until a test counts as standing still.
+limit=$((seconds * 3 + 30))
 debug=/sys/kernel/debug
 mountpoint -q $debug || mount -t debugfs debugfs $debug || fail "no debugfs: KVM's counters are there"
 
@@ -51,25 +53,32 @@ measure() {
     system=$1 vm=$2 interface=$3 address=$4 workload=$5
     shift 5
     e=$(exits "$vm") b=$(bytes "$interface")
-    left=5
+    left=20 stalled="" began=$(date +%s)
     # Between two tests iperf3's server may not be done with the last.
-    until ip netns exec peer timeout $((seconds * 3 + 60)) iperf3 -c "$address" -t "$seconds" -f k "$@" >"$LAB_LOGS/iperf3.log" 2>&1; do
+    until ip netns exec peer timeout $limit iperf3 -c "$address" -t "$seconds" -f k "$@" >"$LAB_LOGS/iperf3.log" 2>&1; do
+        # It was ended, as it came to no end.
+        [ $(($(date +%s) - began)) -lt $limit ] || { stalled=yes; break; }
         left=$((left - 1))
         alive "$vm" || fail "the guest of $system has ended" "$LAB_LOGS/ours.log" "$LAB_LOGS/qemu.log"
         netbackend status >"$LAB_LOGS/status.log" 2>&1
         [ $left -gt 0 ] || fail "$system $workload: iperf3 fails" "$LAB_LOGS/iperf3.log" "$LAB_LOGS/status.log" "$LAB_LOGS/ours.log"
         step "$system $workload: once more, as iperf3 fails: $(tail -n 1 "$LAB_LOGS/iperf3.log")"
         sleep 1
-        e=$(exits "$vm") b=$(bytes "$interface")
+        e=$(exits "$vm") b=$(bytes "$interface") began=$(date +%s)
     done
+    alive "$vm" || fail "the guest of $system has ended" "$LAB_LOGS/ours.log" "$LAB_LOGS/qemu.log"
     e=$(($(exits "$vm") - e)) b=$(($(bytes "$interface") - b))
-    if [ "$workload" = udp ]; then
+    if [ "$stalled" ]; then
+        # What travelled at all, in either direction.
+        rate=$(awk -v b=$b -v s=$limit -v w="$workload" 'BEGIN { printf "%d", (w == "udp" ? b / 60 : b * 8 / 1000) / s }')
+        result "note $workload $system stood still: $b bytes in $limit s"
+    elif [ "$workload" = udp ]; then
         # LOST/TOTAL of what the peer got, in so many seconds
         rate=$(awk -v s="$seconds" '/receiver/ { split($0, parts, /[ \/(]+/); for (i in parts) if (parts[i] == "ms") { lost = parts[i + 1]; total = parts[i + 2] } } END { printf "%d", (total - lost) / s }' "$LAB_LOGS/iperf3.log")
     else
         rate=$(awk '/receiver/ { for (i = 1; i <= NF; i++) if ($i == "Kbits/sec") r = $(i - 1) } END { printf "%d", r }' "$LAB_LOGS/iperf3.log")
     fi
-    [ "$workload" = udp ] || result "note $workload $system segments-sent-again=$(awk '/sender$/ { print $(NF - 1) }' "$LAB_LOGS/iperf3.log")"
+    [ "$workload" = udp ] || [ "$stalled" ] || result "note $workload $system segments-sent-again=$(awk '/sender$/ { print $(NF - 1) }' "$LAB_LOGS/iperf3.log")"
     result figure "$workload" "$system" "$rate" "$e" "$(awk -v b=$b 'BEGIN { printf "%.3f", b / 1e6 }')"
 }
 

@@ -48,7 +48,7 @@ struct Host {
     #[arg(long, default_value_t = 3072)]
     memory: u32,
     /// CPU model that QEMU emulates for the nested host
-    #[arg(long, default_value = "max,la57=off")]
+    #[arg(long, default_value = lab::CPU_MODEL)]
     cpu_model: String,
     /// Use the nested host although this machine could run guests itself
     #[arg(long)]

@@ -7,6 +7,7 @@ mod direct;
 mod nested;
 mod scenario;
 
+pub(crate) use nested::CPU_MODEL;
 pub use scenario::Scenario;
 
 use crate::image::{guest, host};
@@ -56,7 +57,7 @@ impl Options {
             programs,
             settings: Vec::new(),
             patience: 1,
-            cpu_model: nested::CPU_MODEL.to_owned(),
+            cpu_model: CPU_MODEL.to_owned(),
             force_nested: false,
             verbose: false,
         }
