@@ -45,6 +45,7 @@ for guest in 1 2; do
     await 60 ip netns exec peer ping -c 1 -W 2 "10.$guest.0.2" >/dev/null || fail "no answer from 10.$guest.0.2"
 done
 
+counters() { for f in $debug/kvm/"$1"-*/vcpu0/*; do echo "${f##*/} $(head -n 1 "$f")"; done; }
 exits() { cat $debug/kvm/"$1"-*/exits; }
 bytes() { ip netns exec peer cat "/sys/class/net/$1/statistics/rx_bytes" "/sys/class/net/$1/statistics/tx_bytes" | awk '{ n += $1 } END { printf "%d", n }'; }
 
@@ -52,6 +53,7 @@ bytes() { ip netns exec peer cat "/sys/class/net/$1/statistics/rx_bytes" "/sys/c
 measure() {
     system=$1 vm=$2 interface=$3 address=$4 workload=$5
     shift 5
+    counters "$vm" >"$LAB_LOGS/counters.log"
     e=$(exits "$vm") b=$(bytes "$interface")
     left=20 stalled="" began=$(date +%s)
     # Between two tests iperf3's server may not be done with the last.
@@ -71,7 +73,7 @@ measure() {
     if [ "$stalled" ]; then
         # What travelled at all, in either direction.
         rate=$(awk -v b=$b -v s=$limit -v w="$workload" 'BEGIN { printf "%d", (w == "udp" ? b / 60 : b * 8 / 1000) / s }')
-        result "note $workload $system stood still: $b bytes in $limit s"
+        result "note $workload $system stood still: $b bytes in $limit s; KVM since: $(counters "$vm" | awk 'NR == FNR { was[$1] = $2; next } $2 - was[$1] > 100 { printf " %s %d", $1, $2 - was[$1] }' "$LAB_LOGS/counters.log" -)"
     elif [ "$workload" = udp ]; then
         # LOST/TOTAL of what the peer got, in so many seconds
         rate=$(awk -v s="$seconds" '/receiver/ { split($0, parts, /[ \/(]+/); for (i in parts) if (parts[i] == "ms") { lost = parts[i + 1]; total = parts[i + 2] } } END { printf "%d", (total - lost) / s }' "$LAB_LOGS/iperf3.log")
