@@ -32,6 +32,8 @@ const ATTEMPTS: usize = 6;
 pub struct Options {
     /// CPUs of the nested host.
     pub cpus: u32,
+    /// The same after the emulator has failed.
+    pub cpus_after_fault: u32,
     /// Memory of the nested host, MiB.
     pub memory_mib: u32,
     /// Programs under test, put into the host's `PATH`.
@@ -53,6 +55,7 @@ impl Options {
     pub fn new(programs: Vec<PathBuf>) -> Self {
         Self {
             cpus: 2,
+            cpus_after_fault: 1,
             memory_mib: 3072,
             programs,
             settings: Vec::new(),
@@ -140,11 +143,12 @@ pub fn run(ui: Ui, scenario: &Scenario, options: &Options) -> Result<Verdict> {
         match &verdict {
             Err(error) if attempt < ATTEMPTS && error.is::<nested::EmulatorFault>() => {
                 ui.note(&format!("{error:#}"));
-                ui.note(&format!(
-                    "QEMU's emulation of SVM fails now and then (attempt {attempt} of {ATTEMPTS}). Once more, on one CPU."
-                ));
                 // No fault was seen so far while no two CPUs were emulated at once.
-                options.cpus = 1;
+                options.cpus = options.cpus_after_fault;
+                ui.note(&format!(
+                    "QEMU's emulation of SVM fails now and then (attempt {attempt} of {ATTEMPTS}). Once more, CPUs: {}.",
+                    options.cpus
+                ));
                 attempt += 1;
             }
             _ => return verdict,
