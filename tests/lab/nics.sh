@@ -45,7 +45,16 @@ for guest in 1 2; do
     await 60 ip netns exec peer ping -c 1 -W 2 "10.$guest.0.2" >/dev/null || fail "no answer from 10.$guest.0.2"
 done
 
-counters() { for f in $debug/kvm/"$1"-*/vcpu0/*; do echo "${f##*/} $(head -n 1 "$f")"; done; }
+counters() { for f in $debug/kvm/"$1"-*/*; do [ -d "$f" ] || echo "${f##*/} $(head -n 1 "$f")"; done; }
+# trace PID: what its vCPUs do just now, in the logs.
+trace() {
+    mountpoint -q $debug/tracing || mount -t tracefs tracefs $debug/tracing
+    echo 1 >$debug/tracing/events/kvm/enable
+    sleep 0.2
+    echo 0 >$debug/tracing/events/kvm/enable
+    for thread in /proc/"$1"/task/*; do echo "-${thread##*/} "; done | grep -F -f - $debug/tracing/trace | head -n 400 >"$LAB_LOGS/trace.log"
+    echo >$debug/tracing/trace
+}
 exits() { cat $debug/kvm/"$1"-*/exits; }
 bytes() { ip netns exec peer cat "/sys/class/net/$1/statistics/rx_bytes" "/sys/class/net/$1/statistics/tx_bytes" | awk '{ n += $1 } END { printf "%d", n }'; }
 
@@ -73,6 +82,7 @@ measure() {
     if [ "$stalled" ]; then
         # What travelled at all, in either direction.
         rate=$(awk -v b=$b -v s=$limit -v w="$workload" 'BEGIN { printf "%d", (w == "udp" ? b / 60 : b * 8 / 1000) / s }')
+        trace "$vm"
         result "note $workload $system stood still: $b bytes in $limit s; KVM since: $(counters "$vm" | awk 'NR == FNR { was[$1] = $2; next } $2 - was[$1] > 100 { printf " %s %d", $1, $2 - was[$1] }' "$LAB_LOGS/counters.log" -)"
     elif [ "$workload" = udp ]; then
         # LOST/TOTAL of what the peer got, in so many seconds
