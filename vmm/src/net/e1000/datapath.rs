@@ -45,15 +45,15 @@ impl Device {
         if reported.now {
             self.interrupts.raise(spec::ICR_TXDW);
         }
-        let (tidv, tadv) = (self.state.get(spec::TIDV), self.state.get(spec::TADV));
+        let delays = [spec::TIDV, spec::TADV].map(|register| self.state.get(register));
         if reported.delayed {
-            self.interrupts.transmitted(now, tidv, tadv);
+            self.interrupts.transmitted(now, delays);
         }
         if reported.small > 0 {
             // The driver must not run out of descriptors meanwhile.
             let most = ring.len / 4;
             self.interrupts
-                .transmitted_small(now, [tidv, tadv], reported.small, most);
+                .transmitted_small(now, delays, reported.small, most);
         }
         if head == self.doorbells.transmit.load(Ordering::SeqCst) {
             self.interrupts.raise(spec::ICR_TXQE);

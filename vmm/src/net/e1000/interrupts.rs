@@ -150,7 +150,7 @@ impl Interrupts {
     }
 
     /// A descriptor was written back that asked for a delayed interrupt.
-    pub(super) fn transmitted(&mut self, now: Instant, tidv: u32, tadv: u32) {
+    pub(super) fn transmitted(&mut self, now: Instant, [tidv, tadv]: [u32; 2]) {
         self.small = None;
         if self.transmit.restart(now, tidv, tadv) {
             self.raise(spec::ICR_TXDW);
@@ -169,8 +169,7 @@ impl Interrupts {
             None => Some(0),
             Some(_) => self.small,
         };
-        let [tidv, tadv] = delays;
-        self.transmitted(now, tidv, tadv);
+        self.transmitted(now, delays);
         self.small = before.map(|before| before.saturating_add(count));
         if self.small.is_some_and(|small| small >= most) {
             self.flush_transmit();
@@ -299,7 +298,7 @@ mod tests {
         assert!(block.level(now + ms, 0));
         block.take(now + 2 * ms);
         block.transmitted_small(now + 2 * ms, delays, 1, 64);
-        block.transmitted(now + 2 * ms, 8, 32);
+        block.transmitted(now + 2 * ms, delays);
         block.transmitted_small(now + 2 * ms, delays, 1, 64);
         assert!(block.level(now + 2 * ms + 9 * us, 0));
         block.take(now + 3 * ms);
