@@ -42,8 +42,7 @@ const WORKLOADS: [(&str, &str); 3] = [
 ];
 const OURS: &str = "netbackend";
 const QEMU: &str = "qemu";
-/// All that the emulator has, fast short strings among it: copying 64 KiB then takes about as long as one exit, where the lab's own
-/// model takes a tenth of one. On a machine it takes as long as one or two.
+/// With fast short strings, as all runs so far had it. The lab's own model has none, and gives other ratios (benches/RESULTS.md).
 const CPU_MODEL: &str = "max,la57=off";
 /// MiB of the lab host: QEMU is in its RAM as a file, too.
 const HOST_MEMORY: u32 = 4096;
@@ -68,7 +67,7 @@ pub fn nics(ui: Ui, options: &NicOptions) -> Result<()> {
     // One is another lab, with other figures.
     (lab.cpus, lab.cpus_after_fault) = (options.cpus, options.cpus);
     lab.cpu_model.clone_from(&options.cpu_model);
-    let (mut rows, mut failed) = (Vec::new(), Vec::new());
+    let (mut rows, mut failed, mut stalls) = (Vec::new(), Vec::new(), Vec::new());
     for model in &options.models {
         let rounds = options.rounds + 1;
         lab.settings = [
@@ -82,6 +81,7 @@ pub fn nics(ui: Ui, options: &NicOptions) -> Result<()> {
         match lab::run(ui, &scenario, &lab) {
             Ok(verdict) if verdict.passed() => {
                 rows.extend(table_rows(model, &samples(&verdict.results)?)?);
+                stalls.extend(stood_still(model, &verdict.results));
             }
             Ok(verdict) => {
                 failed.push(format!("{model} (see {})", repo::display(&verdict.console)));
@@ -89,7 +89,7 @@ pub fn nics(ui: Ui, options: &NicOptions) -> Result<()> {
             Err(error) => failed.push(format!("{model} ({error:#})")),
         }
     }
-    let body = write_up(options, &rows);
+    let body = write_up(options, &rows, &stalls);
     results::tell(ui, "nics", &body, options.dry || rows.is_empty())?;
     if failed.is_empty() {
         Ok(())
@@ -123,6 +123,17 @@ fn samples(results: &[String]) -> Result<Samples> {
     Ok(samples)
 }
 
+/// Tests that came to no end: `note WORKLOAD SYSTEM stood still: …`. What travelled until then is their figure.
+fn stood_still(model: &str, results: &[String]) -> Vec<String> {
+    let of = |line: &String| match line.split_whitespace().collect::<Vec<_>>()[..] {
+        ["note", workload, system, "stood", "still:", ..] => {
+            Some(format!("{model} {workload} ({system})"))
+        }
+        _ => None,
+    };
+    results.iter().filter_map(of).collect()
+}
+
 fn table_rows(model: &str, samples: &Samples) -> Result<Vec<Vec<String>>> {
     WORKLOADS
         .iter()
@@ -150,7 +161,7 @@ fn table_rows(model: &str, samples: &Samples) -> Result<Vec<Vec<String>>> {
         .collect()
 }
 
-fn write_up(options: &NicOptions, rows: &[Vec<String>]) -> String {
+fn write_up(options: &NicOptions, rows: &[Vec<String>], stalls: &[String]) -> String {
     let heading = [
         "median (least–most)",
         "vmm and netbackend",
@@ -160,18 +171,25 @@ fn write_up(options: &NicOptions, rows: &[Vec<String>]) -> String {
         "QEMU's",
         "ratio",
     ];
+    let stalls = match stalls {
+        [] => "none".to_owned(),
+        some => some.join(", "),
+    };
     let qemu = report::package_version("qemu-system-x86").unwrap_or_else(|| "unknown".into());
     format!(
         "## Emulated NICs, beside QEMU's\n\n\
          * When: {}. Command: `cargo xtask bench nics`, {} rounds in turns, {} s each, first round dropped.\n\
-         * Where: {}; in it the lab's host, which QEMU emulates: only ratios mean anything.\n\
+         * Where: {}; in it the lab's host, which QEMU emulates (CPUs: {}, `{}`): only ratios mean anything.\n\
          * What: two guests with Debian's stock kernel and drivers under KVM, one of vmm and one of QEMU (`-machine pc,accel=kvm`, a tap of \
          its own); the peer is iperf3 in a namespace of the lab's host, behind netbackend's tap port or QEMU's tap. Exits of the vCPU are KVM's \
-         count. Versions: netbackend {}, QEMU {qemu}.\n\n{}",
+         count. Versions: netbackend {}, QEMU {qemu}.\n\
+         * Tests that came to no end, and count with what travelled until then: {stalls}.\n\n{}",
         report::date(),
         options.rounds,
         options.seconds,
         report::machine(),
+        options.cpus,
+        options.cpu_model,
         env!("CARGO_PKG_VERSION"),
         markdown(&heading.map(str::to_owned), rows)
     )

@@ -39,3 +39,14 @@ fn what_is_missing_or_cut_off_is_said() {
     let cut = ["figure tx qemu 1000 5".to_owned()];
     assert!(samples(&cut).unwrap_err().to_string().contains("figure tx"));
 }
+
+#[test]
+fn tests_that_came_to_no_end_are_said() {
+    let lines = [
+        "note tx qemu segments-sent-again=0",
+        "note udp netbackend stood still: 12 bytes in 36 s; KVM since: exits 7",
+        "figure udp netbackend 0 7 0.000",
+    ];
+    let stalls = stood_still("pcnet", &lines.map(str::to_owned));
+    assert_eq!(stalls, ["pcnet udp (netbackend)"]);
+}
